@@ -1,0 +1,29 @@
+/** Which Durable Object holds what: the one place that names them. */
+import type { Env } from '../worker/env.ts';
+import { type Digest, encodedOf } from '../worker/oci/digest.ts';
+import type { Accounts } from './accounts.ts';
+import type { BlobShard } from './blob-shard.ts';
+import type { Catalog } from './catalog.ts';
+import type { Repository } from './repository.ts';
+import type { UploadSession } from './upload-session.ts';
+
+export function repositoryOf(env: Env, name: string): DurableObjectStub<Repository> {
+  return env.REPOSITORY.getByName(name);
+}
+
+export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSession> {
+  return env.UPLOAD_SESSION.getByName(uploadId);
+}
+
+/** 256 shards, by the first byte of the digest. */
+export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShard> {
+  return env.BLOB_SHARD.getByName(encodedOf(digest).slice(0, 2));
+}
+
+export function catalogOf(env: Env): DurableObjectStub<Catalog> {
+  return env.CATALOG.getByName('catalog');
+}
+
+export function accountsOf(env: Env): DurableObjectStub<Accounts> {
+  return env.ACCOUNTS.getByName('accounts');
+}

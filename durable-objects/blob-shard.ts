@@ -1,0 +1,244 @@
+/**
+ * BlobShard: one for each first byte of a digest. It knows which keys have the bytes of a digest and which links hold them,
+ * and deletes the bytes of a key some time after its last link has gone.
+ *
+ * A link is written here before the repository knows of it, and before the bytes are there: so whatever a push leaves
+ * behind when it dies is known here. What is still unconfirmed after a while is settled with the repository, which either
+ * has the link or will refuse it for ever. No lock, no pause, no clock is trusted.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { Env } from '../worker/env.ts';
+import type { Digest } from '../worker/oci/digest.ts';
+import { DELETE_KEYS_MAX, LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
+import { blobStore } from '../worker/storage/blobs.ts';
+import { repositoryOf } from './address.ts';
+import { ringBy, ringNext } from './alarm.ts';
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS objects (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    stored INTEGER NOT NULL, -- 1: a repository has had a link to it, so the bytes are there and are what they should be
+    delete_at INTEGER,       -- when its bytes go: set while no link holds it
+    deleting INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS objects_digest ON objects (digest);
+  CREATE INDEX IF NOT EXISTS objects_delete ON objects (delete_at) WHERE delete_at IS NOT NULL;
+  CREATE TABLE IF NOT EXISTS links (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    confirm_at INTEGER       -- when to settle it with the repository; NULL once that is done
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS links_key ON links (key);
+  CREATE INDEX IF NOT EXISTS links_confirm ON links (confirm_at) WHERE confirm_at IS NOT NULL;
+`;
+
+export interface LinkRequest {
+  link: string;
+  digest: Digest;
+  repository: string;
+  /** Content that the caller is about to store, or, where `proven`, that a repository has a link to. Null: any there is. */
+  content: { key: string; size: number; proven: boolean } | null;
+}
+
+export interface LinkedObject {
+  key: string;
+  size: number;
+  /** The bytes are there already. */
+  stored: boolean;
+  /** The repositories that hold this content otherwise; only where the caller named none. */
+  holders: string[];
+}
+
+type ObjectRow = { key: string; size: number; stored: number };
+
+export class BlobShard extends DurableObject<Env> {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(SCHEMA);
+  }
+
+  /**
+   * Writes a link, to content of this digest that is stored already or else to that of the caller. Null where the caller
+   * named none and there is none. May be repeated.
+   */
+  async link(request: LinkRequest): Promise<LinkedObject | null> {
+    await this.#confirmEarly(request.digest);
+    const confirmAt = Date.now() + LINK_CONFIRM_MS;
+    const linked = this.ctx.storage.transactionSync(() => {
+      const object = this.#stored(request) ?? this.#expected(request);
+      if (object === null) return null;
+      const holders = request.content === null ? this.#holders(object.key) : [];
+      this.#sql.exec(
+        'INSERT INTO links VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET key = excluded.key',
+        request.link,
+        object.key,
+        request.repository,
+        confirmAt,
+      );
+      this.#sql.exec('UPDATE objects SET delete_at = NULL WHERE key = ?', object.key);
+      return { key: object.key, size: object.size, stored: object.stored === 1, holders };
+    });
+    if (linked !== null) await ringBy(this.ctx.storage, confirmAt);
+    return linked;
+  }
+
+  /** Removes links. What nothing holds any more is deleted later; content that never came is forgotten at once. */
+  async unlink(ids: string[]): Promise<void> {
+    const now = Date.now();
+    this.ctx.storage.transactionSync(() => {
+      for (const id of ids) this.#unlink(id, now);
+    });
+    await ringBy(this.ctx.storage, now + UNLINKED_GRACE_MS);
+  }
+
+  /** True where the content of this key, or below it, is in this shard's care. */
+  holds(key: string): boolean {
+    return (
+      this.#sql.exec("SELECT 1 FROM objects WHERE key = ?1 OR key GLOB ?1 || '/*'", key).toArray().length > 0
+    );
+  }
+
+  override async alarm(): Promise<void> {
+    const now = Date.now();
+    await this.#settle(now);
+    await this.#delete(now);
+    await ringNext(this.ctx.storage, [
+      this.#earliest('SELECT MIN(confirm_at) AS at FROM links'),
+      this.#earliest('SELECT MIN(delete_at) AS at FROM objects'),
+    ]);
+  }
+
+  /** Content of the digest that is surely there; a proof by the caller makes its content so. */
+  #stored(request: LinkRequest): ObjectRow | null {
+    if (request.content?.proven) {
+      this.#sql.exec('UPDATE objects SET stored = 1 WHERE key = ? AND deleting = 0', request.content.key);
+    }
+    return (
+      this.#sql
+        .exec<ObjectRow>(
+          'SELECT key, size, stored FROM objects WHERE digest = ? AND stored = 1 AND deleting = 0 LIMIT 1',
+          request.digest,
+        )
+        .toArray()[0] ?? null
+    );
+  }
+
+  /** The content that the caller is about to store. */
+  #expected(request: LinkRequest): ObjectRow | null {
+    const { content, digest } = request;
+    if (content === null || content.proven) return null;
+    this.#sql.exec(
+      'INSERT INTO objects (key, digest, size, stored) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING',
+      content.key,
+      digest,
+      content.size,
+    );
+    return { key: content.key, size: content.size, stored: 0 };
+  }
+
+  #holders(key: string): string[] {
+    return this.#sql
+      .exec<{ repository: string }>('SELECT DISTINCT repository FROM links WHERE key = ? LIMIT 100', key)
+      .toArray()
+      .map((row) => row.repository);
+  }
+
+  #unlink(id: string, now: number): void {
+    const [gone] = this.#sql
+      .exec<{ key: string }>('DELETE FROM links WHERE id = ? RETURNING key', id)
+      .toArray();
+    if (gone === undefined) return;
+    if (this.#sql.exec('SELECT 1 FROM links WHERE key = ? LIMIT 1', gone.key).toArray().length > 0) return;
+    this.#sql.exec('UPDATE objects SET delete_at = ? WHERE key = ?', now + UNLINKED_GRACE_MS, gone.key);
+  }
+
+  /**
+   * A digest that somebody pushed today is known only by an unconfirmed link. Before its bytes are stored a second time,
+   * the repository is asked whether it has the link: this does not bind it, for that push may still be under way.
+   */
+  async #confirmEarly(digest: Digest): Promise<void> {
+    const candidates = this.#sql
+      .exec<{ id: string; repository: string; key: string }>(
+        `SELECT l.id, l.repository, l.key FROM links l JOIN objects o ON o.key = l.key
+         WHERE o.digest = ?1 AND o.deleting = 0
+           AND NOT EXISTS (SELECT 1 FROM objects s WHERE s.digest = ?1 AND s.stored = 1 AND s.deleting = 0)
+         LIMIT 1`,
+        digest,
+      )
+      .toArray();
+    for (const { id, repository, key } of candidates) {
+      if (await repositoryOf(this.env, repository).holdsLink(id)) this.#confirm(id, key);
+    }
+  }
+
+  #confirm(id: string, key: string): void {
+    this.#sql.exec('UPDATE objects SET stored = 1 WHERE key = ?', key);
+    this.#sql.exec('UPDATE links SET confirm_at = NULL WHERE id = ?', id);
+  }
+
+  /** Settles the links that are due: each is confirmed, or refused by its repository for ever and removed. */
+  async #settle(now: number): Promise<void> {
+    const due = this.#sql
+      .exec<{ id: string; repository: string; key: string }>(
+        'SELECT id, repository, key FROM links WHERE confirm_at <= ? ORDER BY confirm_at LIMIT 1000',
+        now,
+      )
+      .toArray();
+    for (const [repository, links] of Map.groupBy(due, (link) => link.repository)) {
+      try {
+        const held = new Set(
+          await repositoryOf(this.env, repository).settleLinks(links.map((link) => link.id)),
+        );
+        this.ctx.storage.transactionSync(() => {
+          for (const { id, key } of links) {
+            if (held.has(id)) this.#confirm(id, key);
+            else this.#unlink(id, now);
+          }
+        });
+      } catch (fault) {
+        console.error(`links of ${repository} could not be settled`, fault);
+        for (const { id } of links)
+          this.#sql.exec('UPDATE links SET confirm_at = ? WHERE id = ?', now + RETRY_MS, id);
+      }
+    }
+  }
+
+  /** Deletes the bytes that are due. They are marked first, so that no link can come to them in between. */
+  async #delete(now: number): Promise<void> {
+    const keys = this.#sql
+      .exec<{ key: string }>(
+        `UPDATE objects SET deleting = 1 WHERE key IN (
+           SELECT key FROM objects WHERE delete_at <= ? ORDER BY delete_at LIMIT ?) RETURNING key`,
+        now,
+        DELETE_KEYS_MAX,
+      )
+      .toArray()
+      .map((row) => row.key);
+    if (keys.length === 0) return;
+    try {
+      await blobStore(this.env).delete(keys);
+      this.#sql.exec(
+        'DELETE FROM objects WHERE key IN (SELECT value FROM json_each(?))',
+        JSON.stringify(keys),
+      );
+    } catch (fault) {
+      console.error('blobs could not be deleted', fault);
+      this.#sql.exec(
+        'UPDATE objects SET delete_at = ? WHERE key IN (SELECT value FROM json_each(?))',
+        now + RETRY_MS,
+        JSON.stringify(keys),
+      );
+    }
+  }
+
+  #earliest(query: string): number | null {
+    return this.#sql.exec<{ at: number | null }>(query).one().at;
+  }
+
+  get #sql(): SqlStorage {
+    return this.ctx.storage.sql;
+  }
+}

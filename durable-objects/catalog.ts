@@ -1,0 +1,46 @@
+/**
+ * Catalog: one for the registry. It holds the names of the repositories that hold something, and hears of changes from the
+ * repositories themselves: it is never on the path of a push or a pull.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { Env } from '../worker/env.ts';
+import type { Listing } from '../worker/oci/page.ts';
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS repositories (
+    name TEXT PRIMARY KEY,
+    present INTEGER NOT NULL, -- 0: emptied; the row stays so that an older message is known as such
+    version INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS repositories_present ON repositories (name) WHERE present = 1;
+`;
+
+export class Catalog extends DurableObject<Env> {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(SCHEMA);
+  }
+
+  /** Hears whether a repository holds something; of two messages the one of the higher version counts. */
+  hear(name: string, present: boolean, version: number): void {
+    this.ctx.storage.sql.exec(
+      `INSERT INTO repositories (name, present, version) VALUES (?1, ?2, ?3)
+       ON CONFLICT (name) DO UPDATE SET present = ?2, version = ?3 WHERE version < ?3`,
+      name,
+      present ? 1 : 0,
+      version,
+    );
+  }
+
+  /** Up to `count` names after `last`, in lexical order. */
+  list(count: number, last: string | null): Listing<string> {
+    const rows = this.ctx.storage.sql
+      .exec<{ name: string }>(
+        'SELECT name FROM repositories WHERE present = 1 AND name > ? ORDER BY name LIMIT ?',
+        last ?? '',
+        count + 1,
+      )
+      .toArray();
+    return { entries: rows.slice(0, count).map((row) => row.name), more: rows.length > count };
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The application: who is mounted where, what every answer carries, and the one place that turns errors into answers.
+ */
+import { Hono } from 'hono';
+import { distribution } from './distribution/routes.ts';
+import { OciError } from './oci/errors.ts';
+import { DRAIN_MAX_BYTES } from './oci/limits.ts';
+import type { Registry } from './oci/registry.ts';
+
+export function createApp(registry: Registry): Hono {
+  const app = new Hono();
+  app.all('/v2', (c) => distribution(c.req.raw, registry));
+  app.all('/v2/*', (c) => distribution(c.req.raw, registry));
+  app.get('/', (c) => c.text('This is a Longshore container registry: its API is at /v2/.\n'));
+  app.notFound(() =>
+    answerTo(new OciError('NAME_UNKNOWN', { message: 'nothing is here: the API is at /v2/' })),
+  );
+  app.onError(async (fault, c) => {
+    await drain(c.req.raw);
+    return answerTo(fault instanceof OciError ? fault : unexpected(fault, c.req.raw));
+  });
+  return app;
+}
+
+/** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
+function unexpected(fault: Error, request: Request): OciError {
+  const requestId = request.headers.get('cf-ray') ?? crypto.randomUUID();
+  console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, fault);
+  return new OciError('UNKNOWN', { detail: { requestId } });
+}
+
+/**
+ * Reads what a refused request still sends: most clients write the whole body before they read an answer, and would see
+ * a broken connection instead of the error. What is larger than any chunk is cut off.
+ */
+async function drain(request: Request): Promise<void> {
+  const { body } = request;
+  if (body === null || body.locked || request.bodyUsed) return;
+  const reader = body.getReader();
+  for (let bytes = 0; bytes < DRAIN_MAX_BYTES; ) {
+    const piece = await reader.read().catch(() => ({ done: true, value: undefined }));
+    if (piece.done || piece.value === undefined) return;
+    bytes += piece.value.length;
+  }
+}
+
+function answerTo(error: OciError): Response {
+  return new Response(error.body(), {
+    status: error.status,
+    headers: { 'Content-Type': 'application/json', ...error.headers },
+  });
+}

@@ -1,0 +1,117 @@
+/** Manifests: end-3, end-7 and end-9. Distribution spec, "Pulling manifests", "Pushing Manifests", "Deleting Manifests". */
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { MANIFEST_MAX_BYTES, TAGS_PER_MANIFEST_PUT_MAX } from '../oci/limits.ts';
+import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
+import { lengthOf, parseRange, resolveRange } from '../oci/range.ts';
+import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.ts';
+import { contentHeaders, type Exchange, notModified } from './exchange.ts';
+
+export async function headManifest(exchange: Exchange): Promise<Response> {
+  const reference = wanted(exchange);
+  const manifest = await exchange.repository.headManifest(reference);
+  const headers = headersOf(manifest, reference);
+  if (exchange.hasAlready(manifest.digest)) return notModified(headers);
+  return new Response(null, { headers: { ...headers, 'Content-Length': String(manifest.size) } });
+}
+
+export async function getManifest(exchange: Exchange): Promise<Response> {
+  const reference = wanted(exchange);
+  const manifest = await exchange.repository.getManifest(reference);
+  const headers = headersOf(manifest, reference);
+  if (exchange.hasAlready(manifest.digest)) return notModified(headers);
+  const asked = parseRange(exchange.rangeOf(manifest.digest));
+  if (asked === null) return new Response(manifest.bytes as BodyInit, { headers });
+  const range = resolveRange(asked, manifest.size);
+  return new Response(manifest.bytes.slice(range.first, range.last + 1) as BodyInit, {
+    status: 206,
+    headers: {
+      ...headers,
+      'Content-Length': String(lengthOf(range)),
+      'Content-Range': `bytes ${range.first}-${range.last}/${manifest.size}`,
+    },
+  });
+}
+
+export async function putManifest(exchange: Exchange): Promise<Response> {
+  const { repository } = exchange;
+  const reference = parseReference(exchange.param('reference'));
+  const tags = tagsOf(exchange, reference);
+  const bytes = await readManifest(exchange);
+  const digest = await identify(bytes, reference);
+  const manifest = parseManifest(bytes, exchange.header('Content-Type'));
+  await repository.putManifest({ digest, bytes, manifest, tags });
+  return new Response(null, {
+    status: 201,
+    headers: {
+      Location: `/v2/${repository.name}/manifests/${digest}`,
+      'Docker-Content-Digest': digest,
+      'Content-Length': '0',
+      ...(manifest.subject === null ? {} : { 'OCI-Subject': manifest.subject }),
+      ...(reference.kind === 'digest' && tags.length > 0 ? { 'OCI-Tag': tags.join(', ') } : {}),
+    },
+  });
+}
+
+export async function deleteManifest(exchange: Exchange): Promise<Response> {
+  const { repository } = exchange;
+  const reference = parseReference(exchange.param('reference'));
+  if (reference.kind === 'tag') await repository.deleteTag(reference.tag);
+  else await repository.deleteManifest(reference.digest);
+  return new Response(null, { status: 202 });
+}
+
+/** The reference of a pull. A tag that cannot exist is simply not there: clients and the v1.1 suite expect 404. */
+function wanted(exchange: Exchange): Reference {
+  try {
+    return parseReference(exchange.param('reference'));
+  } catch (fault) {
+    if (!(fault instanceof OciError) || fault.code !== 'TAG_INVALID') throw fault;
+    throw new OciError('MANIFEST_UNKNOWN', { message: fault.message, detail: fault.detail });
+  }
+}
+
+function headersOf(manifest: StoredManifest, reference: Reference): Record<string, string> {
+  return contentHeaders(manifest.digest, manifest.mediaType, reference.kind === 'tag');
+}
+
+/** The tag of the path, or those of `?tag=` beside a digest (end-7b). */
+function tagsOf({ query }: Exchange, reference: Reference): Tag[] {
+  if (reference.kind === 'tag') return [reference.tag];
+  const tags = [...new Set(query.getAll('tag').map(parseTag))];
+  if (tags.length > TAGS_PER_MANIFEST_PUT_MAX) {
+    throw new OciError('TAG_INVALID', {
+      message: `one push sets ${TAGS_PER_MANIFEST_PUT_MAX} tags at the most`,
+    });
+  }
+  return tags;
+}
+
+async function readManifest(exchange: Exchange): Promise<Uint8Array> {
+  const tooLarge = new OciError('SIZE_INVALID', {
+    message: `a manifest has ${MANIFEST_MAX_BYTES} bytes at the most`,
+    status: 413,
+  });
+  if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
+  if (exchange.contentLength() !== null) return new Uint8Array(await exchange.request.arrayBuffer());
+  let bytes = new Uint8Array();
+  for await (const piece of exchange.request.body?.values({ preventCancel: true }) ?? []) {
+    if (bytes.length + piece.length > MANIFEST_MAX_BYTES) throw tooLarge;
+    const longer = new Uint8Array(bytes.length + piece.length);
+    longer.set(bytes);
+    longer.set(piece, bytes.length);
+    bytes = longer;
+  }
+  return bytes;
+}
+
+/** The digest that a manifest is pushed under: that of the path, if it is the content's, or else its sha256. */
+async function identify(bytes: Uint8Array, reference: Reference): Promise<Digest> {
+  if (reference.kind === 'tag') return digestOf('sha256', bytes);
+  const digest = await digestOf(algorithmOf(reference.digest), bytes);
+  if (digest === reference.digest) return digest;
+  throw new OciError('DIGEST_INVALID', {
+    message: 'the manifest does not have the digest of the path',
+    detail: { expected: reference.digest, actual: digest },
+  });
+}

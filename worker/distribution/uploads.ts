@@ -1,0 +1,110 @@
+/**
+ * Uploads: end-4, end-5, end-6, end-11, end-13 and end-14. Distribution spec, "Pushing blobs".
+ * What clients insist on: Location on every answer, the exact Range after a PATCH (Docker takes the size of a layer from
+ * it), and 201, no other success, for the final PUT.
+ */
+import { type Digest, parseAlgorithm, parseDigest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { CHUNK_RECOMMENDED_BYTES } from '../oci/limits.ts';
+import { parseRepositoryName } from '../oci/reference.ts';
+import type { Repository, Upload } from '../oci/registry.ts';
+import type { Exchange } from './exchange.ts';
+
+/** One POST begins an upload, brings a whole blob (`digest`), or links one that is there (`mount`). */
+export async function startUpload(exchange: Exchange): Promise<Response> {
+  const { query, repository } = exchange;
+  const mount = query.get('mount');
+  if (mount !== null) {
+    const from = query.get('from');
+    const digest = parseDigest(mount);
+    const mounted = await repository.mountBlob(digest, from === null ? null : parseRepositoryName(from));
+    if (mounted) return created(repository, digest);
+  }
+  const digest = query.get('digest');
+  if (digest !== null) {
+    const parsed = parseDigest(digest);
+    const upload = await repository.startUpload('sha256');
+    await upload.commit(parsed, exchange.chunk());
+    return created(repository, parsed);
+  }
+  const upload = await repository.startUpload(parseAlgorithm(query.get('digest-algorithm') ?? 'sha256'));
+  return accepted(repository, upload, 0);
+}
+
+export async function appendChunk(exchange: Exchange): Promise<Response> {
+  const { repository, upload } = await find(exchange);
+  const offset = await upload.append(exchange.chunk()).catch((fault) => refuse(fault, repository, upload));
+  return accepted(repository, upload, offset);
+}
+
+export async function commitUpload(exchange: Exchange): Promise<Response> {
+  const text = exchange.query.get('digest');
+  if (text === null)
+    throw new OciError('DIGEST_INVALID', { message: 'the final PUT names the digest: ?digest=' });
+  const digest = parseDigest(text);
+  const { repository, upload } = await find(exchange);
+  await upload.commit(digest, exchange.chunk()).catch((fault) => refuse(fault, repository, upload));
+  return created(repository, digest);
+}
+
+export async function uploadStatus(exchange: Exchange): Promise<Response> {
+  const { repository, upload } = await find(exchange);
+  const offset = await upload.status();
+  return new Response(null, { status: 204, headers: uploadHeaders(repository, upload, offset) });
+}
+
+export async function cancelUpload(exchange: Exchange): Promise<Response> {
+  const { upload } = await find(exchange);
+  await upload.cancel();
+  return new Response(null, { status: 204 });
+}
+
+async function find(exchange: Exchange): Promise<{ repository: Repository; upload: Upload }> {
+  const { repository } = exchange;
+  const upload = await repository.upload(exchange.param('id'), exchange.query.get('token') ?? '');
+  return { repository, upload };
+}
+
+/** A refused chunk leaves the upload as it was: the answer says where to go on. */
+function refuse(fault: unknown, repository: Repository, upload: Upload): never {
+  if (!(fault instanceof OciError) || fault.code !== 'BLOB_UPLOAD_INVALID') throw fault;
+  throw new OciError(fault.code, {
+    message: fault.message,
+    detail: fault.detail,
+    headers: { ...fault.headers, Location: locationOf(repository, upload), 'Docker-Upload-UUID': upload.id },
+  });
+}
+
+function accepted(repository: Repository, upload: Upload, offset: number): Response {
+  return new Response(null, {
+    status: 202,
+    headers: {
+      ...uploadHeaders(repository, upload, offset),
+      'OCI-Chunk-Min-Length': String(CHUNK_RECOMMENDED_BYTES),
+    },
+  });
+}
+
+function created(repository: Repository, digest: Digest): Response {
+  return new Response(null, {
+    status: 201,
+    headers: {
+      Location: `/v2/${repository.name}/blobs/${digest}`,
+      'Docker-Content-Digest': digest,
+      'Content-Length': '0',
+    },
+  });
+}
+
+function uploadHeaders(repository: Repository, upload: Upload, offset: number): Record<string, string> {
+  return {
+    Location: locationOf(repository, upload),
+    Range: `0-${Math.max(0, offset - 1)}`,
+    'Docker-Upload-UUID': upload.id,
+    'Content-Length': '0',
+  };
+}
+
+function locationOf(repository: Repository, upload: Upload): string {
+  return `/v2/${repository.name}/blobs/uploads/${upload.id}?token=${upload.token}`;
+}

@@ -1,0 +1,158 @@
+/**
+ * Manifests: what the registry must know of one, read once from the bytes that were pushed. The bytes themselves are never
+ * rewritten. Image spec, "Image Manifest" and "Image Index".
+ */
+import { type Descriptor, MEDIA_TYPES } from './descriptor.ts';
+import { type Digest, isDigest } from './digest.ts';
+import { OciError } from './errors.ts';
+import { MANIFEST_MAX_REFERENCES } from './limits.ts';
+
+export interface Manifest {
+  mediaType: string;
+  /** Of an image manifest that says none, the media type of its config ("Pushing Manifests with Subject"). */
+  artifactType: string | null;
+  annotations: Record<string, string> | null;
+  /** The manifest that this one is about, which need not be here. */
+  subject: Digest | null;
+  /** Content that must be in the repository: as a blob, or (`manifests`) as a manifest or blob. */
+  blobs: Digest[];
+  manifests: Digest[];
+}
+
+/** A manifest as it is kept and served. */
+export interface StoredManifest {
+  digest: Digest;
+  mediaType: string;
+  size: number;
+}
+
+type Json = Record<string, unknown>;
+
+const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1';
+const NON_DISTRIBUTABLE = /(?:nondistributable|foreign\.diff)/;
+const MEDIA_TYPE = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/;
+
+/**
+ * Reads a manifest pushed with this Content-Type header (or none). Throws MANIFEST_INVALID.
+ * Manifests of types that we do not know are taken too: they must be JSON objects, and what they reference by the usual
+ * fields must be there.
+ */
+export function parseManifest(bytes: Uint8Array, contentType: string | null): Manifest {
+  const json = parseObject(bytes);
+  const mediaType = mediaTypeOf(json, contentType);
+  const references: Pick<Manifest, 'blobs' | 'manifests'> = { blobs: [], manifests: [] };
+  const isIndex = mediaType === MEDIA_TYPES.imageIndex || mediaType === MEDIA_TYPES.dockerManifestList;
+  const isImage = mediaType === MEDIA_TYPES.imageManifest || mediaType === MEDIA_TYPES.dockerManifest;
+
+  if ((isIndex || isImage) && json.schemaVersion !== 2) throw invalid('schemaVersion must be 2');
+  if (isImage && json.config === undefined) throw invalid('an image manifest needs a config');
+  if (isImage && json.manifests !== undefined) throw invalid('an image manifest has no manifests');
+  if (isIndex && (json.config !== undefined || json.layers !== undefined)) {
+    throw invalid('an image index has neither config nor layers');
+  }
+  const config = json.config === undefined ? null : descriptorOf(json.config, 'config');
+  if (config !== null) references.blobs.push(config.digest);
+  for (const field of ['layers', 'blobs']) collect(json, field, references.blobs);
+  collect(json, 'manifests', references.manifests);
+  const subject =
+    json.subject === undefined || json.subject === null ? null : descriptorOf(json.subject, 'subject');
+
+  if (references.blobs.length + references.manifests.length > MANIFEST_MAX_REFERENCES) {
+    throw invalid(`a manifest may reference ${MANIFEST_MAX_REFERENCES} others at the most`);
+  }
+  const said = optionalString(json, 'artifactType');
+  return {
+    mediaType,
+    artifactType: said !== null && said !== '' ? said : isImage && config !== null ? config.mediaType : null,
+    annotations: annotationsOf(json),
+    subject: subject === null ? null : subject.digest,
+    blobs: [...new Set(references.blobs)],
+    manifests: [...new Set(references.manifests)],
+  };
+}
+
+function parseObject(bytes: Uint8Array): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (fault) {
+    throw invalid(
+      `a manifest is JSON in UTF-8: ${fault instanceof Error ? fault.message : String(fault)}`.slice(0, 300),
+    );
+  }
+  if (!isObject(value)) throw invalid('a manifest is a JSON object');
+  return value;
+}
+
+/** The type is the Content-Type's, without parameters; a mediaType field must not say otherwise. */
+function mediaTypeOf(json: Json, contentType: string | null): string {
+  const field = optionalString(json, 'mediaType');
+  const header = contentType === null ? '' : (contentType.split(';')[0] ?? '').trim();
+  if (header !== '' && field !== null && field !== '' && field !== header) {
+    throw new OciError('MANIFEST_INVALID', {
+      message: 'the mediaType of the manifest is not the Content-Type of the request',
+      detail: { mediaType: field.slice(0, 256), contentType: header.slice(0, 256) },
+    });
+  }
+  const mediaType = header !== '' ? header : (field ?? '');
+  if (mediaType === '') throw invalid('neither a Content-Type nor a mediaType says what this is');
+  if (!MEDIA_TYPE.test(mediaType)) throw invalid('the media type is malformed');
+  if (mediaType.startsWith(SCHEMA_1)) {
+    throw invalid('Docker schema 1 manifests are not taken: push with a client of this decade');
+  }
+  if (!mediaType.endsWith('json')) throw invalid(`"${mediaType}" is not the media type of a manifest`);
+  return mediaType;
+}
+
+/** Adds the digests of a list of descriptors, but for layers that are by their kind to be fetched from elsewhere. */
+function collect(json: Json, field: string, into: Digest[]): void {
+  const list = json[field];
+  if (list === undefined || list === null) return; // Go writes an empty list as null.
+  if (!Array.isArray(list)) throw invalid(`${field} must be a list`);
+  for (const [index, entry] of list.entries()) {
+    const descriptor = descriptorOf(entry, `${field}[${index}]`);
+    const elsewhere = NON_DISTRIBUTABLE.test(descriptor.mediaType) || hasUrls(entry);
+    if (!elsewhere) into.push(descriptor.digest);
+  }
+}
+
+function hasUrls(entry: unknown): boolean {
+  return isObject(entry) && Array.isArray(entry.urls) && entry.urls.length > 0;
+}
+
+function descriptorOf(value: unknown, where: string): Descriptor {
+  if (!isObject(value)) throw invalid(`${where} must be a descriptor`);
+  const { mediaType, digest, size } = value;
+  if (typeof mediaType !== 'string' || mediaType === '') throw invalid(`${where} needs a mediaType`);
+  if (typeof digest !== 'string' || !isDigest(digest))
+    throw invalid(`${where} needs a sha256 or sha512 digest`);
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw invalid(`${where} needs a size, in bytes`);
+  }
+  return { mediaType, digest, size };
+}
+
+function annotationsOf(json: Json): Record<string, string> | null {
+  const { annotations } = json;
+  if (annotations === undefined || annotations === null) return null;
+  if (!isObject(annotations)) throw invalid('annotations must be an object');
+  for (const value of Object.values(annotations)) {
+    if (typeof value !== 'string') throw invalid('the values of annotations must be strings');
+  }
+  return annotations as Record<string, string>;
+}
+
+function optionalString(json: Json, field: string): string | null {
+  const value = json[field];
+  if (value === undefined || value === null) return null;
+  if (typeof value !== 'string') throw invalid(`${field} must be a string`);
+  return value;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function invalid(message: string): OciError {
+  return new OciError('MANIFEST_INVALID', { message });
+}

@@ -1,0 +1,52 @@
+/**
+ * Repository names, tags, and the references (a tag or a digest) that name a manifest. Distribution spec, "Pulling manifests".
+ */
+import { type Digest, parseDigest } from './digest.ts';
+import { OciError } from './errors.ts';
+import { NAME_MAX_LENGTH } from './limits.ts';
+
+declare const brand: unique symbol;
+export type RepositoryName = string & { readonly [brand]: 'RepositoryName' };
+export type Tag = string & { readonly [brand]: 'Tag' };
+
+/** What names a manifest in a URL. */
+export type Reference = { kind: 'tag'; tag: Tag } | { kind: 'digest'; digest: Digest };
+
+// Written without nested repetition of overlapping classes: a hostile name costs linear time.
+const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+
+/** Throws NAME_INVALID. */
+export function parseRepositoryName(text: string): RepositoryName {
+  if (text.length > NAME_MAX_LENGTH) {
+    throw new OciError('NAME_INVALID', {
+      message: `a repository name has at most ${NAME_MAX_LENGTH} characters`,
+      detail: { length: text.length },
+    });
+  }
+  if (!NAME.test(text)) {
+    throw new OciError('NAME_INVALID', {
+      message:
+        'a repository name is made of components of lowercase letters and digits, joined within by ".", "_", "__" or "-" and between by "/"',
+      detail: { name: text },
+    });
+  }
+  return text as RepositoryName;
+}
+
+/** Throws TAG_INVALID. */
+export function parseTag(text: string): Tag {
+  if (!TAG.test(text)) {
+    throw new OciError('TAG_INVALID', {
+      message: 'a tag is a letter, digit or "_", then up to 127 letters, digits, ".", "_" or "-"',
+      detail: { tag: text.slice(0, 256) },
+    });
+  }
+  return text as Tag;
+}
+
+/** Anything with a colon is meant as a digest. Throws TAG_INVALID, DIGEST_INVALID. */
+export function parseReference(text: string): Reference {
+  if (text.includes(':')) return { kind: 'digest', digest: parseDigest(text) };
+  return { kind: 'tag', tag: parseTag(text) };
+}

@@ -1,0 +1,101 @@
+/**
+ * The seam: what a registry can do, in the specification's words. The HTTP side knows only this; the storage side
+ * implements it. Everything that crosses it has been parsed. What is thrown is `OciError`, by the codes named here.
+ */
+import type { Descriptor } from './descriptor.ts';
+import type { Algorithm, Digest } from './digest.ts';
+import type { Manifest, StoredManifest } from './manifest.ts';
+import type { Listing, Page } from './page.ts';
+import type { ByteRange, RangeRequest } from './range.ts';
+import type { Reference, RepositoryName, Tag } from './reference.ts';
+
+export interface Registry {
+  repository(name: RepositoryName): Repository;
+  /** The names of the repositories that hold something, in lexical order. */
+  catalog(page: Page): Promise<Listing<string>>;
+}
+
+export interface Repository {
+  readonly name: RepositoryName;
+
+  /** The size of a blob that is linked here. BLOB_UNKNOWN. end-2. */
+  headBlob(digest: Digest): Promise<BlobHead>;
+  /** The bytes, or a range of them. BLOB_UNKNOWN, RANGE_INVALID. end-2. */
+  getBlob(digest: Digest, range: RangeRequest | null): Promise<Blob>;
+  /** Lets go of a blob that no manifest here references. BLOB_UNKNOWN, UNSUPPORTED where one does. end-10. */
+  deleteBlob(digest: Digest): Promise<void>;
+  /**
+   * Links a blob of another repository, or (`from` null) of any, without its bytes. False where it cannot be had, and then
+   * the client uploads it. end-11.
+   */
+  mountBlob(digest: Digest, from: RepositoryName | null): Promise<boolean>;
+
+  /** end-4a, end-4c. */
+  startUpload(algorithm: Algorithm): Promise<Upload>;
+  /** An upload by the token that its Location carried. BLOB_UPLOAD_UNKNOWN. */
+  upload(id: string, token: string): Promise<Upload>;
+
+  /** MANIFEST_UNKNOWN, NAME_UNKNOWN. end-3. */
+  headManifest(reference: Reference): Promise<StoredManifest>;
+  getManifest(reference: Reference): Promise<StoredManifest & { bytes: Uint8Array }>;
+  /** Writes a manifest and all that follows from it, or nothing. MANIFEST_BLOB_UNKNOWN. end-7. */
+  putManifest(manifest: ManifestPut): Promise<void>;
+  /** Deletes a manifest and the tags that point to it. MANIFEST_UNKNOWN, NAME_UNKNOWN. end-9. */
+  deleteManifest(digest: Digest): Promise<void>;
+  /** Deletes a tag and leaves its manifest. MANIFEST_UNKNOWN, NAME_UNKNOWN. end-9. */
+  deleteTag(tag: Tag): Promise<void>;
+  /** NAME_UNKNOWN. end-8. */
+  tags(page: Page): Promise<Listing<string>>;
+  /** The manifests whose subject is this digest, by their digests after `last`. Never an error. end-12. */
+  referrers(subject: Digest, filter: ReferrersFilter): Promise<Listing<Descriptor>>;
+}
+
+export interface BlobHead {
+  digest: Digest;
+  /** In bytes. */
+  size: number;
+}
+
+export interface Blob extends BlobHead {
+  /** The bytes that `body` has, where they are not all. */
+  range: ByteRange | null;
+  body: ReadableStream<Uint8Array>;
+}
+
+export interface ManifestPut {
+  digest: Digest;
+  bytes: Uint8Array;
+  manifest: Manifest;
+  tags: Tag[];
+}
+
+export interface ReferrersFilter {
+  artifactType: string | null;
+  last: string | null;
+}
+
+/** A piece of a blob, as it comes in. */
+export interface Chunk {
+  body: ReadableStream<Uint8Array> | null;
+  /** In bytes; null where the client does not say. */
+  size: number | null;
+  /** Where the client says that the chunk lies; null appends. */
+  range: ByteRange | null;
+}
+
+export interface Upload {
+  readonly id: string;
+  /** Proves that we gave out the id; it goes into the Location. */
+  readonly token: string;
+  /** Bytes received. BLOB_UPLOAD_UNKNOWN. end-13. */
+  status(): Promise<number>;
+  /** Appends a chunk and gives the bytes received. BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID. end-5. */
+  append(chunk: Chunk): Promise<number>;
+  /**
+   * Ends the upload with a last chunk, if there is one, and links the blob. BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID,
+   * DIGEST_INVALID, SIZE_INVALID. end-6; the whole blob in one request is end-4b, and end-6 right after end-4a.
+   */
+  commit(digest: Digest, chunk: Chunk): Promise<void>;
+  /** BLOB_UPLOAD_UNKNOWN. end-14. */
+  cancel(): Promise<void>;
+}

@@ -1,0 +1,84 @@
+/**
+ * The seam of the bytes: what both a bucket and a folder can do. It knows keys and bytes; digests only where the store
+ * itself checks them. `r2.ts` and `disk.ts` implement it, and one contract suite runs over both.
+ */
+import type { Env } from '../env.ts';
+import type { Digest } from '../oci/digest.ts';
+import { DiskBlobs } from './disk.ts';
+import { R2Blobs } from './r2.ts';
+
+/** One piece of an upload. R2 wants its etag back; on disk it is a file. */
+export interface Part {
+  number: number;
+  /** In bytes. */
+  size: number;
+  etag: string;
+}
+
+/** The bytes of an upload that has not ended. */
+export interface Draft {
+  /** A uuid of its own, which says nothing about the bytes. */
+  id: string;
+  /** R2's id of the multipart upload; null before the first part. */
+  multipart: string | null;
+  parts: Part[];
+  /** The number that the next part gets. */
+  firstPart: number;
+  /** Bytes behind the last part that do not make a part. */
+  tail: Uint8Array;
+}
+
+/** What one request has added to a draft. */
+export interface Appended {
+  multipart: string | null;
+  parts: Part[];
+  tail: Uint8Array;
+  /** What went wrong before the end of the body; what came before is kept. */
+  fault: unknown;
+  /** False where bytes went through the `tap` that were not kept. */
+  intact: boolean;
+}
+
+export interface BlobStore {
+  /**
+   * Whether an isolate that hashes on should do so natively, and read the content back where it could not: true where
+   * requests of one upload always meet in one isolate.
+   */
+  readonly hashesLive: boolean;
+
+  /**
+   * Writes content of a known size and digest as it arrives. False where the content is not that of the digest; nothing is
+   * then kept. Throws what the stream throws.
+   */
+  put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean>;
+
+  /** How many part numbers a chunk of a size (null: unknown) behind a tail may need. */
+  partsFor(size: number | null): number;
+  /** Adds a body to a draft, cutting it into parts, and shows every byte to `tap` in order. */
+  append(draft: Draft, body: ReadableStream<Uint8Array>, size: number | null, tap: Tap): Promise<Appended>;
+  /** The key that a draft will be read by once it is finished. */
+  keyOf(draft: Draft): string;
+  /** Makes content of a draft. `again` says that this may have been done before. */
+  finish(draft: Draft, again: boolean): Promise<void>;
+  /** Forgets a draft and whatever it has become. May be repeated. */
+  discard(draft: Draft): Promise<void>;
+
+  /** The bytes of a key, or `length` of them from `offset`. Null where there are none. */
+  get(key: string, range?: { offset: number; length: number }): Promise<ReadableStream<Uint8Array> | null>;
+  /** Deletes keys, however many; those that are not there are no error. */
+  delete(keys: string[]): Promise<void>;
+}
+
+export type Tap = (bytes: Uint8Array) => void;
+
+/** The store that is bound: a folder where there is one, or else the bucket. */
+export function blobStore(env: Env): BlobStore {
+  if (env.DISK !== undefined) return new DiskBlobs(env.DISK);
+  if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
+  throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
+}
+
+/** The key of content with an id. All keys begin so. */
+export function blobKey(id: string): string {
+  return `blobs/${id}`;
+}

@@ -1,0 +1,226 @@
+/**
+ * Blobs in a folder, through workerd's disk service: an HTTP service that can PUT a stream of any length, GET a range and
+ * DELETE a file or a folder, but neither append nor rename. So content that came in pieces stays in pieces, and a small
+ * list beside them says how they are put together.
+ */
+import { algorithmOf, type Digest } from '../oci/digest.ts';
+import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
+import { type Appended, type BlobStore, blobKey, type Draft, type Part, type Tap } from './blobs.ts';
+import { BodyReader, buffers } from './body.ts';
+import { NativeHash } from './hash.ts';
+
+/** The name of the list of a content in pieces: `[number, size]` each, in order. */
+const LIST = 'parts';
+/** One buffer to read into and one that is being written. */
+const STREAM_BYTES = 2 * READ_BYTES;
+
+type Pieces = [number: number, size: number][];
+
+export class DiskBlobs implements BlobStore {
+  readonly hashesLive = true;
+  readonly #disk: Fetcher;
+
+  constructor(disk: Fetcher) {
+    this.#disk = disk;
+  }
+
+  async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
+    const hash = new NativeHash(algorithmOf(digest));
+    let good = false;
+    try {
+      const { bytes, fault } = await this.#write(key, new BodyReader(body), [], (piece) =>
+        hash.update(piece),
+      );
+      if (fault !== null) throw fault;
+      good = bytes === size && hash.save().digest === digest;
+      return good;
+    } finally {
+      if (!good) await this.delete([key]); // The disk service keeps a body that was cut off as a short file.
+    }
+  }
+
+  /** A request adds one piece, of any size. */
+  partsFor(): number {
+    return 1;
+  }
+
+  async append(
+    draft: Draft,
+    body: ReadableStream<Uint8Array>,
+    _size: number | null,
+    tap: Tap,
+  ): Promise<Appended> {
+    const reader = new BodyReader(body);
+    const head = await readHead(reader, draft.tail, tap);
+    if (head.ended) {
+      return { multipart: null, parts: [], tail: head.bytes, fault: head.fault, intact: true };
+    }
+    const key = `${blobKey(draft.id)}/${draft.firstPart}`;
+    try {
+      const { bytes, fault } = await this.#write(key, reader, [head.bytes], tap);
+      const part: Part = { number: draft.firstPart, size: bytes, etag: '' };
+      return { multipart: null, parts: [part], tail: new Uint8Array(), fault, intact: true };
+    } catch (fault) {
+      return { multipart: null, parts: [], tail: draft.tail, fault, intact: false };
+    }
+  }
+
+  /** Of one piece, its file; of more, the list of them. */
+  keyOf(draft: Draft): string {
+    const pieces = piecesOf(draft);
+    const [only] = pieces;
+    return `${blobKey(draft.id)}/${pieces.length === 1 && only !== undefined ? only[0] : LIST}`;
+  }
+
+  async finish(draft: Draft): Promise<void> {
+    const folder = blobKey(draft.id);
+    const pieces = piecesOf(draft);
+    if (pieces.length > draft.parts.length) await this.#putBytes(`${folder}/${draft.firstPart}`, draft.tail);
+    if (pieces.length > 1)
+      await this.#putBytes(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
+  }
+
+  async discard(draft: Draft): Promise<void> {
+    await this.delete([blobKey(draft.id)]);
+  }
+
+  async get(
+    key: string,
+    range?: { offset: number; length: number },
+  ): Promise<ReadableStream<Uint8Array> | null> {
+    if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
+    const list = await this.#disk.fetch(urlOf(key));
+    if (!list.ok) return null;
+    const pieces: Pieces = await list.json();
+    return this.#joined(key.slice(0, -LIST.length), pieces, range);
+  }
+
+  async delete(keys: string[]): Promise<void> {
+    for (const key of keys) {
+      // Content in a folder of its own goes with the folder.
+      const [blobs, id] = key.split('/');
+      const response = await this.#disk.fetch(urlOf(`${blobs}/${id}`), { method: 'DELETE' });
+      await response.body?.cancel();
+      if (!response.ok && response.status !== 404)
+        throw new Error(`the disk answered ${response.status} to a DELETE`);
+    }
+  }
+
+  /**
+   * Writes what comes before and then what the reader has to a file. What the reader throws is given as `fault`, and the
+   * file then ends there; what the disk throws is thrown.
+   */
+  async #write(
+    key: string,
+    reader: BodyReader,
+    before: Uint8Array[],
+    tap: Tap,
+  ): Promise<{ bytes: number; fault: unknown }> {
+    await buffers.acquire(STREAM_BYTES);
+    const { readable, writable } = new IdentityTransformStream();
+    const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
+    stored.catch(() => undefined); // Awaited below; a failure shows in the writer first.
+    const writer = writable.getWriter();
+    let bytes = 0;
+    let fault: unknown = null;
+    try {
+      for (const piece of before) {
+        await writer.write(piece);
+        bytes += piece.length;
+      }
+      for (;;) {
+        const piece = await reader.read().catch((reason: unknown) => {
+          fault = reason;
+          return null;
+        });
+        if (piece === null) break;
+        tap(piece);
+        await writer.write(piece);
+        bytes += piece.length;
+      }
+      await writer.close();
+      await checkStored(await stored);
+      return { bytes, fault };
+    } finally {
+      buffers.release(STREAM_BYTES);
+    }
+  }
+
+  async #putBytes(key: string, bytes: Uint8Array): Promise<void> {
+    await checkStored(await this.#disk.fetch(urlOf(key), { method: 'PUT', body: bytes as BodyInit }));
+  }
+
+  async #getFile(
+    key: string,
+    range?: { offset: number; length: number },
+  ): Promise<ReadableStream<Uint8Array> | null> {
+    const headers: HeadersInit =
+      range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
+    const response = await this.#disk.fetch(urlOf(key), { headers });
+    if (response.ok && response.body !== null) return response.body;
+    await response.body?.cancel();
+    return null;
+  }
+
+  /** Streams pieces one behind the other, as if they were one file. */
+  #joined(
+    folder: string,
+    pieces: Pieces,
+    range?: { offset: number; length: number },
+  ): ReadableStream<Uint8Array> {
+    const total = pieces.reduce((sum, [, size]) => sum + size, 0);
+    const { offset: from, length } = range ?? { offset: 0, length: total };
+    const end = from + length;
+    const { readable, writable } = new FixedLengthStream(length);
+    const stream = async () => {
+      let at = 0;
+      for (const [number, size] of pieces) {
+        const first = Math.max(from - at, 0);
+        const some = Math.min(end - at, size) - first;
+        at += size;
+        if (some <= 0) continue;
+        const piece = await this.#getFile(`${folder}${number}`, { offset: first, length: some });
+        if (piece === null) throw new Error(`the piece ${folder}${number} is not on the disk`);
+        await piece.pipeTo(writable, { preventClose: true });
+      }
+      await writable.close();
+    };
+    stream().catch((reason) => writable.abort(reason).catch(() => undefined));
+    return readable;
+  }
+}
+
+/** The pieces of a draft once its tail is one too. */
+function piecesOf({ parts, tail, firstPart }: Draft): Pieces {
+  const pieces: Pieces = parts.map(({ number, size }) => [number, size]);
+  if (tail.length > 0 || pieces.length === 0) pieces.push([firstPart, tail.length]);
+  return pieces;
+}
+
+/** Reads until there is enough to be worth a file of its own. */
+async function readHead(reader: BodyReader, tail: Uint8Array, tap: Tap) {
+  let bytes = tail;
+  while (bytes.length < DISK_PART_MIN_BYTES) {
+    let fault: unknown = null;
+    const piece = await reader.read().catch((reason: unknown) => {
+      fault = reason;
+      return null;
+    });
+    if (piece === null) return { bytes, ended: true, fault };
+    tap(piece);
+    const longer = new Uint8Array(bytes.length + piece.length);
+    longer.set(bytes);
+    longer.set(piece, bytes.length);
+    bytes = longer;
+  }
+  return { bytes, ended: false, fault: null };
+}
+
+async function checkStored(response: Response): Promise<void> {
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`the disk answered ${response.status} to a PUT`);
+}
+
+function urlOf(key: string): string {
+  return `http://disk/${key}`;
+}

@@ -1,0 +1,226 @@
+/**
+ * Blobs in an R2 bucket. What R2 asks of us: streams of a known length, parts that are all equal but for the last, a
+ * multipart upload only for what passes one part, at most 1,000 keys a delete. Cloudflare docs, "R2 Workers API".
+ */
+import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN, READ_BYTES } from '../oci/limits.ts';
+import { type Appended, type BlobStore, blobKey, type Draft, type Part, type Tap } from './blobs.ts';
+import { BodyReader, buffers } from './body.ts';
+
+const TRIES = 3;
+
+/** The numbers at the end of R2's messages. */
+const WRONG_DIGEST = 10037;
+const NO_SUCH_UPLOAD = 10024;
+
+export class R2Blobs implements BlobStore {
+  readonly hashesLive = false;
+  readonly #bucket: R2Bucket;
+
+  constructor(bucket: R2Bucket) {
+    this.#bucket = bucket;
+  }
+
+  /** R2 checks the digest as the stream arrives: no byte is touched here. */
+  async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
+    const content = size === 0 ? new Uint8Array() : body;
+    try {
+      await this.#bucket.put(key, content, { [algorithmOf(digest)]: encodedOf(digest) });
+      return true;
+    } catch (fault) {
+      if (codeOf(fault) === WRONG_DIGEST) return false;
+      throw fault;
+    }
+  }
+
+  partsFor(size: number | null): number {
+    return size === null ? PARTS_RESERVED_UNKNOWN : Math.ceil(size / PART_BYTES) + 1;
+  }
+
+  async append(
+    draft: Draft,
+    body: ReadableStream<Uint8Array>,
+    size: number | null,
+    tap: Tap,
+  ): Promise<Appended> {
+    const capacity = size === null ? PART_BYTES : Math.min(PART_BYTES, draft.tail.length + size);
+    await buffers.acquire(capacity + READ_BYTES);
+    const parts = new PartWriter(this.#bucket, draft, capacity);
+    const reader = new BodyReader(body);
+    let fault: unknown = null;
+    try {
+      for (;;) {
+        const piece = await reader.read().catch((reason: unknown) => {
+          fault = reason; // The connection was cut: what came before is as good as it was.
+          return null;
+        });
+        if (piece === null) break;
+        tap(piece);
+        await parts.write(piece);
+      }
+      const tail = await parts.end();
+      return { multipart: parts.multipart, parts: parts.written, tail, fault, intact: true };
+    } catch (reason) {
+      await parts.settle();
+      const tail = parts.written.length === 0 ? draft.tail : new Uint8Array();
+      return { multipart: parts.multipart, parts: parts.written, tail, fault: reason, intact: false };
+    } finally {
+      buffers.release(READ_BYTES);
+      parts.release();
+    }
+  }
+
+  keyOf(draft: Draft): string {
+    return blobKey(draft.id);
+  }
+
+  async finish(draft: Draft, again: boolean): Promise<void> {
+    const key = this.keyOf(draft);
+    if (draft.multipart === null) {
+      // A second write to a key within a second is refused: not when the first may have done it.
+      const there = again && (await this.#sizeOf(key)) === draft.tail.length;
+      if (!there) await this.#bucket.put(key, draft.tail);
+      return;
+    }
+    const upload = this.#bucket.resumeMultipartUpload(key, draft.multipart);
+    const parts = draft.parts.map(({ number, etag }) => ({ partNumber: number, etag }));
+    try {
+      if (draft.tail.length > 0) parts.push(await upload.uploadPart(draft.firstPart, draft.tail));
+      await upload.complete(parts);
+    } catch (fault) {
+      // Completed before, by a request whose answer was lost.
+      if (codeOf(fault) !== NO_SUCH_UPLOAD || (await this.#sizeOf(key)) === null) throw fault;
+    }
+  }
+
+  async discard(draft: Draft): Promise<void> {
+    const key = blobKey(draft.id);
+    if (draft.multipart !== null) {
+      try {
+        await this.#bucket.resumeMultipartUpload(key, draft.multipart).abort();
+      } catch (fault) {
+        if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
+      }
+    }
+    await this.#bucket.delete(key);
+  }
+
+  async get(
+    key: string,
+    range?: { offset: number; length: number },
+  ): Promise<ReadableStream<Uint8Array> | null> {
+    const object = await this.#bucket.get(key, range === undefined ? {} : { range });
+    return object === null ? null : object.body;
+  }
+
+  async delete(keys: string[]): Promise<void> {
+    for (let at = 0; at < keys.length; at += DELETE_KEYS_MAX) {
+      await this.#bucket.delete(keys.slice(at, at + DELETE_KEYS_MAX));
+    }
+  }
+
+  async #sizeOf(key: string): Promise<number | null> {
+    return (await this.#bucket.head(key))?.size ?? null;
+  }
+}
+
+/** Cuts what is written into equal parts, and uploads one while the next fills. */
+class PartWriter {
+  multipart: string | null;
+  /** The parts that are uploaded, in order. */
+  readonly written: Part[] = [];
+  readonly #bucket: R2Bucket;
+  readonly #key: string;
+  readonly #capacity: number;
+  #number: number;
+  #buffer: Uint8Array;
+  #filled: number;
+  #spare: Uint8Array | null = null;
+  #uploading: Promise<void> | null = null;
+  #held: number;
+
+  /** The bytes of the capacity must have been acquired. */
+  constructor(bucket: R2Bucket, draft: Draft, capacity: number) {
+    this.#bucket = bucket;
+    this.#key = blobKey(draft.id);
+    this.#capacity = capacity;
+    this.multipart = draft.multipart;
+    this.#number = draft.firstPart;
+    this.#buffer = new Uint8Array(capacity);
+    this.#buffer.set(draft.tail);
+    this.#filled = draft.tail.length;
+    this.#held = capacity;
+  }
+
+  async write(piece: Uint8Array): Promise<void> {
+    for (let at = 0; at < piece.length; ) {
+      if (this.#filled === PART_BYTES) await this.#flush();
+      const some = piece.subarray(at, at + this.#capacity - this.#filled);
+      this.#buffer.set(some, this.#filled);
+      this.#filled += some.length;
+      at += some.length;
+    }
+  }
+
+  /** Uploads a last full part, unless it is all there is, and gives the bytes that are left. */
+  async end(): Promise<Uint8Array> {
+    if (this.#filled === PART_BYTES && this.multipart !== null) await this.#flush();
+    await this.#uploading;
+    return this.#buffer.slice(0, this.#filled);
+  }
+
+  /** Waits for the part under way, whatever becomes of it. */
+  async settle(): Promise<void> {
+    await this.#uploading?.catch(() => undefined);
+  }
+
+  release(): void {
+    buffers.release(this.#held);
+    this.#held = 0;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#uploading;
+    this.multipart ??= (await this.#bucket.createMultipartUpload(this.#key)).uploadId;
+    if (this.#number > PARTS_MAX) {
+      throw new OciError('SIZE_INVALID', {
+        message: `a blob has ${PARTS_MAX} parts of ${PART_BYTES} bytes at the most`,
+        status: 413,
+      });
+    }
+    const bytes = this.#buffer;
+    this.#uploading = this.#upload(this.multipart, this.#number++, bytes);
+    this.#uploading.catch(() => undefined); // It is awaited later, and must not count as unhandled until then.
+    if (this.#spare === null && buffers.tryAcquire(PART_BYTES)) {
+      this.#held += PART_BYTES;
+      this.#spare = new Uint8Array(PART_BYTES);
+    }
+    if (this.#spare === null) {
+      await this.#uploading; // No memory for a second buffer: this one is filled again when it is free.
+    } else {
+      this.#buffer = this.#spare;
+      this.#spare = bytes;
+    }
+    this.#filled = 0;
+  }
+
+  async #upload(multipart: string, number: number, bytes: Uint8Array): Promise<void> {
+    const upload = this.#bucket.resumeMultipartUpload(this.#key, multipart);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { etag } = await upload.uploadPart(number, bytes);
+        this.written.push({ number, size: bytes.length, etag });
+        return;
+      } catch (fault) {
+        if (attempt === TRIES || codeOf(fault) === NO_SUCH_UPLOAD) throw fault;
+      }
+    }
+  }
+}
+
+/** The number in parentheses that ends the messages of R2's errors. */
+function codeOf(fault: unknown): number | null {
+  const match = fault instanceof Error ? /\((\d+)\)\s*$/.exec(fault.message) : null;
+  return match === null ? null : Number(match[1]);
+}

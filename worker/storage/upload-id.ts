@@ -1,0 +1,92 @@
+/**
+ * Upload ids that prove themselves: a MAC over repository, id, expiry and algorithm, by a key that a Durable Object made. So
+ * starting an upload writes nothing, and made-up ids are refused without asking anybody.
+ */
+import { accountsOf } from '../../durable-objects/address.ts';
+import type { Env } from '../env.ts';
+import { ALGORITHMS, type Algorithm } from '../oci/digest.ts';
+import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
+
+/** What a token says. */
+export interface UploadClaim {
+  algorithm: Algorithm;
+  /** Unix time, ms. */
+  expiresAt: number;
+  /** The client says that it has sent chunks before; a hint, not proven. */
+  begun: boolean;
+}
+
+const TOKEN = /^(sha256|sha512)-([0-9a-z]{1,9})-([0-9a-f]{64})(-begun)?$/;
+
+export class UploadIds {
+  readonly #env: Env;
+  #key: Promise<CryptoKey> | null = null;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  async mint(
+    repository: string,
+    algorithm: Algorithm,
+  ): Promise<{ id: string; token: string; claim: UploadClaim }> {
+    const id = crypto.randomUUID();
+    const expiresAt = Math.floor((Date.now() + UPLOAD_LIFETIME_MS) / 1000) * 1000;
+    const mac = await crypto.subtle.sign(
+      'HMAC',
+      await this.#importKey(),
+      proven(repository, id, algorithm, expiresAt),
+    );
+    const token = `${algorithm}-${(expiresAt / 1000).toString(36)}-${hex(new Uint8Array(mac))}`;
+    return { id, token, claim: { algorithm, expiresAt, begun: false } };
+  }
+
+  /** Null where the token does not prove the id, or has expired. */
+  async check(repository: string, id: string, token: string): Promise<UploadClaim | null> {
+    const [, name, expiry, mac, begun] = TOKEN.exec(token) ?? [];
+    const algorithm = ALGORITHMS.find((known) => known === name);
+    if (algorithm === undefined || expiry === undefined || mac === undefined) return null;
+    const expiresAt = Number.parseInt(expiry, 36) * 1000;
+    const content = proven(repository, id, algorithm, expiresAt);
+    const good = await crypto.subtle.verify('HMAC', await this.#importKey(), unhex(mac), content);
+    return good && expiresAt > Date.now() ? { algorithm, expiresAt, begun: begun !== undefined } : null;
+  }
+
+  #importKey(): Promise<CryptoKey> {
+    this.#key ??= this.#fetchKey().catch((fault: unknown) => {
+      this.#key = null; // The next request asks again.
+      throw fault;
+    });
+    return this.#key;
+  }
+
+  async #fetchKey(): Promise<CryptoKey> {
+    const bytes = await accountsOf(this.#env).uploadKey();
+    const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+    return crypto.subtle.importKey('raw', bytes as BufferSource, algorithm, false, ['sign', 'verify']);
+  }
+}
+
+/** The token of an upload that has a session. */
+export function begunToken(token: string): string {
+  return token.endsWith('-begun') ? token : `${token}-begun`;
+}
+
+function proven(
+  repository: string,
+  id: string,
+  algorithm: Algorithm,
+  expiresAt: number,
+): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(
+    new TextEncoder().encode(['upload', repository, id, algorithm, expiresAt].join('\n')),
+  );
+}
+
+function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function unhex(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
