@@ -1,0 +1,45 @@
+// Bundles a Worker's entry module and everything that it imports into one ES module, and leaves the
+// WebAssembly that it imports beside it: the two kinds of module that workerd's configuration names.
+import { basename, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
+import { StartFailure } from './failure.ts';
+
+export interface Module {
+  /** The name by which the other modules import it; the entry is `worker.js`. */
+  readonly name: string;
+  readonly kind: 'esModule' | 'wasm';
+  readonly contents: Uint8Array;
+}
+
+/** The entry first, as workerd wants it. Throws a StartFailure that quotes esbuild if the sources do not build. */
+export function bundle(entry: string): Module[] {
+  const modules = build(entry).map(({ path, contents }): Module => {
+    const name = basename(path);
+    return { name, kind: name.endsWith('.wasm') ? 'wasm' : 'esModule', contents };
+  });
+  return modules.sort((one, other) => Number(one.kind === 'wasm') - Number(other.kind === 'wasm'));
+}
+
+// The synchronous build is a process that has ended when it returns; the asynchronous one leaves
+// esbuild's service running, which would have to be ended with everything else.
+function build(entry: string): { path: string; contents: Uint8Array }[] {
+  try {
+    return buildSync({
+      entryPoints: { worker: entry },
+      outdir: resolve('/'),
+      write: false,
+      bundle: true,
+      format: 'esm',
+      target: 'esnext',
+      conditions: ['workerd', 'worker', 'browser'],
+      mainFields: ['browser', 'module', 'main'],
+      external: ['cloudflare:*', 'node:*'],
+      loader: { '.wasm': 'copy', '.html': 'text', '.txt': 'text', '.sql': 'text' },
+      logLevel: 'silent',
+    }).outputFiles;
+  } catch (error) {
+    throw new StartFailure(
+      `The Worker ${entry} cannot be built.\n${error instanceof Error ? error.message : error}`,
+    );
+  }
+}

@@ -1,0 +1,88 @@
+// Writes workerd's configuration: one Worker with its Durable Objects, the folders where it keeps
+// their state and the blobs' bytes, and the socket it answers on. The schema is workerd's own workerd.capnp.
+import type { Module } from './bundle.ts';
+
+/** The settings that `npm start` takes from its environment and hands to the Worker as they are. */
+export const SETTINGS = ['SPARSE_MANIFESTS'] as const;
+
+export interface Configuration {
+  /** Where to listen, as host:port; an IPv6 address is in brackets, port 0 chooses a free one. */
+  readonly address: string;
+  /** Names of files beside the configuration, the entry first. */
+  readonly modules: readonly Pick<Module, 'name' | 'kind'>[];
+  /** Absolute path of the folder of the Durable Objects' SQLite files. */
+  readonly stateFolder: string;
+  /** Absolute path of the folder that the Worker sees as DISK. */
+  readonly blobsFolder: string;
+  /** Text bindings. */
+  readonly vars: Readonly<Record<string, string>>;
+  /** Service bindings to HTTP servers, from the binding's name to host:port. One named DISK takes the folder's place. */
+  readonly services: Readonly<Record<string, string>>;
+}
+
+// A unique key names the folder of a class's SQLite files and goes into every object's id: changing
+// one loses the state that is kept under it.
+const DURABLE_OBJECTS = [
+  { binding: 'REPOSITORY', className: 'Repository', uniqueKey: 'longshore-repository' },
+  { binding: 'UPLOAD_SESSION', className: 'UploadSession', uniqueKey: 'longshore-upload-session' },
+  { binding: 'BLOB_SHARD', className: 'BlobShard', uniqueKey: 'longshore-blob-shard' },
+  { binding: 'CATALOG', className: 'Catalog', uniqueKey: 'longshore-catalog' },
+  { binding: 'ACCOUNTS', className: 'Accounts', uniqueKey: 'longshore-accounts' },
+];
+
+export function configuration(options: Configuration): string {
+  const vars = { ...options.vars, HOME: 'machine' };
+  const external = Object.entries(options.services);
+  const bindings = [
+    ...DURABLE_OBJECTS.map(
+      ({ binding, className }) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
+    ),
+    ...(options.services.DISK === undefined ? ['(name = "DISK", service = "blobs")'] : []),
+    ...external.map(([name]) => `(name = ${text(name)}, service = ${text(`external-${name}`)})`),
+    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
+  ];
+  const namespaces = DURABLE_OBJECTS.map(
+    ({ className, uniqueKey }) =>
+      `(className = ${text(className)}, uniqueKey = ${text(uniqueKey)}, enableSql = true)`,
+  );
+  const services = [
+    '(name = "registry", worker = .registry)',
+    `(name = "state", disk = (path = ${text(options.stateFolder)}, writable = true))`,
+    `(name = "blobs", disk = (path = ${text(options.blobsFolder)}, writable = true))`,
+    ...external.map(
+      ([name, address]) =>
+        `(name = ${text(`external-${name}`)}, external = (address = ${text(address)}, http = ()))`,
+    ),
+  ];
+  const modules = options.modules.map(
+    ({ name, kind }) => `(name = ${text(name)}, ${kind} = embed ${text(name)})`,
+  );
+  return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = ${list(services)},
+  sockets = [(name = "http", address = ${text(options.address)}, http = (), service = "registry")],
+);
+
+const registry :Workerd.Worker = (
+  modules = ${list(modules)},
+  compatibilityDate = "2026-07-01",
+  compatibilityFlags = ["nodejs_compat"],
+  bindings = ${list(bindings)},
+  durableObjectNamespaces = ${list(namespaces)},
+  durableObjectStorage = (localDisk = "state"),
+);
+`;
+}
+
+function list(items: readonly string[]): string {
+  return `[\n${items.map((item) => `    ${item},\n`).join('')}  ]`;
+}
+
+// Cap'n Proto's text has C's escapes for bytes, and none for a Unicode character, which stands for itself.
+function text(value: string): string {
+  const escaped = value.replace(/[\u0000-\u001f"\\\u007f]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
+  return `"${escaped}"`;
+}

@@ -1,0 +1,143 @@
+// The registry on one machine: workerd, started on the bundled Worker and a folder, and watched until
+// it ends. The command, the tests and the benchmark all start it here.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { join, resolve } from 'node:path';
+import { bundle } from './bundle.ts';
+import { configuration } from './config.ts';
+import { StartFailure } from './failure.ts';
+import { checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
+import { openStateFolder, type StateFolder } from './state-folder.ts';
+import { type Exit, runWorkerd, type Workerd } from './workerd.ts';
+
+export interface MachineOptions {
+  /** Where everything is kept; made if it is missing, and locked until workerd has ended. */
+  readonly stateDir: string;
+  /** 0, the default, chooses a free one. */
+  readonly port?: number;
+  /** 127.0.0.1 unless it is given; `*` is every address. */
+  readonly host?: string;
+  /** Path of the Worker's entry module; Longshore's own unless it is given. */
+  readonly entry?: string;
+  /** Text bindings. */
+  readonly vars?: Readonly<Record<string, string>>;
+  /** Service bindings to HTTP servers, from the binding's name to host:port; one named DISK takes the folder's place. */
+  readonly services?: Readonly<Record<string, string>>;
+  /** Hears what workerd and the Worker print, once the registry answers. */
+  readonly onOutput?: (chunk: string) => void;
+}
+
+export interface Machine {
+  /** Where the registry answers, without a slash at its end. */
+  readonly url: string;
+  readonly port: number;
+  /** Workerd's. */
+  readonly pid: number;
+  /** Resolves when workerd has ended, for whatever reason, and its folder and port are free again. */
+  readonly exited: Promise<Exit>;
+  /** Ends workerd in order, and with force if that takes more than a few seconds. */
+  stop(): Promise<void>;
+  /** Ends workerd as a crash would, with SIGKILL. */
+  kill(): Promise<void>;
+  /** Workerd's resident memory; undefined where there is no /proc. */
+  memoryBytes(): number | undefined;
+}
+
+const OWN_ENTRY = join(import.meta.dirname, '../worker/index.ts');
+const READY_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 3_000;
+
+/** Resolves when the registry answers. Throws a StartFailure that says what stands in the way. */
+export async function startMachine(options: MachineOptions): Promise<Machine> {
+  const host = options.host ?? '127.0.0.1';
+  await checkAddress(host, options.port ?? 0);
+  const folder = await openStateFolder(resolve(options.stateDir));
+  let workerd: Workerd;
+  try {
+    workerd = runWorkerd(writeConfiguration(folder, host, options));
+    folder.alsoHeldBy(workerd.pid);
+  } catch (error) {
+    folder.release();
+    throw error;
+  }
+
+  const exited = workerd.exited.finally(() => folder.release());
+  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
+    const impatience = setTimeout(() => workerd.signal('SIGKILL'), STOP_TIMEOUT_MS);
+    workerd.signal(signal);
+    await exited;
+    clearTimeout(impatience);
+  };
+  try {
+    const port = await Promise.race([
+      workerd.listening,
+      exited.then((exit) => Promise.reject(endedEarly(exit, host, options.port ?? 0))),
+    ]);
+    const url = `http://${hostAndPort(reachableHost(host), port)}`;
+    await Promise.race([
+      untilItAnswers(url),
+      exited.then((exit) => Promise.reject(endedEarly(exit, host, port))),
+    ]);
+    if (options.onOutput !== undefined) workerd.onOutput(options.onOutput);
+    return {
+      url,
+      port,
+      pid: workerd.pid,
+      exited,
+      stop: () => end('SIGTERM'),
+      kill: () => end('SIGKILL'),
+      memoryBytes: () => residentBytes(workerd.pid),
+    };
+  } catch (error) {
+    await end('SIGKILL');
+    throw error;
+  }
+}
+
+function writeConfiguration(folder: StateFolder, host: string, options: MachineOptions): string {
+  const modules = bundle(options.entry ?? OWN_ENTRY);
+  for (const { name, contents } of modules) writeFileSync(join(folder.run, name), contents);
+  const path = join(folder.run, 'config.capnp');
+  writeFileSync(
+    path,
+    configuration({
+      address: hostAndPort(host, options.port ?? 0),
+      modules,
+      stateFolder: folder.state,
+      blobsFolder: folder.blobs,
+      vars: options.vars ?? {},
+      services: options.services ?? {},
+    }),
+  );
+  return path;
+}
+
+// A refusal (401) is an answer too; an error of the server's own is a registry that does not work.
+function untilItAnswers(url: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = get(`${url}/v2/`, { agent: false, timeout: READY_TIMEOUT_MS }, (response) => {
+      response.resume();
+      const { statusCode = 500 } = response;
+      if (statusCode < 500) resolve();
+      else reject(new StartFailure(`The registry answers GET /v2/ with ${statusCode}.`));
+    });
+    request.on('timeout', () => request.destroy(new StartFailure('The registry does not answer GET /v2/.')));
+    request.on('error', reject);
+  });
+}
+
+function endedEarly(exit: Exit, host: string, port: number): StartFailure {
+  if (/address already in use/i.test(exit.stderr)) return portInUse(host, port);
+  return new StartFailure(
+    `workerd ended before it answered (${exit.signal ?? `code ${exit.code}`}).\n${exit.stderr}`,
+  );
+}
+
+function residentBytes(pid: number): number | undefined {
+  try {
+    const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    return line?.[1] === undefined ? undefined : Number(line[1]) * 1024;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,94 @@
+// The workerd process: how it is run, what it says, and that it never outlives the process that
+// started it.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { StartFailure } from './failure.ts';
+
+export interface Workerd {
+  readonly pid: number;
+  /** Resolves with the port that it listens on, once it does; pending for ever if it ends before. */
+  readonly listening: Promise<number>;
+  readonly exited: Promise<Exit>;
+  signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Hears everything that is printed from now on. */
+  onOutput(listener: (chunk: string) => void): void;
+}
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The end of what workerd wrote to its standard error. */
+  readonly stderr: string;
+}
+
+const STDERR_KEPT_CHARACTERS = 8_192;
+const CONTROL_FD = 3;
+
+export function runWorkerd(config: string): Workerd {
+  const child = spawn(binary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    // In a process group of its own it does not hear the terminal's Ctrl-C: its parent does, and ends it in order.
+    detached: true,
+  });
+  // Node's types know neither the fourth stream nor that a pipe is one that can be read.
+  const [, stdout, stderr, control] = child.stdio as unknown as [null, Readable, Readable, Readable];
+  // Without a pid there was no such program, of which `exited` tells.
+  const pid = child.pid ?? 0;
+  endWithThisProcess(child, pid);
+
+  let kept = '';
+  const listeners: ((chunk: string) => void)[] = [];
+  for (const stream of [stdout, stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      if (stream === stderr) kept = (kept + chunk).slice(-STDERR_KEPT_CHARACTERS);
+      for (const listener of listeners) listener(chunk);
+    });
+  }
+  return {
+    pid,
+    listening: listeningPort(control),
+    exited: once(child, 'close').then(([code, signal]) => ({ code, signal, stderr: kept.trim() })),
+    signal: (signal) => {
+      child.kill(signal);
+    },
+    onOutput: (listener) => {
+      listeners.push(listener);
+    },
+  };
+}
+
+// The package's main module knows where this platform's binary is, also if npm was told to run no scripts.
+function binary(): string {
+  try {
+    return (createRequire(import.meta.url)('workerd') as { default: string }).default;
+  } catch (error) {
+    throw new StartFailure(
+      `workerd is not installed for this platform.\n${error instanceof Error ? error.message : error}`,
+    );
+  }
+}
+
+function listeningPort(control: Readable): Promise<number> {
+  return new Promise((resolve) => {
+    createInterface(control).on('line', (line) => {
+      const message = JSON.parse(line) as { event: string; port?: number };
+      if (message.event === 'listen' && message.port !== undefined) resolve(message.port);
+    });
+  });
+}
+
+// A process that is killed with SIGKILL can end nothing, so a shell of a megabyte does it: it waits for
+// the end of a pipe that only we hold open, which comes with our end, whatever that was.
+function endWithThisProcess(child: ChildProcess, pid: number): void {
+  if (pid === 0 || process.platform === 'win32') return;
+  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'sh', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  guard.on('error', () => {});
+  guard.unref();
+  child.once('exit', () => guard.kill('SIGKILL'));
+}

@@ -1,0 +1,214 @@
+// The command behind `npm start`, run as people run it: what it prints, what it says when it cannot
+// start, and that nothing that it started outlives it, however it ends.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
+
+const COMMAND = join(import.meta.dirname, '../../server/start.ts');
+const LIMIT = { timeout: 30_000 };
+
+test('it prints what to type next, at the address where the registry answers', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t) });
+  assert.equal((await fetch(`http://localhost:${command.port}/v2/`)).status, 200);
+  const name = `localhost:${command.port}`;
+  assert.ok(command.stdout.includes(`http://${name}\n`));
+  assert.ok(command.stdout.includes(`docker tag alpine ${name}/alpine\n`));
+  assert.ok(command.stdout.includes(`docker push ${name}/alpine\n`));
+  assert.ok(command.stdout.includes(`docker pull ${name}/alpine\n`));
+});
+
+test('it warns when others than this machine can reach it', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t), HOST: '0.0.0.0' });
+  assert.match(command.stdout, /Anybody who reaches 0\.0\.0\.0 can push and pull/);
+});
+
+test('it keeps everything in .longshore where it is run, unless it is told otherwise', LIMIT, async (t) => {
+  const cwd = temporaryFolder(t);
+  await started(t, {}, cwd);
+  assert.ok(existsSync(join(cwd, '.longshore/blobs')));
+});
+
+test('two run side by side', LIMIT, async (t) => {
+  const [one, other] = await Promise.all([
+    started(t, { STATE_DIR: temporaryFolder(t) }),
+    started(t, { STATE_DIR: temporaryFolder(t) }),
+  ]);
+  for (const { port } of [one, other]) {
+    assert.equal((await fetch(`http://localhost:${port}/v2/`)).status, 200);
+  }
+});
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  test(`${signal} ends it and everything that it started, and frees the folder`, LIMIT, async (t) => {
+    const stateDir = temporaryFolder(t);
+    const command = await started(t, { STATE_DIR: stateDir });
+    const family = descendants(command.pid);
+    assert.ok(family.length > 0);
+    command.child.kill(signal);
+    assert.equal(await command.code, 0);
+    await until(t, () => !family.some(isRunning));
+    assert.equal(command.stderr, '');
+    assert.ok(!existsSync(join(stateDir, 'lock')));
+  });
+}
+
+test('it ends with the shell that npm put around it', LIMIT, async (t) => {
+  const env = { STATE_DIR: temporaryFolder(t), npm_lifecycle_event: 'start' };
+  // The second command keeps the shell from becoming the first.
+  const shell = spawned(t, '/bin/sh', ['-c', '"$0" "$1"; :', process.execPath, COMMAND], env);
+  await until(t, () => shell.stdout.includes('docker pull'));
+  const family = descendants(shell.pid);
+  assert.ok(family.length > 1);
+  t.after(() => killAll(family));
+  shell.child.kill('SIGTERM');
+  await until(t, () => !family.some(isRunning));
+});
+
+test('SIGTERM while it starts leaves nothing either', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  const command = run(t, { STATE_DIR: stateDir });
+  await until(t, () => existsSync(join(stateDir, 'lock')));
+  const family = descendants(command.pid);
+  command.child.kill('SIGTERM');
+  assert.equal(await command.code, 0);
+  assert.ok(!family.some(isRunning));
+  assert.ok(!existsSync(join(stateDir, 'lock')));
+});
+
+test('SIGKILL of it ends workerd too, and the next start takes the folder over', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  const first = await started(t, { STATE_DIR: stateDir });
+  const family = descendants(first.pid);
+  assert.ok(family.length > 0);
+  first.child.kill('SIGKILL');
+  await first.code;
+  const second = await started(t, { STATE_DIR: stateDir, PORT: String(first.port) });
+  assert.equal(second.port, first.port);
+  await until(t, () => !family.some(isRunning));
+});
+
+test('it says so when workerd dies by itself', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t) });
+  // Workerd, and the shell that guards it and would end with it anyway.
+  killAll(descendants(command.pid));
+  assert.equal(await command.code, 1);
+  assert.match(command.stderr, /workerd did by itself \(SIGKILL\)/);
+});
+
+for (const port of ['abc', '-1', '65536', '80 80', '8787.5']) {
+  test(`PORT=${port} is refused`, LIMIT, async (t) => {
+    await refused(t, { STATE_DIR: temporaryFolder(t), PORT: port }, /^PORT is ".*", and must be a number/);
+  });
+}
+
+test('a HOST that is not of this machine is refused', LIMIT, async (t) => {
+  await refused(
+    t,
+    { STATE_DIR: temporaryFolder(t), HOST: '192.0.2.1' },
+    /^HOST 192\.0\.2\.1 is not an address/,
+  );
+});
+
+test('a port that another program uses is refused', LIMIT, async (t) => {
+  const server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  await refused(
+    t,
+    { STATE_DIR: temporaryFolder(t), PORT: String(port) },
+    /^Port \d+ on 127\.0\.0\.1 is already in use/,
+  );
+});
+
+test('a port that another registry uses is refused', LIMIT, async (t) => {
+  const { port } = await started(t, { STATE_DIR: temporaryFolder(t) });
+  await refused(
+    t,
+    { STATE_DIR: temporaryFolder(t), PORT: String(port) },
+    /^Port \d+ on 127\.0\.0\.1 is already in use/,
+  );
+});
+
+test('a folder that another registry uses is refused', LIMIT, async (t) => {
+  const STATE_DIR = temporaryFolder(t);
+  const first = await started(t, { STATE_DIR });
+  await refused(t, { STATE_DIR }, new RegExp(`already used by another registry \\(process ${first.pid}\\)`));
+  assert.equal((await fetch(`http://localhost:${first.port}/v2/`)).status, 200);
+});
+
+for (const { name, below } of [
+  { name: 'that is a file', below: '' },
+  { name: 'below a file', below: '/state' },
+]) {
+  // Permissions would not do: the user who runs the tests may be the one whom they do not bind.
+  test(`a folder ${name} is refused`, LIMIT, async (t) => {
+    const file = join(temporaryFolder(t), 'file');
+    writeFileSync(file, '');
+    await refused(t, { STATE_DIR: file + below }, /cannot be written: .* file/);
+  });
+}
+
+interface Command {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly code: Promise<number | null>;
+  stdout: string;
+  stderr: string;
+}
+
+function run(t: TestContext, env: Record<string, string>, cwd?: string): Command {
+  return spawned(t, process.execPath, [COMMAND], env, cwd);
+}
+
+function killAll(pids: number[]): void {
+  for (const pid of pids.filter(isRunning)) process.kill(pid, 'SIGKILL');
+}
+
+function spawned(
+  t: TestContext,
+  program: string,
+  args: string[],
+  env: Record<string, string>,
+  cwd?: string,
+): Command {
+  const child = spawn(program, args, {
+    // Settings of the machine that runs the tests are not the tests'.
+    env: { PATH: process.env.PATH, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const code = once(child, 'close').then(([exitCode]) => exitCode);
+  const command: Command = { child, pid: child.pid ?? 0, code, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (chunk) => {
+    command.stdout += chunk;
+  });
+  child.stderr.setEncoding('utf8').on('data', (chunk) => {
+    command.stderr += chunk;
+  });
+  return command;
+}
+
+async function started(t: TestContext, env: Record<string, string>, cwd?: string) {
+  const command = run(t, env, cwd);
+  await until(t, () => command.stdout.includes('docker pull') || command.child.exitCode !== null);
+  const port = /http:\/\/\S+:(\d+)/.exec(command.stdout)?.[1];
+  assert.ok(port !== undefined, command.stderr);
+  return Object.assign(command, { port: Number(port) });
+}
+
+// A message, not a stack trace: two lines at most, and nothing on standard output.
+async function refused(t: TestContext, env: Record<string, string>, want: RegExp): Promise<void> {
+  const command = run(t, env);
+  assert.equal(await command.code, 1);
+  assert.match(command.stderr, want);
+  assert.ok(command.stderr.trimEnd().split('\n').length <= 2, command.stderr);
+  assert.equal(command.stdout, '');
+}

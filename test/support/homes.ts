@@ -1,0 +1,184 @@
+/**
+ * The two homes of the registry, started for a test file: workerd itself with blobs in a folder, and the R2 simulator under
+ * Miniflare, both really listening. `eachHome` runs a suite on both.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe } from 'node:test';
+import { Miniflare } from 'miniflare';
+import { bundle } from '../../server/bundle.ts';
+import { type Machine, startMachine } from '../../server/machine.ts';
+import type { Counts, Fault } from './observed.ts';
+
+const ENTRY = join(import.meta.dirname, 'worker.ts');
+
+export type Binding = 'REPOSITORY' | 'UPLOAD_SESSION' | 'BLOB_SHARD' | 'CATALOG' | 'ACCOUNTS';
+
+export interface HomeOptions {
+  /** Settings of the registry. */
+  vars?: Record<string, string>;
+}
+
+/** A registry that runs, and the door that the tests have into it. */
+export class Home {
+  readonly name: 'disk' | 'r2';
+  readonly #options: HomeOptions;
+  #stateDir = '';
+  #running: { url: string; stop(): Promise<void>; kill?(): Promise<void> } | null = null;
+
+  constructor(name: 'disk' | 'r2', options: HomeOptions = {}) {
+    this.name = name;
+    this.#options = options;
+  }
+
+  /** Where it answers, without a slash at its end. */
+  get url(): string {
+    if (this.#running === null) throw new Error('the home is not running');
+    return this.#running.url;
+  }
+
+  async start(): Promise<void> {
+    if (this.#stateDir === '') this.#stateDir = mkdtempSync(join(tmpdir(), 'longshore-test-'));
+    const port = this.#running === null ? 0 : Number(new URL(this.#running.url).port);
+    this.#running = await (this.name === 'disk' ? this.#startMachine(port) : this.#startMiniflare());
+  }
+
+  async stop(): Promise<void> {
+    await this.#running?.stop();
+    rmSync(this.#stateDir, { recursive: true, force: true });
+    this.#stateDir = '';
+    this.#running = null;
+  }
+
+  /** Ends the registry as a crash would, and starts it again on the same state. Only on disk. */
+  async crash(): Promise<void> {
+    await this.#running?.kill?.();
+    await this.start();
+  }
+
+  /** Ends the registry in order, and starts it again on the same state. */
+  async restart(): Promise<void> {
+    await this.#running?.stop();
+    await this.start();
+  }
+
+  /** Begins to count calls anew, with a fault at one of them. */
+  async reset(fault: Fault | null = null): Promise<void> {
+    await this.#door('reset', {}, JSON.stringify(fault));
+  }
+
+  async counts(): Promise<Counts> {
+    return (await this.#door('counts')).json() as Promise<Counts>;
+  }
+
+  /** Resolves with the call that the fault befell. */
+  async reached(): Promise<string> {
+    return (await this.#door('reached')).json() as Promise<string>;
+  }
+
+  /** Limits of production that were passed since the last call. */
+  async violations(): Promise<string[]> {
+    return (await this.#door('violations')).json() as Promise<string[]>;
+  }
+
+  /** Bytes of upload buffers: held now, and at the most since the last call. */
+  async buffers(): Promise<{ held: number; peak: number }> {
+    return (await this.#door('buffers')).json() as Promise<{ held: number; peak: number }>;
+  }
+
+  /** Moves the registry's clock ahead of the real one, in ms. */
+  async setClockAhead(ms: number): Promise<void> {
+    await this.#door('clock', { ahead: String(ms) });
+  }
+
+  /** Every key of the store that has bytes. */
+  async storedKeys(): Promise<string[]> {
+    return (await this.#door('store')).json() as Promise<string[]>;
+  }
+
+  /** The bytes under a key of the store, or null. */
+  async storedBytes(key: string): Promise<Uint8Array | null> {
+    const response = await this.#door('read', { key });
+    return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
+  }
+
+  async evict(binding: Binding, name: string): Promise<void> {
+    await this.#door('evict', { binding, name });
+  }
+
+  /** Runs the alarm of a Durable Object now. */
+  async ring(binding: Binding, name: string): Promise<void> {
+    await this.#door('ring', { binding, name });
+  }
+
+  /** When the alarm of a Durable Object is set to ring (Unix time, ms). */
+  async alarmAt(binding: Binding, name: string): Promise<number | null> {
+    return (await this.#door('alarm', { binding, name })).json() as Promise<number | null>;
+  }
+
+  /** True where a Durable Object has stored nothing. */
+  async isEmpty(binding: Binding, name: string): Promise<boolean> {
+    return (await this.#door('empty', { binding, name })).json() as Promise<boolean>;
+  }
+
+  async rows(binding: Binding, name: string, query: string): Promise<Record<string, unknown>[]> {
+    const response = await this.#door('rows', { binding, name }, query);
+    return response.json() as Promise<Record<string, unknown>[]>;
+  }
+
+  async #door(what: string, query: Record<string, string> = {}, body?: string): Promise<Response> {
+    const init = body === undefined ? {} : { method: 'POST', body };
+    const response = await fetch(`${this.url}/test/${what}?${new URLSearchParams(query)}`, init);
+    if (!response.ok && what !== 'read') throw new Error(`/test/${what}: ${response.status} ${await response.text()}`);
+    return response;
+  }
+
+  async #startMachine(port: number): Promise<Machine> {
+    return startMachine({ port, stateDir: this.#stateDir, entry: ENTRY, vars: this.#options.vars ?? {} });
+  }
+
+  async #startMiniflare() {
+    const modules = bundle(ENTRY).map(({ name, contents }) => ({
+      type: 'ESModule' as const,
+      path: name,
+      contents: new TextDecoder().decode(contents),
+    }));
+    const object = (className: string) => ({ className, useSQLite: true });
+    const miniflare = new Miniflare({
+      modules,
+      compatibilityDate: '2026-07-01',
+      compatibilityFlags: ['nodejs_compat'],
+      durableObjects: {
+        REPOSITORY: object('Repository'),
+        UPLOAD_SESSION: object('UploadSession'),
+        BLOB_SHARD: object('BlobShard'),
+        CATALOG: object('Catalog'),
+        ACCOUNTS: object('Accounts'),
+      },
+      r2Buckets: ['BLOBS'],
+      bindings: this.#options.vars ?? {},
+      unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
+      durableObjectsPersist: join(this.#stateDir, 'objects'),
+      r2Persist: join(this.#stateDir, 'r2'),
+    });
+    await miniflare.ready;
+    const direct = await miniflare.unsafeGetDirectURL();
+    return { url: direct.origin, stop: () => miniflare.dispose() };
+  }
+}
+
+/** Runs a suite on both homes, each started before it and stopped after it. */
+export function eachHome(define: (home: Home) => void, options: HomeOptions = {}): void {
+  onHome('disk', define, options);
+  onHome('r2', define, options);
+}
+
+export function onHome(name: 'disk' | 'r2', define: (home: Home) => void, options: HomeOptions = {}): void {
+  describe(`on ${name === 'disk' ? 'one machine (disk)' : 'Cloudflare (R2 simulator)'}`, () => {
+    const home = new Home(name, options);
+    before(() => home.start());
+    after(() => home.stop());
+    define(home);
+  });
+}
