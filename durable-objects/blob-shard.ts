@@ -85,7 +85,7 @@ export class BlobShard extends DurableObject<Env> {
     return linked;
   }
 
-  /** Removes links. What nothing holds any more is deleted later; content that never came is forgotten at once. */
+  /** Removes links. What nothing holds any more is deleted later. May be repeated. */
   async unlink(ids: string[]): Promise<void> {
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
@@ -165,12 +165,14 @@ export class BlobShard extends DurableObject<Env> {
         `SELECT l.id, l.repository, l.key FROM links l JOIN objects o ON o.key = l.key
          WHERE o.digest = ?1 AND o.deleting = 0
            AND NOT EXISTS (SELECT 1 FROM objects s WHERE s.digest = ?1 AND s.stored = 1 AND s.deleting = 0)
-         LIMIT 1`,
+         LIMIT 3`,
         digest,
       )
       .toArray();
     for (const { id, repository, key } of candidates) {
-      if (await repositoryOf(this.env, repository).holdsLink(id)) this.#confirm(id, key);
+      if (!(await repositoryOf(this.env, repository).holdsLink(id))) continue;
+      this.#confirm(id, key);
+      return;
     }
   }
 

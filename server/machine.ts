@@ -57,11 +57,20 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     workerd = runWorkerd(writeConfiguration(folder, host, options));
     folder.alsoHeldBy(workerd.pid);
   } catch (error) {
-    folder.release();
+    folder.release(false);
     throw error;
   }
 
-  const exited = workerd.exited.finally(() => folder.release());
+  const exited = workerd.exited.then(
+    (exit) => {
+      folder.release(exit.code === 0);
+      return exit;
+    },
+    (error: unknown) => {
+      folder.release(false);
+      throw error;
+    },
+  );
   const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
     const impatience = setTimeout(() => workerd.signal('SIGKILL'), STOP_TIMEOUT_MS);
     workerd.signal(signal);

@@ -1,6 +1,15 @@
 // The folder in which a registry on one machine keeps everything, and the lock that keeps a second
 // registry out of it: two writers to one SQLite file would corrupt what each of them promised to keep.
-import { accessSync, constants, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartFailure, systemErrorCode } from './failure.ts';
@@ -14,8 +23,8 @@ export interface StateFolder {
   readonly run: string;
   /** Says that this process, too, works in the folder, so that it counts as used while the process lives. */
   alsoHeldBy(pid: number): void;
-  /** Gives the folder up. */
-  release(): void;
+  /** Gives the folder up; if workerd did not end in order, the next one to open it tidies up first. */
+  release(inOrder: boolean): void;
 }
 
 interface Holder {
@@ -27,15 +36,18 @@ interface Holder {
 /** How long to wait for the workerd of a registry that was killed: it is ended at once, but not by us. */
 const ORPHAN_WAIT_MS = 5_000;
 const ORPHAN_POLL_MS = 20;
+/** `.NAME.PID.COUNT.tmp` */
+const UNFINISHED = /^\..+\.\d+\.\d+\.tmp$/;
 
 /** Makes the folder if it is missing and takes its lock. Throws a StartFailure if it is used or cannot be written. */
 export async function openStateFolder(path: string): Promise<StateFolder> {
   const lock = join(path, 'lock');
   const folders = { state: join(path, 'state'), blobs: join(path, 'blobs'), run: join(path, 'run') };
   const self = holder(process.pid);
+  let disturbed: boolean;
   try {
     mkdirSync(path, { recursive: true });
-    await takeLock(lock, path, self);
+    disturbed = await takeLock(lock, path, self);
   } catch (error) {
     throw explained(error, path);
   }
@@ -44,18 +56,21 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
       mkdirSync(folder, { recursive: true });
       accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     }
+    if (disturbed) removeUnfinished(folders.blobs);
   } catch (error) {
-    rmSync(lock, { force: true });
+    letGo(lock, !disturbed);
     throw explained(error, path);
   }
   return {
     ...folders,
     alsoHeldBy: (pid) => writeFileSync(lock, JSON.stringify([self, holder(pid)])),
-    release: () => rmSync(lock, { force: true }),
+    release: (inOrder) => letGo(lock, inOrder),
   };
 }
 
-async function takeLock(lock: string, path: string, self: Holder): Promise<void> {
+/** Answers whether there was a lock already, of somebody who did not end in order. */
+async function takeLock(lock: string, path: string, self: Holder): Promise<boolean> {
+  let disturbed = false;
   const deadline = Date.now() + ORPHAN_WAIT_MS;
   while (!createLock(lock, self)) {
     const [owner, workerd] = readLock(lock).map((one) => (isAlive(one) ? one : undefined));
@@ -64,6 +79,7 @@ async function takeLock(lock: string, path: string, self: Holder): Promise<void>
         `The folder ${path} is already used by another registry (process ${owner.pid}).\nStop that one, or set STATE_DIR to another folder.`,
       );
     }
+    disturbed = true;
     if (workerd === undefined) {
       rmSync(lock, { force: true });
     } else if (Date.now() > deadline) {
@@ -73,6 +89,27 @@ async function takeLock(lock: string, path: string, self: Holder): Promise<void>
     } else {
       await sleep(ORPHAN_POLL_MS);
     }
+  }
+  return disturbed;
+}
+
+// A lock without a holder is the note that the folder was not left in order. Where no note can be
+// left, because the folder is gone or the disk is full, there is nothing more to do for the folder.
+function letGo(lock: string, inOrder: boolean): void {
+  try {
+    if (inOrder) rmSync(lock, { force: true });
+    else writeFileSync(lock, '[]');
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+  }
+}
+
+// Workerd writes a file under a hidden name and renames it when it is whole. A workerd that is killed
+// leaves the hidden one, which no Worker can see, and so no collection of garbage would ever find.
+function removeUnfinished(blobs: string): void {
+  for (const entry of readdirSync(blobs, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile() && UNFINISHED.test(entry.name))
+      rmSync(join(entry.parentPath, entry.name), { force: true });
   }
 }
 

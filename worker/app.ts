@@ -24,8 +24,12 @@ export function createApp(registry: Registry): Hono {
 
 /** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
 function unexpected(fault: Error, request: Request): OciError {
+  const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
   const requestId = request.headers.get('cf-ray') ?? crypto.randomUUID();
   console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, fault);
+  // Durable Objects say so of faults that pass by themselves. Cloudflare docs, "Error handling".
+  if (retryable || overloaded)
+    return new OciError('UNAVAILABLE', { detail: { requestId }, headers: { 'Retry-After': '1' } });
   return new OciError('UNKNOWN', { detail: { requestId } });
 }
 

@@ -2,7 +2,7 @@
 // given through a stop and a crash, shares nothing with its neighbours and says why it cannot start.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -117,6 +117,22 @@ test('a stop does not wait for ever for a request that stalls', LIMIT, async (t)
   assert.ok(!isRunning(machine.pid));
 });
 
+test('what a crash left of an upload is gone with the next start, and nothing else is', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  const folder = join(stateDir, 'blobs/blobs');
+  const first = await start(t, { stateDir });
+  await put(first, '/blobs/whole', 'its bytes');
+  const cut = request(`${first.url}/blobs/cut`, { method: 'PUT', agent: false });
+  const broken = once(cut, 'error');
+  cut.write('the first of two pieces');
+  await until(t, () => readdirSync(folder).length === 2);
+  await first.kill();
+  await broken;
+
+  await start(t, { stateDir });
+  assert.deepEqual(readdirSync(folder), ['whole']);
+});
+
 test('what the Worker prints is passed on', LIMIT, async (t) => {
   let printed = '';
   const machine = await start(t, {
@@ -175,7 +191,7 @@ for (const { name, entry, want } of [
     want: /GET \/v2\/ with 500/,
   },
 ]) {
-  test(`a Worker that ${name} is a failure to start, and leaves nothing`, LIMIT, async (t) => {
+  test(`a Worker that ${name} is a failure to start, and leaves the folder free`, LIMIT, async (t) => {
     const stateDir = temporaryFolder(t);
     const path = join(stateDir, 'entry.js');
     writeFileSync(path, entry);
@@ -184,7 +200,7 @@ for (const { name, entry, want } of [
       assert.match(error.message, want);
       return true;
     });
-    assert.ok(!existsSync(join(stateDir, 'lock')));
+    await start(t, { stateDir });
   });
 }
 
