@@ -1,0 +1,120 @@
+// The HTTP client of the conformance table. It sends exactly what a row says (a body in chunks or with a
+// length, any path, any header) and follows redirects, as the specification asks of clients.
+
+import { randomBytes } from 'node:crypto';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { Answer } from './answer.ts';
+import { Repository } from './repository.ts';
+
+export interface Sent {
+  headers?: Record<string, string | string[]>;
+  body?: Uint8Array;
+  /** Send the body with `Transfer-Encoding: chunked` and no `Content-Length`. */
+  chunked?: boolean;
+}
+
+const requestTimeoutMs = 30_000;
+const redirectLimit = 5;
+const redirects = [301, 302, 303, 307, 308];
+
+export class Registry implements Disposable {
+  /** What was answered so far, without the bodies of successes: some rows judge all of it. */
+  readonly answers: Answer[] = [];
+  /** The first component of every name in this run, so that a registry with content can be tried. */
+  readonly prefix = `conformance-${randomBytes(5).toString('hex')}`;
+  readonly #base: URL;
+  readonly #agent: http.Agent;
+  #repositories = 0;
+
+  constructor(url: string) {
+    this.#base = new URL(url.includes('://') ? url : `http://${url}`);
+    const options = { keepAlive: true, maxSockets: 4 };
+    this.#agent = this.#base.protocol === 'https:' ? new https.Agent(options) : new http.Agent(options);
+  }
+
+  /** A repository that this run has not used yet; it begins to exist with the first push. */
+  repository(): Repository {
+    this.#repositories += 1;
+    return this.named(`repository-${String(this.#repositories).padStart(4, '0')}`);
+  }
+
+  /** The repository of that name below this run's prefix. */
+  named(name: string): Repository {
+    return new Repository(this, `${this.prefix}/${name}`);
+  }
+
+  /** Sends a request to a path, taken as it is, or to an absolute URL, and follows its redirects. */
+  async send(method: string, target: string, sent: Sent = {}): Promise<Answer> {
+    let answer = await this.#sendOnce(method, target, sent);
+    for (let hops = 0; redirects.includes(answer.status) && hops < redirectLimit; hops += 1) {
+      // 303 always goes on with a GET; so do 301 and 302 for what is neither GET nor HEAD.
+      const becomesGet =
+        answer.status === 303 || (answer.status < 303 && method !== 'GET' && method !== 'HEAD');
+      const next = becomesGet ? { headers: withoutBody(sent.headers) } : sent;
+      answer = await this.#sendOnce(becomesGet ? 'GET' : method, answer.location(), next);
+    }
+    this.answers.push(answer.status < 400 ? answer.withoutBody() : answer);
+    return answer;
+  }
+
+  get(target: string, headers: Record<string, string | string[]> = {}): Promise<Answer> {
+    return this.send('GET', target, { headers });
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+
+  #sendOnce(method: string, target: string, sent: Sent): Promise<Answer> {
+    const absolute = target.includes('://') ? new URL(target) : undefined;
+    const { protocol, hostname, port } = absolute ?? this.#base;
+    const path = absolute ? absolute.pathname + absolute.search : target;
+    const url = `${protocol}//${(absolute ?? this.#base).host}${path}`;
+    const same = protocol === this.#base.protocol;
+
+    return new Promise((resolve, reject) => {
+      const request = (protocol === 'https:' ? https : http).request({
+        method,
+        hostname: hostname.replace(/^\[|\]$/g, ''),
+        port,
+        path,
+        headers: { ...bodyHeaders(method, sent), ...sent.headers },
+        timeout: requestTimeoutMs,
+        ...(same && { agent: this.#agent }),
+      });
+      const fail = (why: Error) => reject(new Error(`${method} ${path}: ${why.message}`, { cause: why }));
+      request.on('timeout', () => request.destroy(new Error(`no answer in ${requestTimeoutMs} ms`)));
+      request.on('error', (why: NodeJS.ErrnoException) => {
+        // A kept connection may be closed by the other side just as it is taken up again.
+        if (request.reusedSocket && why.code === 'ECONNRESET') {
+          this.#agent.destroy();
+          this.#sendOnce(method, target, sent).then(resolve, reject);
+        } else {
+          fail(why);
+        }
+      });
+      request.on('response', (response) => {
+        const parts: Buffer[] = [];
+        response.on('data', (part: Buffer) => parts.push(part));
+        response.on('error', fail);
+        response.on('end', () =>
+          resolve(
+            new Answer(method, url, response.statusCode ?? 0, response.rawHeaders, Buffer.concat(parts)),
+          ),
+        );
+      });
+      request.end(sent.body);
+    });
+  }
+}
+
+function bodyHeaders(method: string, sent: Sent): Record<string, string> {
+  if (sent.chunked) return { 'Transfer-Encoding': 'chunked' };
+  const hasBody = sent.body !== undefined || ['POST', 'PUT', 'PATCH', 'DELETE'].includes(method);
+  return hasBody ? { 'Content-Length': String(sent.body?.byteLength ?? 0) } : {};
+}
+
+function withoutBody(headers: Sent['headers'] = {}): Record<string, string | string[]> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !/^(content|transfer)-/i.test(name)));
+}

@@ -1,0 +1,42 @@
+// How rows on chunks go about an upload: begin it, send chunks in order, close it.
+
+import { blob, digest } from '../support/fixtures.ts';
+import { expectBody, expectStatus } from './answer.ts';
+import type { Registry } from './registry.ts';
+import type { Repository } from './repository.ts';
+
+/** An upload, and a maker of chunks that are as long as the registry wants them at least. */
+export async function beginUpload(registry: Registry) {
+  const repository = registry.repository();
+  const answer = await repository.postUpload();
+  expectStatus(answer, 202);
+  const least = Math.max(100, Number(answer.header('OCI-Chunk-Min-Length') ?? 0));
+  const chunkOf = (times: number) => blob(least * times + times);
+  return { repository, location: answer.location(), chunkOf };
+}
+
+/** Sends the chunks one after the other, each to the Location that the last one gave, and gives the last. */
+export async function patchAll(
+  repository: Repository,
+  location: string,
+  parts: Buffer[],
+  first = 0,
+): Promise<string> {
+  let [next, offset] = [location, first];
+  for (const part of parts) {
+    const answer = await repository.patchUpload(next, part, offset);
+    expectStatus(answer, 202);
+    next = answer.location();
+    offset += part.byteLength;
+  }
+  return next;
+}
+
+/** Closes an upload, and sees that the blob is there. */
+export async function closeUpload(repository: Repository, location: string, bytes: Buffer): Promise<void> {
+  const answer = await repository.putUpload(location, digest(bytes));
+  expectStatus(answer, 201);
+  const pulled = await repository.registry.get(answer.location());
+  expectStatus(pulled, 200);
+  expectBody(pulled, bytes);
+}

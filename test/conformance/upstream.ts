@@ -1,0 +1,174 @@
+/**
+ * `npm run conformance`: the conformance programs of the distribution specification, against a fresh registry of each home,
+ * with sparse manifests off and on. No package registry serves the programs, so they are named from outside:
+ *
+ *   CONFORMANCE        the program of the main branch (or `conformance` on the PATH)
+ *   CONFORMANCE_V1_1   the released suite of v1.1.1, if it is to run too
+ *
+ *   npm run conformance [-- machine|cloudflare]
+ *
+ * The program of the main branch exits with 0 on skips, so what counts is what its junit.xml says.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { startMachine } from '../../server/machine.ts';
+import { startDevelopment } from '../clients/support/development.ts';
+
+const HOMES = ['machine', 'cloudflare'] as const;
+type HomeName = (typeof HOMES)[number];
+
+/** Fewer tests than this mean that a part of the program did not run. */
+const MAIN_TESTS_MIN = { off: 950, on: 1000 };
+const V1_1_TESTS_MIN = 70;
+/** What the environment variables of the released suite leave out: reading tags and manifests that others pushed. */
+const V1_1_SKIPS = [
+  'Get tag name from environment',
+  'Populate registry with test tags (no push)',
+  'Cross-mounting of nonexistent blob should yield session id',
+  'automatic content discovery disabled should return a 202',
+];
+
+interface Outcome {
+  run: string;
+  tests: number;
+  complaints: string[];
+}
+
+const main = process.env.CONFORMANCE ?? onPath('conformance');
+const released = process.env.CONFORMANCE_V1_1;
+if (main === null) {
+  console.error(
+    'The conformance program is not there: name it in CONFORMANCE, or put `conformance` on the PATH.',
+  );
+  console.error(
+    'It is built from the repository opencontainers/distribution-spec, folder conformance/, with Go.',
+  );
+  process.exit(1);
+}
+
+const wanted = HOMES.filter((home) => process.argv.length < 3 || process.argv.slice(2).includes(home));
+const outcomes: Outcome[] = [];
+for (const home of wanted) {
+  for (const sparse of ['off', 'on'] as const) {
+    outcomes.push(
+      await onFreshRegistry(home, sparse, (url, folder) => runMain(main, home, sparse, url, folder)),
+    );
+  }
+  if (released !== undefined) {
+    outcomes.push(
+      await onFreshRegistry(home, 'off', (url, folder) => runReleased(released, home, url, folder)),
+    );
+  }
+}
+
+let failed = outcomes.length === 0;
+for (const { run, tests, complaints } of outcomes) {
+  console.log(`${complaints.length === 0 ? 'passed' : 'FAILED'}  ${run}: ${tests} tests`);
+  for (const complaint of complaints) console.log(`        ${complaint}`);
+  failed ||= complaints.length > 0;
+}
+process.exit(failed ? 1 : 0);
+
+async function onFreshRegistry(
+  home: HomeName,
+  sparse: 'off' | 'on',
+  run: (url: string, folder: string) => Outcome,
+): Promise<Outcome> {
+  const folder = mkdtempSync(join(tmpdir(), 'longshore-conformance-'));
+  const vars = sparse === 'on' ? { SPARSE_MANIFESTS: 'true' } : {};
+  const registry = await (home === 'machine'
+    ? startMachine({ stateDir: join(folder, 'state'), vars })
+    : startDevelopment(folder, vars));
+  try {
+    return run(registry.url, folder);
+  } finally {
+    await registry.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function runMain(
+  program: string,
+  home: HomeName,
+  sparse: 'off' | 'on',
+  url: string,
+  folder: string,
+): Outcome {
+  const results = join(folder, 'results');
+  const { status, error } = spawnSync(program, {
+    stdio: 'ignore',
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      OCI_REGISTRY: new URL(url).host,
+      OCI_TLS: 'disabled',
+      OCI_REPO1: 'conformance/one',
+      OCI_REPO2: 'conformance/two',
+      OCI_VERSION: 'dev',
+      OCI_DATA_SPARSE: String(sparse === 'on'),
+      OCI_RESULTS_DIR: results,
+    },
+  });
+  const run = `main branch, ${home}, sparse manifests ${sparse}`;
+  if (error !== undefined) return { run, tests: 0, complaints: [error.message] };
+  const report = readReport(join(results, 'junit.xml'));
+  const complaints = [...report.failures, ...report.errors, ...report.skips];
+  if (status !== 0) complaints.push(`the program ended with ${status}`);
+  if (report.tests < MAIN_TESTS_MIN[sparse])
+    complaints.push(`${report.tests} tests are too few: a part did not run`);
+  return { run, tests: report.tests, complaints };
+}
+
+function runReleased(program: string, home: HomeName, url: string, folder: string): Outcome {
+  const results = join(folder, 'results');
+  mkdirSync(results);
+  const { status, error } = spawnSync(program, {
+    stdio: 'ignore',
+    cwd: folder,
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      OCI_ROOT_URL: url,
+      OCI_NAMESPACE: 'released/one',
+      OCI_CROSSMOUNT_NAMESPACE: 'released/two',
+      OCI_AUTOMATIC_CROSSMOUNT: '1',
+      OCI_TEST_PULL: '1',
+      OCI_TEST_PUSH: '1',
+      OCI_TEST_CONTENT_DISCOVERY: '1',
+      OCI_TEST_CONTENT_MANAGEMENT: '1',
+      OCI_REPORT_DIR: results,
+    },
+  });
+  const run = `v1.1.1, ${home}`;
+  if (error !== undefined) return { run, tests: 0, complaints: [error.message] };
+  const report = readReport(join(results, 'junit.xml'));
+  const unasked = report.skips.filter((skip) => !V1_1_SKIPS.some((known) => skip.includes(known)));
+  const complaints = [...report.failures, ...report.errors, ...unasked];
+  if (status !== 0) complaints.push(`the suite ended with ${status}`);
+  if (report.tests < V1_1_TESTS_MIN) complaints.push(`${report.tests} tests are too few: a part did not run`);
+  return { run, tests: report.tests, complaints };
+}
+
+/** What a junit.xml says, both as the main branch's program and as Ginkgo write it. */
+function readReport(path: string) {
+  const xml = readFileSync(path, 'utf8');
+  const tests = Number(/tests="(\d+)"/.exec(xml)?.[1] ?? 0);
+  const report: Record<'failures' | 'errors' | 'skips', string[]> = { failures: [], errors: [], skips: [] };
+  for (const [, attributes = '', content = ''] of xml.matchAll(
+    /<testcase([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs,
+  )) {
+    const name = /name="([^"]*)"/.exec(attributes)?.[1] ?? 'a test without a name';
+    if (/status="fail|<failure/.test(attributes + content)) report.failures.push(`failure: ${name}`);
+    if (/status="error|<error/.test(attributes + content)) report.errors.push(`error: ${name}`);
+    if (/status="skipped|<skipped/.test(attributes + content)) report.skips.push(`skip: ${name}`);
+  }
+  return { tests, ...report };
+}
+
+function onPath(program: string): string | null {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  const paths = folders.map((folder) => join(folder, program));
+  return paths.find((path) => spawnSync('test', ['-x', path]).status === 0) ?? null;
+}
