@@ -65,7 +65,7 @@ export class BlobShard extends DurableObject<Env> {
    * named none and there is none. May be repeated.
    */
   async link(request: LinkRequest): Promise<LinkedObject | null> {
-    await this.#confirmEarly(request.digest);
+    if (request.content?.proven !== true) await this.#confirmEarly(request.digest);
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
     const linked = this.ctx.storage.transactionSync(() => {
       const object = this.#stored(request) ?? this.#expected(request);

@@ -238,6 +238,7 @@ export class Repository extends DurableObject<Env> {
       this.#sql.exec('DELETE FROM refusals WHERE expires_at <= ?', now);
       this.#setPresent(this.#holdsSomething());
     });
+    this.#forgetAnswers();
     await this.#told();
     const untold = this.#untold() ? now + RETRY_MS : null;
     await ringNext(this.ctx.storage, [
@@ -375,11 +376,15 @@ export class Repository extends DurableObject<Env> {
 
   /** After a change: forgets what the isolate remembers, and tells the others, with the alarm to repeat what fails. */
   async #tellOthers(): Promise<void> {
-    const name = this.#first<{ name: string }>('SELECT name FROM repository')?.name;
-    if (name !== undefined) changed(name);
+    this.#forgetAnswers();
     if (!this.#untold()) return;
     await ringBy(this.ctx.storage, Date.now() + RETRY_MS);
     this.ctx.waitUntil(this.#told());
+  }
+
+  #forgetAnswers(): void {
+    const name = this.#first<{ name: string }>('SELECT name FROM repository')?.name;
+    if (name !== undefined) changed(name);
   }
 
   async #told(): Promise<void> {

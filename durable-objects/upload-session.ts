@@ -5,9 +5,10 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../worker/oci/digest.ts';
-import { ROW_BYTES, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
-import { blobKey, blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
+import { RETRY_MS, ROW_BYTES, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
+import { blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
 import type { SavedHash } from '../worker/storage/hash.ts';
+import { blobKey } from '../worker/storage/key.ts';
 import { shardOf } from './address.ts';
 
 /** What is known of an upload before its first chunk. */
@@ -159,8 +160,15 @@ export class UploadSession extends DurableObject<Env> {
   /** The upload has expired. Whatever it wrote that was not published is discarded, then the session forgets itself. */
   override async alarm(): Promise<void> {
     const row = this.#row();
-    if (row !== null && !(await this.#published(row))) {
-      await blobStore(this.env).discard(this.#open(row, row.next_part).draft);
+    try {
+      if (row !== null && !(await this.#published(row))) {
+        await blobStore(this.env).discard(this.#open(row, row.next_part).draft);
+      }
+    } catch (fault) {
+      // The platform repeats an alarm that fails six times, and then never again.
+      console.error('an expired upload could not be discarded, and will be', fault);
+      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
+      return;
     }
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();

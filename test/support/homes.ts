@@ -18,6 +18,8 @@ export type Binding = 'REPOSITORY' | 'UPLOAD_SESSION' | 'BLOB_SHARD' | 'CATALOG'
 export interface HomeOptions {
   /** Settings of the registry. */
   vars?: Record<string, string>;
+  /** The Worker's entry module, where it is not `worker.ts` beside this; it exports all that that one does. */
+  entry?: string;
 }
 
 /** A registry that runs, and the door that the tests have into it. */
@@ -77,6 +79,16 @@ export class Home {
     return (await this.#door('reached')).json() as Promise<string>;
   }
 
+  /** Lets the call that waits go on. */
+  async goOn(): Promise<void> {
+    await this.#door('go-on');
+  }
+
+  /** Resolves when so many requests have ended since the last reset, also those whose client has gone. */
+  async ended(count: number): Promise<void> {
+    await this.#door('ended', { count: String(count) });
+  }
+
   /** Limits of production that were passed since the last call. */
   async violations(): Promise<string[]> {
     return (await this.#door('violations')).json() as Promise<string[]>;
@@ -103,6 +115,26 @@ export class Home {
     return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
   }
 
+  /** The numbers of the pieces that a list on disk names; its key ends in `/parts`. */
+  async pieces(key: string): Promise<number[]> {
+    const list = (await (await this.#door('list', { key })).json()) as [number: number, size: number][];
+    return list.map(([number]) => number);
+  }
+
+  /** The keys of R2's multipart uploads that were neither completed nor aborted. */
+  async openMultiparts(): Promise<string[]> {
+    return (await this.#door('multiparts')).json() as Promise<string[]>;
+  }
+
+  /** True where R2 still makes an object of a multipart upload. */
+  async completes(draft: {
+    key: string;
+    multipart: string;
+    parts: { partNumber: number; etag: string }[];
+  }): Promise<boolean> {
+    return (await this.#door('complete', {}, JSON.stringify(draft))).json() as Promise<boolean>;
+  }
+
   async evict(binding: Binding, name: string): Promise<void> {
     await this.#door('evict', { binding, name });
   }
@@ -110,6 +142,11 @@ export class Home {
   /** Runs the alarm of a Durable Object now. */
   async ring(binding: Binding, name: string): Promise<void> {
     await this.#door('ring', { binding, name });
+  }
+
+  /** Runs the alarm of a Durable Object as the platform would: only if it is set and due. False where it is not. */
+  async ringDue(binding: Binding, name: string): Promise<boolean> {
+    return (await this.#door('ring-due', { binding, name })).json() as Promise<boolean>;
   }
 
   /** When the alarm of a Durable Object is set to ring (Unix time, ms). */
@@ -130,16 +167,22 @@ export class Home {
   async #door(what: string, query: Record<string, string> = {}, body?: string): Promise<Response> {
     const init = body === undefined ? {} : { method: 'POST', body };
     const response = await fetch(`${this.url}/test/${what}?${new URLSearchParams(query)}`, init);
-    if (!response.ok && what !== 'read') throw new Error(`/test/${what}: ${response.status} ${await response.text()}`);
+    if (!response.ok && what !== 'read')
+      throw new Error(`/test/${what}: ${response.status} ${await response.text()}`);
     return response;
   }
 
   async #startMachine(port: number): Promise<Machine> {
-    return startMachine({ port, stateDir: this.#stateDir, entry: ENTRY, vars: this.#options.vars ?? {} });
+    return startMachine({
+      port,
+      stateDir: this.#stateDir,
+      entry: this.#options.entry ?? ENTRY,
+      vars: this.#options.vars ?? {},
+    });
   }
 
   async #startMiniflare() {
-    const modules = bundle(ENTRY).map(({ name, contents }) => ({
+    const modules = bundle(this.#options.entry ?? ENTRY).map(({ name, contents }) => ({
       type: 'ESModule' as const,
       path: name,
       contents: new TextDecoder().decode(contents),

@@ -2,9 +2,14 @@
  * The layer that tests put under the registry: it counts every call to a binding, lets a test make any one of them fail or
  * hang, and enforces the limits of production where the local runtimes are laxer.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Env } from '../../worker/env.ts';
 
 const MiB = 1024 * 1024;
+const SUBREQUESTS_MAX = 1000;
+const RPC_MAX_BYTES = 32 * MiB;
+const ROW_MAX_BYTES = 2_000_000;
+const PARAMETERS_MAX = 100;
 
 /** What went to the bindings since the last reset. */
 export interface Counts {
@@ -17,11 +22,14 @@ export interface Counts {
   calls: string[];
 }
 
-/** What befalls the call of a number (counted from 0 at the last reset). */
+/** What befalls one call: the one of a number, counted from 0 at the last reset, or the first of a name. */
 export interface Fault {
-  at: number;
-  /** `before`: it is not made; `after`: it is made, and its answer lost; `hang`: it is made, and its answer never comes. */
-  how: 'before' | 'after' | 'hang';
+  at: number | string;
+  /**
+   * `before`: it is not made; `after`: it is made, and its answer lost; `hang`: it is made, and its answer never comes;
+   * `wait`: it is made, and its answer comes when the test says so.
+   */
+  how: 'before' | 'after' | 'hang' | 'wait';
 }
 
 const fresh = (): Counts => ({ durableObjects: 0, classA: 0, classB: 0, deletes: 0, disk: 0, calls: [] });
@@ -29,18 +37,33 @@ const fresh = (): Counts => ({ durableObjects: 0, classA: 0, classB: 0, deletes:
 export const observation = {
   counts: fresh(),
   fault: null as Fault | null,
-  /** Resolved when the fault has befallen a call. */
-  reached: Promise.withResolvers<string>(),
+  /** Set when a call that waits is to go on. */
+  goesOn: false,
+  /** The call that the fault befell. */
+  reached: null as string | null,
   /** Limits of production that were passed. */
   violations: [] as string[],
+  /** The most that one invocation has made. */
   subrequests: 0,
+  /** The keys of the multipart uploads that were neither completed nor aborted, by id. */
+  multiparts: new Map<string, string>(),
   reset(fault: Fault | null): void {
     this.counts = fresh();
     this.fault = fault;
-    this.reached = Promise.withResolvers<string>();
+    this.reached = null;
+    this.goesOn = false;
     this.subrequests = 0;
+    outside.subrequests = 0;
   },
 };
+
+const invocations = new AsyncLocalStorage<{ subrequests: number }>();
+const outside = { subrequests: 0 };
+
+/** Runs one invocation of the Worker or of a Durable Object: production counts the subrequests of each apart. */
+export function invocation<T>(run: () => T): T {
+  return invocations.run({ subrequests: 0 }, run);
+}
 
 /** The same bindings, observed. */
 export function observed(env: Env): Env {
@@ -55,7 +78,9 @@ export function observed(env: Env): Env {
 
 function observedNamespace(binding: string, namespace: DurableObjectNamespace): DurableObjectNamespace {
   return wrap(namespace, (method, original) =>
-    method !== 'getByName' ? original : (name: string) => observedStub(binding, name, namespace.getByName(name)),
+    method !== 'getByName'
+      ? original
+      : (name: string) => observedStub(binding, name, namespace.getByName(name)),
   );
 }
 
@@ -64,9 +89,12 @@ function observedStub(binding: string, name: string, stub: DurableObjectStub): D
     get(target, method) {
       if (typeof method !== 'string' || method === 'then') return Reflect.get(target, method);
       return (...args: unknown[]) =>
-        step(`${binding}.${method}`, 'durableObjects', () => {
-          checkArguments(`${binding}(${name}).${method}`, args);
-          return (target as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>)[method]?.(...args);
+        step(`${binding}.${method}`, 'durableObjects', async () => {
+          checkMessage(`arguments to ${binding}(${name}).${method}`, args);
+          const methods = target as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
+          const answer = await methods[method]?.(...args);
+          checkMessage(`answer of ${binding}(${name}).${method}`, [answer]);
+          return answer;
         });
     },
   });
@@ -93,42 +121,66 @@ function observedBucket(bucket: R2Bucket): R2Bucket {
       return (key: string, id: string) => observedMultipart(bucket.resumeMultipartUpload(key, id));
     }
     if (method === 'createMultipartUpload') {
-      return async (key: string) => observedMultipart((await step(`R2.${method}`, 'classA', () => original(key))) as never);
+      return async (key: string) =>
+        observedMultipart((await step(`R2.${method}`, 'classA', () => create(bucket, key))) as never);
     }
     return (...args: unknown[]) => {
-      if (method === 'put') checkWrite(String(args[0]));
       if (method === 'delete' && Array.isArray(args[0]) && args[0].length > 1000) {
         violation(`a delete of ${args[0].length} keys`);
       }
-      return step(`R2.${method}`, CLASSES[method] ?? 'classB', () => original(...args));
+      return step(`R2.${method}`, CLASSES[method] ?? 'classB', () => {
+        if (method === 'put') checkWrite(String(args[0]));
+        return original(...args);
+      });
     };
   });
 }
 
+async function create(bucket: R2Bucket, key: string): Promise<R2MultipartUpload> {
+  const upload = await bucket.createMultipartUpload(key);
+  observation.multiparts.set(upload.uploadId, key);
+  return upload;
+}
+
 /** The sizes of the parts of each multipart upload, which R2 checks only when it is completed. */
 const partSizes = new Map<string, Map<number, number>>();
+const completed = new Set<string>();
 
 function observedMultipart(upload: R2MultipartUpload): R2MultipartUpload {
   return wrap(upload, (method, original) => (...args: unknown[]) => {
     if (method === 'uploadPart') {
       const [number, bytes] = args as [number, Uint8Array];
       const sizes = partSizes.get(upload.uploadId) ?? new Map<number, number>();
-      partSizes.set(upload.uploadId, sizes.set(number, bytes.length));
+      partSizes.set(upload.uploadId, sizes.set(number, sizeOf(bytes)));
       if (number > 10_000) violation(`part number ${number}`);
     }
     if (method === 'complete') {
-      const parts = (args[0] as R2UploadedPart[]).map((part) => partSizes.get(upload.uploadId)?.get(part.partNumber) ?? 0);
-      checkParts(parts);
-      checkWrite(upload.key);
+      // Of parts from before a restart nothing is known.
+      const parts = (args[0] as R2UploadedPart[])
+        .map((part) => partSizes.get(upload.uploadId)?.get(part.partNumber))
+        .filter((size) => size !== undefined);
+      // R2 knows nothing any more of an upload that was completed: to complete it again writes nothing.
+      const whole = parts.length === (args[0] as R2UploadedPart[]).length;
+      if (whole && !completed.has(upload.uploadId)) checkParts(parts);
     }
-    return step(`R2.${method}`, CLASSES[method] ?? 'classA', () => original(...args));
+    return step(`R2.${method}`, CLASSES[method] ?? 'classA', async () => {
+      if (method === 'complete' && !completed.has(upload.uploadId)) checkWrite(upload.key);
+      const answer = await original(...args);
+      if (method === 'complete') completed.add(upload.uploadId);
+      if (method === 'complete' || method === 'abort') observation.multiparts.delete(upload.uploadId);
+      return answer;
+    });
   });
 }
 
 function observedDisk(disk: Fetcher): Fetcher {
   return wrap(disk, (_method, original) => (...args: unknown[]) => {
-    const method = (args[1] as RequestInit | undefined)?.method ?? 'GET';
-    return step(`disk.${method}`, 'disk', () => original(...args));
+    const { method = 'GET', body } = (args[1] as RequestInit | undefined) ?? {};
+    return step(`disk.${method}`, 'disk', () => original(...args)).catch(async (fault) => {
+      // A fetch that fails lets go of its body, and whoever writes into that hears of it.
+      if (body instanceof ReadableStream && !body.locked) await body.cancel(fault);
+      throw fault;
+    });
   });
 }
 
@@ -146,29 +198,35 @@ function checkWrite(key: string): void {
   lastWrites.set(key, now);
 }
 
-/** Strings and bytes that an object keeps go into rows: none of them may pass 2 MB unless it is cut first. */
-function checkArguments(call: string, args: unknown[]): void {
-  const bytes = args.reduce<number>((sum, arg) => sum + sizeOf(arg), 0);
-  if (bytes > 32 * MiB) violation(`${bytes} bytes of arguments to ${call}`);
+/** What crosses to a Durable Object or back is serialized whole. */
+function checkMessage(what: string, values: unknown[]): void {
+  const bytes = values.reduce<number>((sum, value) => sum + sizeOf(value), 0);
+  if (bytes > RPC_MAX_BYTES) violation(`${bytes} bytes of ${what}`);
 }
 
 function sizeOf(value: unknown): number {
-  if (value instanceof Uint8Array) return value.length;
-  if (typeof value === 'string') return value.length;
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return value.byteLength;
+  if (typeof value === 'string') return utf8Length(value);
   if (typeof value !== 'object' || value === null) return 8;
-  return Object.values(value).reduce<number>((sum, field) => sum + sizeOf(field), 0);
+  return Object.entries(value).reduce((sum, [name, field]) => sum + name.length + sizeOf(field), 0);
 }
 
-/** The same storage, whose SQL refuses what production refuses: strings and blobs over 2 MB, over 100 parameters. */
+/** Small strings are taken as they are: their bytes decide nothing. */
+function utf8Length(text: string): number {
+  return text.length < 100_000 ? text.length : new TextEncoder().encode(text).length;
+}
+
+/**
+ * The same storage, whose SQL refuses what production refuses: values, and rows of values, over 2 MB, over 100 parameters.
+ * Cloudflare docs, "Durable Objects: Limits".
+ */
 export function observedState(ctx: DurableObjectState): DurableObjectState {
   const { sql } = ctx.storage;
   const exec = sql.exec.bind(sql);
   sql.exec = ((query: string, ...values: unknown[]) => {
-    for (const value of values) {
-      const size = value instanceof ArrayBuffer ? value.byteLength : typeof value === 'string' ? value.length : 0;
-      if (size > 2_000_000) violation(`a value of ${size} bytes in: ${query.slice(0, 60)}`);
-    }
-    if (values.length > 100) violation(`${values.length} parameters in: ${query.slice(0, 60)}`);
+    const bytes = values.reduce<number>((sum, value) => sum + sizeOf(value), 0);
+    if (bytes > ROW_MAX_BYTES) violation(`a row of ${bytes} bytes in: ${query.slice(0, 60)}`);
+    if (values.length > PARAMETERS_MAX) violation(`${values.length} parameters in: ${query.slice(0, 60)}`);
     return exec(query, ...(values as SqlStorageValue[]));
   }) as typeof sql.exec;
   return ctx;
@@ -183,17 +241,32 @@ async function step<T>(call: string, count: keyof Counts, make: () => T | Promis
   const { counts, fault } = observation;
   const number = counts.calls.push(call) - 1;
   (counts[count] as number)++;
-  if (++observation.subrequests > 1000) violation('more than 1,000 subrequests since the count began');
-  if (fault === null || fault.at !== number) return make();
+  // A machine has no such limit: its disk is not counted.
+  if (count !== 'disk') countSubrequest(call);
+  if (fault === null || (fault.at !== number && fault.at !== call)) return make();
+  observation.fault = null;
   if (fault.how === 'before') {
-    observation.reached.resolve(call);
+    observation.reached = call;
     throw new Error(`a test made ${call} fail`);
   }
   const answer = await make();
-  observation.reached.resolve(call);
-  if (fault.how === 'hang') await new Promise(() => undefined);
+  observation.reached = call;
+  if (fault.how === 'wait') {
+    while (!observation.goesOn) await scheduler.wait(1);
+    return answer;
+  }
+  // Not a promise that nobody resolves: the runtime would notice, and end the request.
+  while (fault.how === 'hang') await scheduler.wait(60_000);
   if (answer instanceof Response) await answer.body?.cancel();
   throw new Error(`a test lost the answer of ${call}`);
+}
+
+function countSubrequest(call: string): void {
+  const current = invocations.getStore() ?? outside;
+  current.subrequests++;
+  observation.subrequests = Math.max(observation.subrequests, current.subrequests);
+  if (current.subrequests > SUBREQUESTS_MAX)
+    violation(`more than 1,000 subrequests of one invocation: ${call}`);
 }
 
 type Method = (...args: unknown[]) => unknown;

@@ -2,18 +2,22 @@
  * The registry as the tests run it: the same Worker and Durable Objects over the observed bindings, with a door for the
  * tests beside /v2/. It is built only by them.
  */
+
+import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { blobStore } from '../../worker/storage/blobs.ts';
 import { buffers } from '../../worker/storage/body.ts';
-import type { Env } from '../../worker/env.ts';
-import { type Fault, observation, observed, observedState } from './observed.ts';
+import { type Fault, invocation, observation, observed, observedState } from './observed.ts';
 
-type Constructor = new (ctx: DurableObjectState, env: Env) => Rpc.DurableObjectBranded & { alarm?(): Promise<void> };
+type Constructor = new (
+  ctx: DurableObjectState,
+  env: Env,
+) => Rpc.DurableObjectBranded & { alarm?(): Promise<void> };
 
 /** A Durable Object on observed bindings that a test can evict, and whose alarm it can ring. */
 function tested(Class: unknown): Constructor {
   const Original = Class as Constructor & { prototype: { alarm?: () => Promise<void> } };
-  return class extends Original {
+  class Tested extends Original {
     readonly #ctx: DurableObjectState;
 
     constructor(ctx: DurableObjectState, env: Env) {
@@ -26,12 +30,29 @@ function tested(Class: unknown): Constructor {
     }
 
     async ring(): Promise<void> {
-      await super.alarm?.();
+      await this.alarm?.();
+    }
+
+    /** Runs the alarm as the platform would: if it is set and due, and again later if it fails. */
+    async ringDue(): Promise<boolean> {
+      const { storage } = this.#ctx;
+      const at = await storage.getAlarm();
+      if (at === null || at > Date.now()) return false;
+      await storage.deleteAlarm();
+      try {
+        await this.alarm?.();
+      } catch (fault) {
+        await storage.setAlarm(at);
+        throw fault;
+      }
+      return true;
     }
 
     /** True where nothing at all is stored. */
     async isEmpty(): Promise<boolean> {
-      const tables = this.#ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'");
+      const tables = this.#ctx.storage.sql.exec(
+        "SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'",
+      );
       return tables.toArray().length === 0;
     }
 
@@ -42,7 +63,19 @@ function tested(Class: unknown): Constructor {
     alarmAt(): Promise<number | null> {
       return this.#ctx.storage.getAlarm();
     }
-  };
+  }
+  // Every call of a method is an invocation of its own.
+  for (const [name, { value: method }] of Object.entries(
+    Object.getOwnPropertyDescriptors(Original.prototype),
+  )) {
+    if (name === 'constructor' || typeof method !== 'function') continue;
+    Object.defineProperty(Tested.prototype, name, {
+      value(this: object, ...args: unknown[]) {
+        return invocation(() => method.apply(this, args));
+      },
+    });
+  }
+  return Tested;
 }
 
 export const Accounts = tested(registry.Accounts);
@@ -54,6 +87,7 @@ export const UploadSession = tested(registry.UploadSession);
 interface Door {
   evict(): Promise<void>;
   ring(): Promise<void>;
+  ringDue(): Promise<boolean>;
   isEmpty(): Promise<boolean>;
   rows(query: string): Promise<unknown[]>;
   alarmAt(): Promise<number | null>;
@@ -61,6 +95,9 @@ interface Door {
 
 const now = Date.now.bind(Date);
 const observedEnvs = new WeakMap<Env, Env>();
+
+/** Requests that ended since the last reset, whether or not their client was still there. */
+const requests = { ended: 0 };
 
 export default {
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
@@ -71,7 +108,11 @@ export default {
       seen = observed(env);
       observedEnvs.set(env, seen);
     }
-    return registry.default.fetch(request as never, seen, ctx);
+    const bindings = seen;
+    const ended = invocation(() => registry.default.fetch(request as never, bindings, ctx)).finally(() => {
+      requests.ended++;
+    });
+    return ended;
   },
 };
 
@@ -80,11 +121,24 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
   const what = url.pathname.slice('/test/'.length);
   if (what === 'reset') {
     observation.reset((await request.json()) as Fault | null);
+    requests.ended = 0;
     return Response.json(null);
   }
   if (what === 'counts') return Response.json(observation.counts);
   if (what === 'violations') return Response.json(observation.violations.splice(0));
-  if (what === 'reached') return Response.json(await observation.reached.promise);
+  if (what === 'reached') {
+    await until(() => observation.reached !== null);
+    return Response.json(observation.reached);
+  }
+  if (what === 'go-on') {
+    observation.goesOn = true;
+    return Response.json(null);
+  }
+  if (what === 'ended') {
+    const count = Number(url.searchParams.get('count'));
+    await until(() => requests.ended >= count);
+    return Response.json(null);
+  }
   if (what === 'buffers') {
     const { held, peak } = buffers;
     buffers.peak = held;
@@ -96,6 +150,12 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return Response.json(null);
   }
   if (what === 'store') return Response.json(await storedKeys(env));
+  if (what === 'multiparts') return Response.json([...observation.multiparts.values()]);
+  if (what === 'complete') return Response.json(await completes(env, (await request.json()) as Draft));
+  if (what === 'list') {
+    const list = await env.DISK?.fetch(`http://disk/${url.searchParams.get('key')}`);
+    return new Response(list?.body);
+  }
   if (what === 'read') {
     const body = await blobStore(env).get(url.searchParams.get('key') ?? '');
     return new Response(body, { status: body === null ? 404 : 200 });
@@ -104,17 +164,51 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
   const object = env[binding].getByName(url.searchParams.get('name') ?? '') as unknown as Door;
   if (what === 'evict') await object.evict().catch(() => undefined);
   if (what === 'ring') await object.ring();
+  if (what === 'ring-due') return Response.json(await object.ringDue());
   if (what === 'empty') return Response.json(await object.isEmpty());
   if (what === 'rows') return Response.json(await object.rows(await request.text()));
   if (what === 'alarm') return Response.json(await object.alarmAt());
   return Response.json(null);
 }
 
+/** What `home.completes` sends: an upload as its session knew it. */
+interface Draft {
+  key: string;
+  multipart: string;
+  parts: R2UploadedPart[];
+}
+
+/** True where R2 still makes an object of a multipart upload. */
+async function completes(env: Env, { key, multipart, parts }: Draft): Promise<boolean> {
+  const upload = env.BLOBS?.resumeMultipartUpload(key, multipart);
+  return upload === undefined
+    ? false
+    : upload.complete(parts).then(
+        () => true,
+        () => false,
+      );
+}
+
+const UNTIL_MS = 20_000;
+
+/** A request that waits for nothing but another request counts as hung: this one looks again and again. */
+async function until(condition: () => boolean): Promise<void> {
+  for (const began = performance.now(); !condition(); await scheduler.wait(1)) {
+    if (performance.now() - began > UNTIL_MS) throw new Error('what a test waits for does not come');
+  }
+}
+
 /** Every key that has bytes, whatever knows of them. */
 async function storedKeys(env: Env): Promise<string[]> {
   if (env.DISK !== undefined) return diskKeys(env.DISK, 'blobs');
-  const listing = await env.BLOBS?.list({ prefix: '' });
-  return listing?.objects.map((object) => object.key) ?? [];
+  const keys: string[] = [];
+  for (let cursor: string | undefined, more = true; more; ) {
+    const listing: R2Objects | undefined = await env.BLOBS?.list(cursor === undefined ? {} : { cursor });
+    keys.push(...(listing?.objects.map((object) => object.key) ?? []));
+    more = listing?.truncated === true;
+    cursor = listing?.truncated ? listing.cursor : undefined;
+  }
+  return keys;
 }
 
 async function diskKeys(disk: Fetcher, folder: string): Promise<string[]> {

@@ -15,6 +15,10 @@ export const NAME_MAX_LENGTH = 255;
 export const MANIFEST_MAX_BYTES = 4 * MiB;
 /** Descriptors in one manifest, so that one transaction stays short. */
 export const MANIFEST_MAX_REFERENCES = 10_000;
+/** RFC 6838, section 4.2: a type and a subtype have at most 127 characters each. */
+export const MEDIA_TYPE_MAX_LENGTH = 255;
+/** Annotations of a manifest with a subject are kept beside it, in one row, for the list of referrers. */
+export const REFERRER_ANNOTATIONS_MAX_BYTES = 1 * MiB;
 /** Tags that one manifest PUT may set; the specification asks for 10. */
 export const TAGS_PER_MANIFEST_PUT_MAX = 100;
 

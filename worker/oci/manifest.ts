@@ -5,7 +5,7 @@
 import { type Descriptor, MEDIA_TYPES } from './descriptor.ts';
 import { type Digest, isDigest } from './digest.ts';
 import { OciError } from './errors.ts';
-import { MANIFEST_MAX_REFERENCES } from './limits.ts';
+import { MANIFEST_MAX_REFERENCES, MEDIA_TYPE_MAX_LENGTH, REFERRER_ANNOTATIONS_MAX_BYTES } from './limits.ts';
 
 export interface Manifest {
   mediaType: string;
@@ -61,10 +61,13 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
     throw invalid(`a manifest may reference ${MANIFEST_MAX_REFERENCES} others at the most`);
   }
   const said = optionalString(json, 'artifactType');
+  if (said !== null && said.length > MEDIA_TYPE_MAX_LENGTH) throw invalid('the artifactType is too long');
+  const annotations = annotationsOf(json);
+  if (subject !== null && annotations !== null) checkReferrer(annotations);
   return {
     mediaType,
     artifactType: said !== null && said !== '' ? said : isImage && config !== null ? config.mediaType : null,
-    annotations: annotationsOf(json),
+    annotations,
     subject: subject === null ? null : subject.digest,
     blobs: [...new Set(references.blobs)],
     manifests: [...new Set(references.manifests)],
@@ -123,7 +126,9 @@ function hasUrls(entry: unknown): boolean {
 function descriptorOf(value: unknown, where: string): Descriptor {
   if (!isObject(value)) throw invalid(`${where} must be a descriptor`);
   const { mediaType, digest, size } = value;
-  if (typeof mediaType !== 'string' || mediaType === '') throw invalid(`${where} needs a mediaType`);
+  if (typeof mediaType !== 'string' || mediaType === '' || mediaType.length > MEDIA_TYPE_MAX_LENGTH) {
+    throw invalid(`${where} needs a mediaType, of ${MEDIA_TYPE_MAX_LENGTH} characters at the most`);
+  }
   if (typeof digest !== 'string' || !isDigest(digest))
     throw invalid(`${where} needs a sha256 or sha512 digest`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
@@ -140,6 +145,13 @@ function annotationsOf(json: Json): Record<string, string> | null {
     if (typeof value !== 'string') throw invalid('the values of annotations must be strings');
   }
   return annotations as Record<string, string>;
+}
+
+/** Throws where the annotations of a referrer would not fit into the row that lists it. */
+function checkReferrer(annotations: Record<string, string>): void {
+  const bytes = new TextEncoder().encode(JSON.stringify(annotations)).length;
+  if (bytes <= REFERRER_ANNOTATIONS_MAX_BYTES) return;
+  throw invalid(`with a subject, annotations may have ${REFERRER_ANNOTATIONS_MAX_BYTES} bytes at the most`);
 }
 
 function optionalString(json: Json, field: string): string | null {

@@ -13,8 +13,9 @@ export interface ByteRange {
   last: number;
 }
 
-const ONE_RANGE = /^bytes=\s*(?:(\d{1,15})-(\d{1,15})?|-(\d{1,15}))\s*$/;
-const CHUNK = /^(?:bytes )?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/;
+// Names of units know no case, and a number may be larger than any content: it is then a range all the same.
+const ONE_RANGE = /^bytes=\s*(?:(\d+)-(\d+)?|-(\d+))\s*$/i;
+const CHUNK = /^(?:bytes )?(\d{1,15})-(\d{1,15})(?:\/(\d{1,15}|\*))?$/;
 
 /**
  * Reads a Range header. Null where there is none to honour: no header, another unit, several ranges or nonsense, for which
@@ -55,7 +56,8 @@ export function parseContentRange(header: string | null): ByteRange | null {
   if (header === null) return null;
   const match = CHUNK.exec(header.trim());
   const range = match === null ? null : { first: Number(match[1]), last: Number(match[2]) };
-  if (range === null || range.first > range.last) {
+  const total = match?.[3] ?? '*'; // RFC 9110, section 14.4: the last byte lies within it.
+  if (range === null || range.first > range.last || (total !== '*' && Number(total) <= range.last)) {
     throw new OciError('BLOB_UPLOAD_INVALID', {
       message: 'Content-Range is "<first>-<last>": the offsets of the first and the last byte of the chunk',
       detail: { contentRange: header.slice(0, 128) },

@@ -56,6 +56,8 @@ export interface BlobStore {
   partsFor(size: number | null): number;
   /** Adds a body to a draft, cutting it into parts, and shows every byte to `tap` in order. */
   append(draft: Draft, body: ReadableStream<Uint8Array>, size: number | null, tap: Tap): Promise<Appended>;
+  /** Takes back what a request has added, where the session did not take it. */
+  withdraw(draft: Draft, added: Appended): Promise<void>;
   /** The key that a draft will be read by once it is finished. */
   keyOf(draft: Draft): string;
   /** Makes content of a draft. `again` says that this may have been done before. */
@@ -76,9 +78,4 @@ export function blobStore(env: Env): BlobStore {
   if (env.DISK !== undefined) return new DiskBlobs(env.DISK);
   if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
   throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
-}
-
-/** The key of content with an id. All keys begin so. */
-export function blobKey(id: string): string {
-  return `blobs/${id}`;
 }

@@ -5,9 +5,10 @@
  */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
-import { type Appended, type BlobStore, blobKey, type Draft, type Part, type Tap } from './blobs.ts';
+import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
 import { BodyReader, buffers } from './body.ts';
 import { NativeHash } from './hash.ts';
+import { blobKey } from './key.ts';
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';
@@ -27,6 +28,7 @@ export class DiskBlobs implements BlobStore {
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
     const hash = new NativeHash(algorithmOf(digest));
     let good = false;
+    await buffers.acquire(STREAM_BYTES);
     try {
       const { bytes, fault } = await this.#write(key, new BodyReader(body), [], (piece) =>
         hash.update(piece),
@@ -35,6 +37,7 @@ export class DiskBlobs implements BlobStore {
       good = bytes === size && hash.save().digest === digest;
       return good;
     } finally {
+      buffers.release(STREAM_BYTES);
       if (!good) await this.delete([key]); // The disk service keeps a body that was cut off as a short file.
     }
   }
@@ -50,19 +53,26 @@ export class DiskBlobs implements BlobStore {
     _size: number | null,
     tap: Tap,
   ): Promise<Appended> {
-    const reader = new BodyReader(body);
-    const head = await readHead(reader, draft.tail, tap);
-    if (head.ended) {
-      return { multipart: null, parts: [], tail: head.bytes, fault: head.fault, intact: true };
-    }
-    const key = `${blobKey(draft.id)}/${draft.firstPart}`;
+    await buffers.acquire(STREAM_BYTES);
     try {
+      const reader = new BodyReader(body);
+      const head = await readHead(reader, draft.tail, tap);
+      if (head.ended) {
+        return { multipart: null, parts: [], tail: head.bytes, fault: head.fault, intact: true };
+      }
+      const key = `${blobKey(draft.id)}/${draft.firstPart}`;
       const { bytes, fault } = await this.#write(key, reader, [head.bytes], tap);
       const part: Part = { number: draft.firstPart, size: bytes, etag: '' };
       return { multipart: null, parts: [part], tail: new Uint8Array(), fault, intact: true };
     } catch (fault) {
       return { multipart: null, parts: [], tail: draft.tail, fault, intact: false };
+    } finally {
+      buffers.release(STREAM_BYTES);
     }
+  }
+
+  async withdraw(draft: Draft, { parts }: Appended): Promise<void> {
+    for (const { number } of parts) await this.#remove(`${blobKey(draft.id)}/${number}`);
   }
 
   /** Of one piece, its file; of more, the list of them. */
@@ -78,6 +88,11 @@ export class DiskBlobs implements BlobStore {
     if (pieces.length > draft.parts.length) await this.#putBytes(`${folder}/${draft.firstPart}`, draft.tail);
     if (pieces.length > 1)
       await this.#putBytes(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
+    // A chunk that never came to be part of the upload, of a request that died, has left its file.
+    const numbers = new Set(pieces.map(([number]) => number));
+    for (let number = 1; number < draft.firstPart; number++) {
+      if (!numbers.has(number)) await this.#remove(`${folder}/${number}`);
+    }
   }
 
   async discard(draft: Draft): Promise<void> {
@@ -99,16 +114,21 @@ export class DiskBlobs implements BlobStore {
     for (const key of keys) {
       // Content in a folder of its own goes with the folder.
       const [blobs, id] = key.split('/');
-      const response = await this.#disk.fetch(urlOf(`${blobs}/${id}`), { method: 'DELETE' });
-      await response.body?.cancel();
-      if (!response.ok && response.status !== 404)
-        throw new Error(`the disk answered ${response.status} to a DELETE`);
+      await this.#remove(`${blobs}/${id}`);
     }
+  }
+
+  /** Removes a file, or a folder with what is in it. */
+  async #remove(path: string): Promise<void> {
+    const response = await this.#disk.fetch(urlOf(path), { method: 'DELETE' });
+    await response.body?.cancel();
+    if (!response.ok && response.status !== 404)
+      throw new Error(`the disk answered ${response.status} to a DELETE`);
   }
 
   /**
    * Writes what comes before and then what the reader has to a file. What the reader throws is given as `fault`, and the
-   * file then ends there; what the disk throws is thrown.
+   * file then ends there; what the disk throws is thrown. STREAM_BYTES must have been acquired.
    */
   async #write(
     key: string,
@@ -116,34 +136,29 @@ export class DiskBlobs implements BlobStore {
     before: Uint8Array[],
     tap: Tap,
   ): Promise<{ bytes: number; fault: unknown }> {
-    await buffers.acquire(STREAM_BYTES);
     const { readable, writable } = new IdentityTransformStream();
     const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
     stored.catch(() => undefined); // Awaited below; a failure shows in the writer first.
     const writer = writable.getWriter();
     let bytes = 0;
     let fault: unknown = null;
-    try {
-      for (const piece of before) {
-        await writer.write(piece);
-        bytes += piece.length;
-      }
-      for (;;) {
-        const piece = await reader.read().catch((reason: unknown) => {
-          fault = reason;
-          return null;
-        });
-        if (piece === null) break;
-        tap(piece);
-        await writer.write(piece);
-        bytes += piece.length;
-      }
-      await writer.close();
-      await checkStored(await stored);
-      return { bytes, fault };
-    } finally {
-      buffers.release(STREAM_BYTES);
+    for (const piece of before) {
+      await writer.write(piece);
+      bytes += piece.length;
     }
+    for (;;) {
+      const piece = await reader.read().catch((reason: unknown) => {
+        fault = reason;
+        return null;
+      });
+      if (piece === null) break;
+      tap(piece);
+      await writer.write(piece);
+      bytes += piece.length;
+    }
+    await writer.close();
+    await checkStored(await stored);
+    return { bytes, fault };
   }
 
   async #putBytes(key: string, bytes: Uint8Array): Promise<void> {

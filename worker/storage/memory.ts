@@ -5,12 +5,20 @@
 
 /** Of all that is remembered together, in bytes as the callers estimate them. */
 const MEMORY_BYTES = 64 * 1024 * 1024;
+/** What a repository costs of which nothing is remembered: names are asked for that do not exist. */
+const REPOSITORY_BYTES = 1000;
 
-const repositories = new Map<string, Map<string, unknown>>();
-let bytes = 0;
+interface Memory {
+  answers: Map<string, unknown>;
+  bytes: number;
+}
+
+const repositories = new Map<string, Memory>();
+let total = 0;
 
 /** Forgets a repository; an answer that was under way when this was called is not kept either. */
 export function changed(name: string): void {
+  total -= repositories.get(name)?.bytes ?? 0;
   repositories.delete(name);
 }
 
@@ -24,22 +32,29 @@ export async function remembered<T>(
   ask: () => Promise<T>,
   sizeOf: (answer: T) => number | null,
 ): Promise<T> {
-  let known = repositories.get(name);
-  if (known === undefined) {
-    known = new Map();
-    repositories.set(name, known);
-  } else if (known.has(key)) {
-    return known.get(key) as T;
+  let memory = repositories.get(name);
+  if (memory === undefined) {
+    memory = { answers: new Map(), bytes: 0 };
+    repositories.set(name, memory);
+    grow(memory, REPOSITORY_BYTES);
+  } else if (memory.answers.has(key)) {
+    return memory.answers.get(key) as T;
   }
   const answer = await ask();
   const size = sizeOf(answer);
-  if (size !== null && repositories.get(name) === known) {
-    known.set(key, answer);
-    bytes += size;
-    if (bytes > MEMORY_BYTES) {
-      repositories.clear();
-      bytes = 0;
-    }
+  // Another memory, or none, says that the repository has changed meanwhile.
+  if (size !== null && repositories.get(name) === memory && !memory.answers.has(key)) {
+    memory.answers.set(key, answer);
+    grow(memory, size);
   }
   return answer;
+}
+
+/** Forgets everything where it has become too much: what is asked for often is soon back. */
+function grow(memory: Memory, bytes: number): void {
+  memory.bytes += bytes;
+  total += bytes;
+  if (total <= MEMORY_BYTES) return;
+  repositories.clear();
+  total = 0;
 }

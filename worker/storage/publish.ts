@@ -32,15 +32,19 @@ export async function publish(
   const shard = shardOf(env, digest);
   const object = await shard.link({ link, digest, repository, content: { key, size, proven: false } });
   if (object === null) throw new Error('the shard took no link');
+  const letGo = () => shard.unlink([link]).catch(() => undefined); // If this fails, the shard finds out by itself.
   try {
     if (!(await store(object))) throw wrongDigest(digest);
-    const blob = { digest, key: object.key, size: object.size, link };
-    const linked = await repositoryOf(env, repository).linkBlob(repository, blob, upload);
-    if (!linked) throw new OciError('BLOB_UPLOAD_UNKNOWN');
   } catch (fault) {
-    await shard.unlink([link]).catch(() => undefined); // If this fails too, the shard finds out by itself.
+    await letGo();
     throw fault;
   }
+  // Where the answer to this is lost, the repository may have the link: it must not be let go, the shard will settle it.
+  const blob = { digest, key: object.key, size: object.size, link };
+  const linked = await repositoryOf(env, repository).linkBlob(repository, blob, upload);
+  if (linked) return;
+  await letGo();
+  throw new OciError('BLOB_UPLOAD_UNKNOWN');
 }
 
 /** The content is not that of the digest. */

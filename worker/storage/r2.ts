@@ -5,8 +5,9 @@
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN, READ_BYTES } from '../oci/limits.ts';
-import { type Appended, type BlobStore, blobKey, type Draft, type Part, type Tap } from './blobs.ts';
+import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
 import { BodyReader, buffers } from './body.ts';
+import { blobKey } from './key.ts';
 
 const TRIES = 3;
 
@@ -71,6 +72,11 @@ export class R2Blobs implements BlobStore {
     }
   }
 
+  /** Parts that are not named when an upload is completed are dropped by R2. */
+  async withdraw(draft: Draft, { multipart }: Appended): Promise<void> {
+    if (draft.multipart === null && multipart !== null) await this.#abort(blobKey(draft.id), multipart);
+  }
+
   keyOf(draft: Draft): string {
     return blobKey(draft.id);
   }
@@ -79,8 +85,13 @@ export class R2Blobs implements BlobStore {
     const key = this.keyOf(draft);
     if (draft.multipart === null) {
       // A second write to a key within a second is refused: not when the first may have done it.
-      const there = again && (await this.#sizeOf(key)) === draft.tail.length;
-      if (!there) await this.#bucket.put(key, draft.tail);
+      const there = async () => (await this.#sizeOf(key)) === draft.tail.length;
+      if (again && (await there())) return;
+      try {
+        await this.#bucket.put(key, draft.tail);
+      } catch (fault) {
+        if (!(await there())) throw fault; // Refused because a repetition of this request was faster.
+      }
       return;
     }
     const upload = this.#bucket.resumeMultipartUpload(key, draft.multipart);
@@ -96,13 +107,7 @@ export class R2Blobs implements BlobStore {
 
   async discard(draft: Draft): Promise<void> {
     const key = blobKey(draft.id);
-    if (draft.multipart !== null) {
-      try {
-        await this.#bucket.resumeMultipartUpload(key, draft.multipart).abort();
-      } catch (fault) {
-        if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
-      }
-    }
+    if (draft.multipart !== null) await this.#abort(key, draft.multipart);
     await this.#bucket.delete(key);
   }
 
@@ -117,6 +122,14 @@ export class R2Blobs implements BlobStore {
   async delete(keys: string[]): Promise<void> {
     for (let at = 0; at < keys.length; at += DELETE_KEYS_MAX) {
       await this.#bucket.delete(keys.slice(at, at + DELETE_KEYS_MAX));
+    }
+  }
+
+  async #abort(key: string, multipart: string): Promise<void> {
+    try {
+      await this.#bucket.resumeMultipartUpload(key, multipart).abort();
+    } catch (fault) {
+      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
     }
   }
 

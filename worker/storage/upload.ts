@@ -10,8 +10,9 @@ import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { lengthOf } from '../oci/range.ts';
 import type { Chunk, Upload } from '../oci/registry.ts';
-import { type BlobStore, blobKey, blobStore } from './blobs.ts';
+import { type BlobStore, blobStore } from './blobs.ts';
 import { digestOfStream, dropHash, leaveHash, resumeHash } from './hash.ts';
+import { blobKey } from './key.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
 
@@ -61,7 +62,7 @@ export class DurableUpload implements Upload {
       return;
     }
     const last = chunk.body === null && chunk.range === null ? NOTHING : chunk;
-    if (last !== NOTHING) await this.#appendLast(digest, last);
+    if (last !== NOTHING) await this.#appendLast(last);
     await this.#commitSession(digest);
   }
 
@@ -117,7 +118,12 @@ export class DurableUpload implements Upload {
       tail,
     };
     const advanced = await this.#session().advance({ ...progress, hash: saved });
-    if (advanced.status !== 'open') throw refused(advanced);
+    if (advanced.status !== 'open') {
+      await this.#store.withdraw(draft, added).catch((fault: unknown) => {
+        console.error('what a refused chunk had stored could not be taken back', fault);
+      });
+      throw refused(advanced);
+    }
     if (saved !== null && hash !== null) leaveHash(this.id, offset, hash);
 
     if (added.fault !== null) throw interrupted(added.fault, added.intact);
@@ -129,12 +135,12 @@ export class DurableUpload implements Upload {
   }
 
   /** The last chunk may be the repetition of one that came through, of a final PUT whose answer was lost. */
-  async #appendLast(digest: Digest, chunk: Chunk): Promise<void> {
+  async #appendLast(chunk: Chunk): Promise<void> {
     try {
       await this.append(chunk);
     } catch (fault) {
-      const ended = fault instanceof OciError && fault.code === 'BLOB_UPLOAD_UNKNOWN';
-      if (!ended || !(await this.#isLinked(digest))) throw fault;
+      // Whether it was this digest that ended the upload is seen next.
+      if (!(fault instanceof OciError) || fault.code !== 'BLOB_UPLOAD_UNKNOWN') throw fault;
     }
   }
 

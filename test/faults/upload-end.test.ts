@@ -1,0 +1,202 @@
+/**
+ * The ends of an upload: a final PUT that is repeated, a digest that is wrong, a cancel, an expiry. What ended stays ended,
+ * and what was not published leaves nothing.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { UPLOAD_ABORT_DELAY_MS, UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
+import { blob, digest as digestOf, repositoryName, unknownDigest } from '../support/fixtures.ts';
+import { eachHome } from '../support/homes.ts';
+import { assertRefused, Client, locationOf, rangeOf, withDigest } from './client.ts';
+import { expectNoRemains, letTimePass, stored } from './remains.ts';
+
+const MiB = 1024 * 1024;
+const EXPIRED_MS = UPLOAD_LIFETIME_MS + UPLOAD_ABORT_DELAY_MS + 1000;
+
+eachHome((home) => {
+  for (const size of [0, 1000, 3 * MiB]) {
+    test(`a final PUT with ${size} bytes is answered with 201 as often as it comes, also after a restart`, async () => {
+      const [client, bytes] = [new Client(home), blob(9 * MiB)];
+      const [repository, digest] = [repositoryName(), digestOf(bytes)];
+      const at = bytes.length - size;
+      const location = await client.startUpload(repository);
+      const patch = await client.want(202, 'PATCH', location, {
+        body: bytes.subarray(0, at),
+        headers: rangeOf(0, at),
+      });
+      const target = withDigest(locationOf(patch), digest);
+      const last = size === 0 ? {} : { body: bytes.subarray(at), headers: rangeOf(at, size) };
+      await client.want(201, 'PUT', target, last);
+      await client.want(201, 'PUT', target, last);
+      await client.want(201, 'PUT', target);
+      await home.restart();
+      await client.want(201, 'PUT', target, last);
+      await client.want(201, 'PUT', target);
+      assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+      assertRefused(
+        await client.send('PUT', withDigest(locationOf(patch), unknownDigest()), last),
+        404,
+        'BLOB_UPLOAD_UNKNOWN',
+      );
+    });
+  }
+
+  test('a PUT of a whole blob may be repeated, also after a restart', async () => {
+    const [client, bytes] = [new Client(home), blob(3 * MiB)];
+    const [repository, digest] = [repositoryName(), digestOf(bytes)];
+    const target = withDigest(await client.startUpload(repository), digest);
+    await client.want(201, 'PUT', target, { body: bytes });
+    await client.want(201, 'PUT', target, { body: bytes });
+    await home.restart();
+    await client.want(201, 'PUT', target, { body: bytes });
+    assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+  });
+
+  test('a chunk after the final PUT is refused', async () => {
+    const [client, bytes] = [new Client(home), blob(1000)];
+    const repository = repositoryName();
+    const location = await client.startUpload(repository);
+    const patch = await client.want(202, 'PATCH', location, { body: bytes });
+    await client.want(201, 'PUT', withDigest(locationOf(patch), digestOf(bytes)));
+    for (const headers of [{}, rangeOf(1000, 10), rangeOf(0, 10)]) {
+      const answer = await client.send('PATCH', locationOf(patch), { body: blob(10), headers });
+      assertRefused(answer, 404, 'BLOB_UPLOAD_UNKNOWN');
+    }
+    assertRefused(await client.send('GET', locationOf(patch)), 404, 'BLOB_UPLOAD_UNKNOWN');
+    assert.ok((await client.pullBlob(repository, digestOf(bytes)))?.equals(bytes));
+  });
+
+  for (const size of [1000, 9 * MiB]) {
+    for (const way of ['one PUT', 'PATCH', 'chunks'] as const) {
+      test(`a digest that does not match ${size} bytes in ${way} publishes nothing and leaves nothing`, async () => {
+        const [client, bytes, wrong, before] = [
+          new Client(home),
+          blob(size),
+          unknownDigest(),
+          await stored(home),
+        ];
+        const repository = repositoryName();
+        const location = await client.startUpload(repository);
+        let [target, last] = [location, bytes];
+        if (way !== 'one PUT') {
+          const body = way === 'PATCH' ? bytes : bytes.subarray(0, size / 2);
+          const headers = way === 'PATCH' ? {} : rangeOf(0, body.length);
+          target = locationOf(
+            await client.want(202, 'PATCH', location, { body, headers, chunked: way === 'PATCH' }),
+          );
+          last = bytes.subarray(body.length);
+        }
+        assertRefused(
+          await client.send('PUT', withDigest(target, wrong), { body: last }),
+          400,
+          'DIGEST_INVALID',
+        );
+        for (const digest of [wrong, digestOf(bytes)])
+          assert.equal(await client.pullBlob(repository, digest), null);
+        assert.deepEqual(await stored(home), before);
+        await letTimePass(client);
+        await expectNoRemains(client, before);
+        assert.deepEqual(await stored(home), before);
+      });
+    }
+  }
+
+  for (const why of ['the hash died with its isolate', 'the algorithm is named only in the end'] as const) {
+    test(`a digest that does not match publishes nothing where ${why}`, async () => {
+      const [client, bytes, before] = [new Client(home), blob(9 * MiB), await stored(home)];
+      const repository = repositoryName();
+      const algorithm = why === 'the hash died with its isolate' ? 'sha256' : 'sha512';
+      const [first, last] = [bytes.subarray(0, 8 * MiB), bytes.subarray(8 * MiB)];
+      let patch = await client.want(202, 'PATCH', await client.startUpload(repository), { body: first });
+      if (algorithm === 'sha256') {
+        await home.restart();
+        patch = await client.want(202, 'PATCH', locationOf(patch), { body: last });
+      }
+      const wrong = unknownDigest(algorithm);
+      assertRefused(await client.send('PUT', withDigest(locationOf(patch), wrong)), 400, 'DIGEST_INVALID');
+      assert.equal(await client.pullBlob(repository, wrong), null);
+      assert.deepEqual(await stored(home), before);
+      await letTimePass(client);
+      assert.deepEqual(await stored(home), before);
+    });
+  }
+
+  test('an upload that expires aborts what it began', async () => {
+    const [client, before, repository] = [new Client(home), await stored(home), repositoryName()];
+    const location = await client.startUpload(repository);
+    const patch = await client.want(202, 'PATCH', location, {
+      body: blob(16 * MiB),
+      headers: rangeOf(0, 16 * MiB),
+    });
+    const id = String(patch.headers['docker-upload-uuid']);
+    assert.notDeepEqual(await stored(home), before);
+    const [session] = await home.rows('UPLOAD_SESSION', id, 'SELECT draft, multipart FROM session');
+    const parts = await home.rows('UPLOAD_SESSION', id, 'SELECT number AS partNumber, etag FROM parts');
+
+    await home.setClockAhead(UPLOAD_LIFETIME_MS + 1000);
+    assertRefused(
+      await client.send('PATCH', locationOf(patch), { body: blob(10) }),
+      404,
+      'BLOB_UPLOAD_UNKNOWN',
+    );
+    assert.equal(await home.ringDue('UPLOAD_SESSION', id), false, 'a request may still be writing');
+    await home.setClockAhead(EXPIRED_MS);
+    // The store fails at first: the alarm is set again.
+    await home.reset({ at: 0, how: 'before' });
+    await home.ringDue('UPLOAD_SESSION', id);
+    assert.notDeepEqual(await stored(home), before);
+    await home.reset();
+    await home.setClockAhead(EXPIRED_MS + 3600_000);
+    assert.equal(await home.ringDue('UPLOAD_SESSION', id), true);
+    assert.deepEqual(await stored(home), before);
+    assert.equal(await home.isEmpty('UPLOAD_SESSION', id), true);
+    assert.equal(await home.alarmAt('UPLOAD_SESSION', id), null);
+    if (home.name === 'r2') {
+      const draft = {
+        key: `blobs/${session?.draft}`,
+        multipart: String(session?.multipart),
+        parts: parts as never,
+      };
+      assert.equal(await home.completes(draft), false, 'R2 still completes what was to be aborted');
+    }
+    await home.setClockAhead(0);
+  });
+
+  test('an upload that was published expires without touching the blob', async () => {
+    const [client, bytes] = [new Client(home), blob(9 * MiB)];
+    const [repository, digest] = [repositoryName(), digestOf(bytes)];
+    const patch = await client.want(202, 'PATCH', await client.startUpload(repository), { body: bytes });
+    await client.want(201, 'PUT', withDigest(locationOf(patch), digest));
+    const id = String(patch.headers['docker-upload-uuid']);
+    await home.setClockAhead(EXPIRED_MS);
+    assert.equal(await home.ringDue('UPLOAD_SESSION', id), true);
+    await home.setClockAhead(0);
+    assert.equal(await home.isEmpty('UPLOAD_SESSION', id), true);
+    assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+  });
+
+  for (const size of [0, 1000, 9 * MiB]) {
+    test(`a cancel after ${size} bytes leaves nothing, and what still comes is refused`, async () => {
+      const [client, bytes, before] = [new Client(home), blob(9 * MiB), await stored(home)];
+      const [repository, digest] = [repositoryName(), digestOf(bytes)];
+      let location = await client.startUpload(repository);
+      if (size > 0)
+        location = locationOf(await client.want(202, 'PATCH', location, { body: bytes.subarray(0, size) }));
+      await client.want(204, 'DELETE', location);
+      // Another isolate has not heard of the cancel, and this location does not say that there were chunks.
+      await home.restart();
+      for (const [method, target, sent] of [
+        ['GET', location, {}],
+        ['PATCH', location, { body: bytes }],
+        ['PUT', withDigest(location, digest), { body: bytes }],
+        ['PUT', withDigest(location, digest), {}],
+        ['DELETE', location, {}],
+      ] as const) {
+        assertRefused(await client.send(method, target, sent), 404, 'BLOB_UPLOAD_UNKNOWN');
+      }
+      assert.equal(await client.pullBlob(repository, digest), null);
+      await letTimePass(client);
+      assert.deepEqual(await stored(home), before);
+    });
+  }
+});
