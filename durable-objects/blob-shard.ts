@@ -65,10 +65,12 @@ export class BlobShard extends DurableObject<Env> {
    * named none and there is none. May be repeated.
    */
   async link(request: LinkRequest): Promise<LinkedObject | null> {
-    if (request.content?.proven !== true) await this.#confirmEarly(request.digest);
+    const known =
+      this.#sql.exec('SELECT 1 FROM objects WHERE digest = ? LIMIT 1', request.digest).toArray().length > 0;
+    if (known && request.content?.proven !== true) await this.#confirmEarly(request.digest);
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
     const linked = this.ctx.storage.transactionSync(() => {
-      const object = this.#stored(request) ?? this.#expected(request);
+      const object = (known ? this.#stored(request) : null) ?? this.#expected(request);
       if (object === null) return null;
       const holders = request.content === null ? this.#holders(object.key) : [];
       this.#sql.exec(
@@ -78,7 +80,7 @@ export class BlobShard extends DurableObject<Env> {
         request.repository,
         confirmAt,
       );
-      this.#sql.exec('UPDATE objects SET delete_at = NULL WHERE key = ?', object.key);
+      if (known) this.#sql.exec('UPDATE objects SET delete_at = NULL WHERE key = ?', object.key);
       return { key: object.key, size: object.size, stored: object.stored === 1, holders };
     });
     if (linked !== null) await ringBy(this.ctx.storage, confirmAt);

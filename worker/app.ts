@@ -9,6 +9,12 @@ import type { Registry } from './oci/registry.ts';
 
 export function createApp(registry: Registry): Hono {
   const app = new Hono();
+  app.use(async (c, next) => {
+    // Workerd makes the URL of whatever Host says: a path in it would be taken for that of the request.
+    if (/[/?#@\\]/.test(c.req.header('Host') ?? ''))
+      throw new OciError('NAME_INVALID', { message: 'the Host header is not the name of a host' });
+    await next();
+  });
   app.all('/v2', (c) => distribution(c.req.raw, registry));
   app.all('/v2/*', (c) => distribution(c.req.raw, registry));
   app.get('/', (c) => c.text('This is a Longshore container registry: its API is at /v2/.\n'));
@@ -39,7 +45,9 @@ function unexpected(fault: Error, request: Request): OciError {
  */
 async function drain(request: Request): Promise<void> {
   const { body } = request;
-  if (body === null || body.locked || request.bodyUsed) return;
+  if (body === null || body.locked) return;
+  if (request.headers.has('Expect') || Number(request.headers.get('Content-Length')) > DRAIN_MAX_BYTES)
+    return;
   const reader = body.getReader();
   for (let bytes = 0; bytes < DRAIN_MAX_BYTES; ) {
     const piece = await reader.read().catch(() => ({ done: true, value: undefined }));

@@ -161,7 +161,11 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return new Response(body, { status: body === null ? 404 : 200 });
   }
   const binding = url.searchParams.get('binding') as 'REPOSITORY';
-  const object = env[binding].getByName(url.searchParams.get('name') ?? '') as unknown as Door;
+  // The tests name a shard by the first byte of a digest; on one machine there is but one.
+  const one = (binding as string) === 'BLOB_SHARD' && env.HOME === 'machine';
+  const object = env[binding].getByName(
+    one ? 'all' : (url.searchParams.get('name') ?? ''),
+  ) as unknown as Door;
   if (what === 'evict') await object.evict().catch(() => undefined);
   if (what === 'ring') await object.ring();
   if (what === 'ring-due') return Response.json(await object.ringDue());

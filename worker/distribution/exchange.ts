@@ -54,7 +54,7 @@ export class Exchange {
   /** In bytes; null where the body's length is known only at its end. */
   contentLength(): number | null {
     const text = this.header('Content-Length');
-    if (text === null) return null;
+    if (text === null || this.header('Transfer-Encoding') !== null) return null;
     if (!/^\d{1,15}$/.test(text))
       throw new OciError('SIZE_INVALID', { message: 'Content-Length is not a number' });
     return Number(text);

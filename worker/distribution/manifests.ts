@@ -93,16 +93,21 @@ async function readManifest(exchange: Exchange): Promise<Uint8Array> {
     status: 413,
   });
   if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
-  if (exchange.contentLength() !== null) return new Uint8Array(await exchange.request.arrayBuffer());
-  let bytes = new Uint8Array();
-  for await (const piece of exchange.request.body?.values({ preventCancel: true }) ?? []) {
-    if (bytes.length + piece.length > MANIFEST_MAX_BYTES) throw tooLarge;
-    const longer = new Uint8Array(bytes.length + piece.length);
-    longer.set(bytes);
-    longer.set(piece, bytes.length);
-    bytes = longer;
+  try {
+    if (exchange.contentLength() !== null) return new Uint8Array(await exchange.request.arrayBuffer());
+    let bytes = new Uint8Array();
+    for await (const piece of exchange.request.body?.values({ preventCancel: true }) ?? []) {
+      if (bytes.length + piece.length > MANIFEST_MAX_BYTES) throw tooLarge;
+      const longer = new Uint8Array(bytes.length + piece.length);
+      longer.set(bytes);
+      longer.set(piece, bytes.length);
+      bytes = longer;
+    }
+    return bytes;
+  } catch (fault) {
+    if (fault === tooLarge) throw fault;
+    throw new OciError('SIZE_INVALID', { message: 'the manifest was cut off: send it again' });
   }
-  return bytes;
 }
 
 /** The digest that a manifest is pushed under: that of the path, if it is the content's, or else its sha256. */

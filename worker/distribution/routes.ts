@@ -12,50 +12,54 @@ import { deleteManifest, getManifest, headManifest, putManifest } from './manife
 import { appendChunk, cancelUpload, commitUpload, startUpload, uploadStatus } from './uploads.ts';
 
 /** What a caller must be allowed to do; the scope of the token specification. */
-export type Access = 'none' | 'pull' | 'push' | 'delete' | 'catalog';
+type Access = 'none' | 'pull' | 'push' | 'delete' | 'catalog';
 
-interface Route {
-  end: string;
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  path: string;
-  access: Access;
-  handle: Handler;
-}
+type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+type Route = [end: string, method: Method, path: string, access: Access, handle: Handler];
 
+const PING = '/v2';
+const CATALOG = '/v2/_catalog';
 const BLOB = '/v2/:name+/blobs/:digest';
 const MANIFEST = '/v2/:name+/manifests/:reference';
 const UPLOADS = '/v2/:name+/blobs/uploads';
 const UPLOAD = '/v2/:name+/blobs/uploads/:id';
+const TAGS = '/v2/:name+/tags/list';
+const REFERRERS = '/v2/:name+/referrers/:digest';
 
 /** `UPLOADS` and `UPLOAD` come before `BLOB`, which would take "uploads" for a digest. */
-export const ROUTES: Route[] = [
-  { end: 'end-1', method: 'GET', path: '/v2', access: 'none', handle: ping },
-  { end: 'end-1', method: 'HEAD', path: '/v2', access: 'none', handle: ping },
-  { end: 'catalog', method: 'GET', path: '/v2/_catalog', access: 'catalog', handle: listCatalog },
-  { end: 'end-4a', method: 'POST', path: UPLOADS, access: 'push', handle: startUpload },
-  { end: 'end-5', method: 'PATCH', path: UPLOAD, access: 'push', handle: appendChunk },
-  { end: 'end-6', method: 'PUT', path: UPLOAD, access: 'push', handle: commitUpload },
-  { end: 'end-13', method: 'GET', path: UPLOAD, access: 'push', handle: uploadStatus },
-  { end: 'end-14', method: 'DELETE', path: UPLOAD, access: 'push', handle: cancelUpload },
-  { end: 'end-2', method: 'GET', path: BLOB, access: 'pull', handle: getBlob },
-  { end: 'end-2', method: 'HEAD', path: BLOB, access: 'pull', handle: headBlob },
-  { end: 'end-10', method: 'DELETE', path: BLOB, access: 'delete', handle: deleteBlob },
-  { end: 'end-3', method: 'GET', path: MANIFEST, access: 'pull', handle: getManifest },
-  { end: 'end-3', method: 'HEAD', path: MANIFEST, access: 'pull', handle: headManifest },
-  { end: 'end-7', method: 'PUT', path: MANIFEST, access: 'push', handle: putManifest },
-  { end: 'end-9', method: 'DELETE', path: MANIFEST, access: 'delete', handle: deleteManifest },
-  { end: 'end-8', method: 'GET', path: '/v2/:name+/tags/list', access: 'pull', handle: listTags },
-  {
-    end: 'end-12',
-    method: 'GET',
-    path: '/v2/:name+/referrers/:digest',
-    access: 'pull',
-    handle: listReferrers,
-  },
+const ROUTES: Route[] = [
+  ['end-1', 'GET', PING, 'none', ping],
+  ['end-1', 'HEAD', PING, 'none', headOf(ping)],
+  ['catalog', 'GET', CATALOG, 'catalog', listCatalog],
+  ['catalog', 'HEAD', CATALOG, 'catalog', headOf(listCatalog)],
+  ['end-4a', 'POST', UPLOADS, 'push', startUpload],
+  ['end-5', 'PATCH', UPLOAD, 'push', appendChunk],
+  ['end-6', 'PUT', UPLOAD, 'push', commitUpload],
+  ['end-13', 'GET', UPLOAD, 'push', uploadStatus],
+  ['end-14', 'DELETE', UPLOAD, 'push', cancelUpload],
+  ['end-2', 'GET', BLOB, 'pull', getBlob],
+  ['end-2', 'HEAD', BLOB, 'pull', headBlob],
+  ['end-10', 'DELETE', BLOB, 'delete', deleteBlob],
+  ['end-3', 'GET', MANIFEST, 'pull', getManifest],
+  ['end-3', 'HEAD', MANIFEST, 'pull', headManifest],
+  ['end-7', 'PUT', MANIFEST, 'push', putManifest],
+  ['end-9', 'DELETE', MANIFEST, 'delete', deleteManifest],
+  ['end-8', 'GET', TAGS, 'pull', listTags],
+  ['end-8', 'HEAD', TAGS, 'pull', headOf(listTags)],
+  ['end-12', 'GET', REFERRERS, 'pull', listReferrers],
+  ['end-12', 'HEAD', REFERRERS, 'pull', headOf(listReferrers)],
 ];
 
 async function ping(): Promise<Response> {
   return Response.json({});
+}
+
+/** RFC 9110, section 9.3.2: what GET answers, without its body. */
+function headOf(handle: Handler): Handler {
+  return async (exchange) => {
+    const { status, headers } = await handle(exchange);
+    return new Response(null, { status, headers });
+  };
 }
 
 /** Answers a request under /v2/. Throws `OciError`. */
@@ -64,10 +68,10 @@ export function distribution(request: Request, registry: Registry): Promise<Resp
 }
 
 const router = IttyRouter();
-for (const path of new Set(ROUTES.map((route) => route.path))) {
-  const routes = ROUTES.filter((route) => route.path === path);
-  const allow = routes.map((route) => route.method).join(', ');
-  for (const { method, handle } of routes) {
+for (const path of new Set(ROUTES.map(([, , path]) => path))) {
+  const here = ROUTES.filter((route) => route[2] === path);
+  const allow = here.map(([, method]) => method).join(', ');
+  for (const [, method, , , handle] of here) {
     router[method.toLowerCase()]?.(path, (request: IRequest, registry: Registry) =>
       handle(new Exchange(request as unknown as Request, request.params, registry)),
     );

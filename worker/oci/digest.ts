@@ -2,6 +2,7 @@
  * Digests: `algorithm:encoded`, of the two algorithms that the image specification registers.
  * A `Digest` exists only where `parseDigest` or the hashing of content made it.
  */
+import { createHash } from 'node:crypto';
 import { OciError } from './errors.ts';
 
 declare const brand: unique symbol;
@@ -58,6 +59,5 @@ export function digestFrom(algorithm: Algorithm, hash: Uint8Array): Digest {
 
 /** Hashes content that is wholly in memory, such as a manifest. */
 export async function digestOf(algorithm: Algorithm, bytes: Uint8Array): Promise<Digest> {
-  const name = algorithm === 'sha256' ? 'SHA-256' : 'SHA-512';
-  return digestFrom(algorithm, new Uint8Array(await crypto.subtle.digest(name, bytes as BufferSource)));
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }

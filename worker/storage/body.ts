@@ -42,18 +42,22 @@ export const buffers = new BufferBudget();
 /** Reads one body, piece by piece, each valid until the next is asked for. */
 export class BodyReader {
   readonly #reader: ReadableStreamBYOBReader;
-  #buffer = new ArrayBuffer(READ_BYTES);
+  readonly #size: number;
+  #buffer: ArrayBuffer;
   #ended = false;
 
-  constructor(body: ReadableStream<Uint8Array>) {
+  /** `size` is that of the pieces, in bytes. */
+  constructor(body: ReadableStream<Uint8Array>, size = READ_BYTES) {
+    this.#size = size;
+    this.#buffer = new ArrayBuffer(size);
     this.#reader = body.getReader({ mode: 'byob' });
   }
 
-  /** The next piece, of READ_BYTES but for the last, or null at the end. Throws what the stream throws. */
+  /** The next piece, of that size but for the last, or null at the end. Throws what the stream throws. */
   async read(): Promise<Uint8Array | null> {
     if (this.#ended) return null;
-    const { value, done } = await this.#reader.readAtLeast(READ_BYTES, new Uint8Array(this.#buffer));
-    if (value === undefined || done || value.length < READ_BYTES) this.#ended = true;
+    const { value, done } = await this.#reader.readAtLeast(this.#size, new Uint8Array(this.#buffer));
+    if (value === undefined || done || value.length < this.#size) this.#ended = true;
     if (value === undefined || value.length === 0) return null;
     this.#buffer = value.buffer as ArrayBuffer;
     return value;

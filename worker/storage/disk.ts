@@ -3,7 +3,7 @@
  * DELETE a file or a folder, but neither append nor rename. So content that came in pieces stays in pieces, and a small
  * list beside them says how they are put together.
  */
-import { algorithmOf, type Digest } from '../oci/digest.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
 import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
 import { BodyReader, buffers } from './body.ts';
@@ -26,6 +26,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
+    if (size <= READ_BYTES) return this.#putSmall(key, body, size, digest);
     const hash = new NativeHash(algorithmOf(digest));
     let good = false;
     await buffers.acquire(STREAM_BYTES);
@@ -39,6 +40,24 @@ export class DiskBlobs implements BlobStore {
     } finally {
       buffers.release(STREAM_BYTES);
       if (!good) await this.delete([key]); // The disk service keeps a body that was cut off as a short file.
+    }
+  }
+
+  /** What fits one buffer is checked before it is written: nothing has to be taken back, and no stream is set up. */
+  async #putSmall(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+  ): Promise<boolean> {
+    await buffers.acquire(size);
+    try {
+      const bytes = (await new BodyReader(body, size).read()) ?? new Uint8Array();
+      if (bytes.length !== size || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
+      await this.#putBytes(key, bytes);
+      return true;
+    } finally {
+      buffers.release(size);
     }
   }
 

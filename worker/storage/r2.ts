@@ -170,6 +170,7 @@ class PartWriter {
     for (let at = 0; at < piece.length; ) {
       if (this.#filled === PART_BYTES) await this.#flush();
       const some = piece.subarray(at, at + this.#capacity - this.#filled);
+      if (some.length === 0) throw new Error('the body is longer than it was announced');
       this.#buffer.set(some, this.#filled);
       this.#filled += some.length;
       at += some.length;

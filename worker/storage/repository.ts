@@ -1,11 +1,8 @@
 /** A repository of the seam: its state is the `Repository` Durable Object's, its bytes are the store's. */
 import { repositoryOf, shardOf } from '../../durable-objects/address.ts';
-import type {
-  LinkedBlob,
-  ManifestAnswer,
-  Repository as State,
-  Unknown,
-} from '../../durable-objects/repository.ts';
+import type { Repository as State, Unknown } from '../../durable-objects/repository.ts';
+import type { LinkedBlob } from '../../durable-objects/repository-links.ts';
+import type { ManifestAnswer } from '../../durable-objects/repository-manifests.ts';
 import type { Env } from '../env.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';

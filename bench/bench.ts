@@ -1,0 +1,104 @@
+// `npm run bench`: measures the registry in both homes beside the floor and any peers. Targets take turns
+// in short rounds, so that whatever else the machine does hits all of them alike; the best round counts.
+import { join } from 'node:path';
+import { type HomeName, peer, startTarget, type Target } from './homes.ts';
+import { type Options, readOptions } from './options.ts';
+import { lineOf, type Measured, type Result, titleOf, writeResults } from './report.ts';
+import { type Group, type Place, type Row, rows } from './rows.ts';
+
+const RESULTS = join(import.meta.dirname, '../results/bench.json');
+
+const options = readOptions(process.argv.slice(2), process.env);
+if (options !== null && !(await bench(options))) process.exitCode = 1;
+
+/** False where something could not be measured. */
+async function bench(options: Options): Promise<boolean> {
+  const start = performance.now();
+  const results: Result[] = [];
+  console.log(`The best of ${options.rounds} rounds; MB is workerd's resident memory at the end of the row.`);
+  for (const home of options.homes) results.push(...(await measureHome(home, options)));
+  const seconds = (performance.now() - start) / 1000;
+  writeResults(RESULTS, results, seconds);
+  console.log(`\n${Math.round(seconds)} s; every round is in results/bench.json.`);
+  return results.every(({ measured }) => measured.every(({ fault }) => fault === undefined));
+}
+
+async function measureHome(home: HomeName, options: Options): Promise<Result[]> {
+  const peers = home === 'machine' ? options.peers : [];
+  console.log(titleOf(home, ['longshore', 'floor', ...peers.map(({ name }) => name)]));
+  const wanted = rows(options.scale).filter(({ name }) => options.only.test(name));
+  const results: Result[] = [];
+  for (const [group, members] of Map.groupBy(wanted, (row) => row.group)) {
+    const targets = [
+      await startTarget(home, 'longshore'),
+      await startTarget(home, 'floor'),
+      ...peers.map(({ name, url }) => peer(name, url)),
+    ];
+    try {
+      for (const result of await measureGroup(home, group, members, targets, options)) results.push(result);
+    } finally {
+      for (const target of targets) await target.stop();
+    }
+  }
+  return results;
+}
+
+async function measureGroup(
+  home: HomeName,
+  group: Group,
+  members: readonly Row[],
+  targets: readonly Target[],
+  options: Options,
+): Promise<Result[]> {
+  const places: (Place | Error)[] = [];
+  for (const { url } of targets) places.push(await group.prepare(url).catch(asError));
+  const results: Result[] = [];
+  for (const row of members) {
+    const measured = await measureRow(row, targets, places, options);
+    const result = { home, row: row.name, unit: row.unit, measured };
+    console.log(lineOf(result));
+    results.push(result);
+  }
+  return results;
+}
+
+async function measureRow(
+  row: Row,
+  targets: readonly Target[],
+  places: readonly (Place | Error)[],
+  { rounds, rowBudgetMs }: Options,
+): Promise<Measured[]> {
+  const turns = targets.map((target, at) => ({
+    target,
+    place: places[at],
+    rounds: [] as number[],
+    fault: '',
+  }));
+  const end = performance.now() + rowBudgetMs;
+  for (let round = 0; round < rounds && (round === 0 || performance.now() < end); round++) {
+    // Every round begins with another target, so that none always follows the same one.
+    for (let turn = 0; turn < turns.length; turn++) {
+      const one = turns[(round + turn) % turns.length];
+      if (one === undefined || one.fault !== '') continue;
+      const value =
+        one.place === undefined || one.place instanceof Error
+          ? one.place
+          : await row.measure(one.place).catch(asError);
+      if (typeof value === 'number') one.rounds.push(value);
+      else one.fault = value?.message ?? 'not prepared';
+    }
+  }
+  return turns.map(({ target, rounds, fault }) => {
+    const memoryBytes = target.memoryBytes();
+    return {
+      target: target.name,
+      rounds: rounds.map((value) => Math.round(value * 10) / 10),
+      ...(fault === '' ? {} : { fault }),
+      ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    };
+  });
+}
+
+function asError(fault: unknown): Error {
+  return fault instanceof Error ? fault : new Error(String(fault));
+}

@@ -1,0 +1,199 @@
+// One keep-alive HTTP/1.1 connection over a plain socket. The load must cost less than what it measures,
+// so requests are written as they are, and of a response only the head is looked at.
+import { connect, type Socket } from 'node:net';
+
+export interface Answer {
+  readonly status: number;
+  /** The status line and the headers, as they came. */
+  readonly head: string;
+  /** How many bytes the body had. */
+  readonly bytes: number;
+  /** Where the status is an error, what came of the body with the head. */
+  readonly text: string;
+}
+
+const READ_BYTES = 256 * 1024;
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #reader = new AnswerReader();
+  #onAnswer: ((answer: Answer) => void) | null = null;
+  #onFault: ((fault: Error) => void) | null = null;
+  #ended: Error | null = null;
+
+  static open(url: string): Promise<Connection> {
+    return new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(url);
+      const connection = new Connection(hostname.replace(/^\[|\]$/g, ''), Number(port || 80), () =>
+        resolve(connection),
+      );
+      connection.#onFault = reject;
+    });
+  }
+
+  private constructor(host: string, port: number, onConnected: () => void) {
+    // One buffer for all that is read: a new one for every read costs more than the reading.
+    const onread = {
+      buffer: Buffer.allocUnsafe(READ_BYTES),
+      callback: (length: number, buffer: Uint8Array) => this.#read(buffer as Buffer, length),
+    };
+    this.#socket = connect({ host, port, noDelay: true, onread }, onConnected);
+    this.#socket.on('error', (fault) => this.#end(fault));
+    this.#socket.on('close', () => this.#end(new Error('the connection was closed by the other side')));
+  }
+
+  /** Sends a request whose body, if it has one, follows its head in `bytes`. */
+  send(
+    bytes: Uint8Array,
+    bodiless: boolean,
+    onAnswer: (answer: Answer) => void,
+    onFault: (fault: Error) => void,
+  ): void {
+    if (this.#ended !== null) {
+      onFault(this.#ended);
+      return;
+    }
+    this.#reader.begin(bodiless);
+    this.#onAnswer = onAnswer;
+    this.#onFault = onFault;
+    this.#socket.write(bytes);
+  }
+
+  /** Sends a request with its body in pieces, each written when the one before it is. */
+  request(
+    head: string,
+    pieces: Iterable<Uint8Array> = [],
+    bodiless = head.startsWith('HEAD'),
+  ): Promise<Answer> {
+    const answered = new Promise<Answer>((resolve, reject) => {
+      this.send(Buffer.from(head, 'latin1'), bodiless, resolve, reject);
+    });
+    const written = this.#writeAll(pieces);
+    // A server may answer before it has read everything, and then close: the answer says more than the failed write.
+    return Promise.all([answered, written.catch(() => undefined)]).then(([answer]) => answer);
+  }
+
+  close(): void {
+    this.#onFault = null;
+    this.#socket.destroy();
+  }
+
+  async #writeAll(pieces: Iterable<Uint8Array>): Promise<void> {
+    for (const piece of pieces) {
+      await new Promise<void>((resolve, reject) => {
+        this.#socket.write(piece, (fault) => (fault ? reject(fault) : resolve()));
+      });
+    }
+  }
+
+  #read(buffer: Buffer, length: number): boolean {
+    if (this.#reader.push(buffer.subarray(0, length))) {
+      const onAnswer = this.#onAnswer;
+      this.#onAnswer = null;
+      this.#onFault = null;
+      onAnswer?.(this.#reader);
+    }
+    return true;
+  }
+
+  #end(fault: Error): void {
+    this.#ended ??= fault;
+    const onFault = this.#onFault;
+    this.#onFault = null;
+    onFault?.(fault);
+  }
+}
+
+/** Finds the end of a response, by its length or its chunks. */
+class AnswerReader implements Answer {
+  status = 0;
+  head = '';
+  bytes = 0;
+  text = '';
+  #bodiless = false;
+  #inHead = true;
+  /** Bytes of the body, or of its current chunk and the line end behind that, that are still to come. */
+  #left = 0;
+  #chunked = false;
+  #lastChunk = false;
+  #line = '';
+
+  begin(bodiless: boolean): void {
+    this.#bodiless = bodiless;
+    this.#inHead = true;
+    this.head = '';
+    this.text = '';
+    this.bytes = 0;
+  }
+
+  /** True at the end of the response. */
+  push(piece: Buffer): boolean {
+    if (!this.#inHead) return this.#body(piece, 0);
+    const end = piece.indexOf('\r\n\r\n');
+    // A head that comes in two pieces is rare enough to be put together without care for speed.
+    if (end === -1) {
+      if (this.head !== '')
+        return this.push(Buffer.from(this.#takeHead() + piece.toString('latin1'), 'latin1'));
+      this.head = piece.toString('latin1');
+      return false;
+    }
+    if (this.head !== '')
+      return this.push(Buffer.from(this.#takeHead() + piece.toString('latin1'), 'latin1'));
+    this.head = piece.toString('latin1', 0, end);
+    this.#startBody();
+    if (this.status >= 400) this.text = piece.toString('utf8', end + 4, end + 504);
+    return this.#body(piece, end + 4);
+  }
+
+  #takeHead(): string {
+    const { head } = this;
+    this.head = '';
+    return head;
+  }
+
+  #startBody(): void {
+    this.#inHead = false;
+    this.status = Number(this.head.slice(9, 12));
+    const length = /\r\ncontent-length: *(\d+)/i.exec(this.head);
+    this.#left = length === null ? 0 : Number(length[1]);
+    this.#chunked = length === null && /\r\ntransfer-encoding: *chunked/i.test(this.head);
+    this.#lastChunk = false;
+    this.#line = '';
+    if (this.#bodiless || this.status === 204 || this.status === 304) {
+      this.#left = 0;
+      this.#chunked = false;
+    }
+  }
+
+  #body(piece: Buffer, from: number): boolean {
+    if (this.#chunked) return this.#chunks(piece, from);
+    const some = piece.length - from;
+    this.bytes += some;
+    this.#left -= some;
+    return this.#left <= 0;
+  }
+
+  #chunks(piece: Buffer, from: number): boolean {
+    for (let at = from; at < piece.length; ) {
+      const some = Math.min(this.#left, piece.length - at);
+      this.#left -= some;
+      at += some;
+      if (at === piece.length) return false;
+      const lineEnd = piece.indexOf(0x0a, at);
+      this.#line += piece.toString('latin1', at, lineEnd === -1 ? piece.length : lineEnd + 1);
+      if (lineEnd === -1) return false;
+      const line = this.#line.trim();
+      this.#line = '';
+      at = lineEnd + 1;
+      if (this.#lastChunk) {
+        if (line === '') return true; // Else a trailer.
+        continue;
+      }
+      const size = Number.parseInt(line, 16);
+      this.bytes += size;
+      this.#lastChunk = size === 0;
+      this.#left = size === 0 ? 0 : size + 2;
+    }
+    return false;
+  }
+}

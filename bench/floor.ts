@@ -1,0 +1,182 @@
+// The floor: a bare Worker in the same home that answers the same requests with the blob-store and Durable
+// Object calls that no registry could do without, and nothing else. It checks and remembers nothing.
+import { DurableObject } from 'cloudflare:workers';
+import { PART_BYTES } from '../worker/oci/limits.ts';
+
+interface FloorEnv {
+  REPOSITORY: DurableObjectNamespace<Rows>;
+  BLOB_SHARD: DurableObjectNamespace<Rows>;
+  CATALOG: DurableObjectNamespace<Rows>;
+  DISK?: Fetcher;
+  BLOBS?: R2Bucket;
+}
+
+class Rows extends DurableObject<FloorEnv> {
+  constructor(ctx: DurableObjectState, env: FloorEnv) {
+    super(ctx, env);
+    ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS rows (name TEXT PRIMARY KEY, bytes BLOB) WITHOUT ROWID');
+  }
+
+  /** One row, by its name. */
+  get(name: string): Uint8Array | null {
+    const [row] = this.ctx.storage.sql
+      .exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM rows WHERE name = ?', name)
+      .toArray();
+    return row === undefined ? null : new Uint8Array(row.bytes);
+  }
+
+  put(names: string[], bytes: Uint8Array): void {
+    for (const name of names) {
+      this.ctx.storage.sql.exec('INSERT OR REPLACE INTO rows VALUES (?, ?)', name, bytes.slice().buffer);
+    }
+  }
+
+  page(after: string, count: number): string[] {
+    return this.ctx.storage.sql
+      .exec<{ name: string }>('SELECT name FROM rows WHERE name > ? ORDER BY name LIMIT ?', after, count)
+      .toArray()
+      .map((row) => row.name);
+  }
+}
+
+// The names that the configuration of either home gives to its Durable Objects.
+export { Rows as Accounts, Rows as BlobShard, Rows as Catalog, Rows as Repository, Rows as UploadSession };
+
+/** Between a PATCH and its PUT, R2's upload; the floor forgets it if its isolate ends. */
+const uploads = new Map<string, { multipart: R2MultipartUpload; parts: R2UploadedPart[] }>();
+const PATH = /^\/v2\/(.+)\/(blobs\/uploads|blobs|manifests|tags)\/([^/]*)$/;
+const SIZE = new TextEncoder();
+
+export default {
+  async fetch(request: Request, env: FloorEnv): Promise<Response> {
+    const url = new URL(request.url);
+    if (url.pathname === '/v2/_catalog') {
+      return Response.json({ repositories: await env.CATALOG.getByName('catalog').page('', 100) });
+    }
+    if (url.pathname === '/bench/catalog') {
+      await env.CATALOG.getByName('catalog').put(await request.json(), new Uint8Array());
+      return new Response(null, { status: 204 });
+    }
+    const [, name = '', kind, reference = ''] = PATH.exec(url.pathname) ?? [];
+    switch (kind) {
+      case 'blobs':
+        return blob(request, env, name, reference);
+      case 'blobs/uploads':
+        return upload(request, env, name, reference, url.searchParams);
+      case 'manifests':
+        return manifest(request, env, name, reference);
+      case 'tags':
+        // "t" comes before every tag and behind every digest.
+        return Response.json({ name, tags: await env.REPOSITORY.getByName(name).page('t', 100) });
+      default:
+        return new Response(null);
+    }
+  },
+};
+
+async function manifest(request: Request, env: FloorEnv, name: string, reference: string): Promise<Response> {
+  const repository = env.REPOSITORY.getByName(name);
+  if (request.method === 'PUT') {
+    const bytes = await request.bytes();
+    const digest = `sha256:${hex(await crypto.subtle.digest('SHA-256', bytes))}`;
+    await repository.put([digest, reference], bytes);
+    return new Response(null, { status: 201 });
+  }
+  const bytes = await repository.get(reference);
+  if (bytes === null) return new Response(null, { status: 404 });
+  if (request.method === 'GET') return new Response(bytes as BodyInit);
+  return new Response(null, { headers: { 'Content-Length': String(bytes.length) } });
+}
+
+async function blob(request: Request, env: FloorEnv, name: string, digest: string): Promise<Response> {
+  const row = await env.REPOSITORY.getByName(name).get(digest);
+  if (row === null) return new Response(null, { status: 404 });
+  if (request.method === 'HEAD') {
+    return new Response(null, { headers: { 'Content-Length': new TextDecoder().decode(row) } });
+  }
+  if (env.DISK !== undefined) return new Response((await env.DISK.fetch(`http://disk/blobs/${digest}`)).body);
+  const object = await env.BLOBS?.get(`blobs/${digest}`);
+  return new Response(object?.body ?? null);
+}
+
+async function upload(
+  request: Request,
+  env: FloorEnv,
+  name: string,
+  id: string,
+  query: URLSearchParams,
+): Promise<Response> {
+  const digest = query.get('digest') ?? query.get('mount');
+  if (request.method === 'POST' && digest === null) {
+    return new Response(null, {
+      status: 202,
+      headers: { Location: `/v2/${name}/blobs/uploads/${crypto.randomUUID()}` },
+    });
+  }
+  const size = request.headers.get('Content-Length');
+  if (request.method === 'PATCH' && request.body !== null) {
+    await append(env, id, request.body, size === null ? null : Number(size));
+    return new Response(null, { status: 202, headers: { Location: new URL(request.url).pathname } });
+  }
+  if (digest === null) return new Response(null, { status: 400 });
+  if (request.body !== null && size !== '0' && request.method === 'PUT') await put(env, digest, request.body);
+  else await finish(env, id);
+  await env.BLOB_SHARD.getByName(digest.slice(7, 9)).put([digest], SIZE.encode(name));
+  await env.REPOSITORY.getByName(name).put([digest], SIZE.encode(size ?? '0'));
+  return new Response(null, { status: 201 });
+}
+
+async function put(env: FloorEnv, digest: string, body: ReadableStream<Uint8Array>): Promise<void> {
+  const key = `blobs/${digest}`;
+  if (env.DISK !== undefined) await env.DISK.fetch(`http://disk/${key}`, { method: 'PUT', body });
+  else await env.BLOBS?.put(key, body, { sha256: digest.slice('sha256:'.length) });
+}
+
+/** What comes with a length is one part, or else it is cut into equal ones. On disk, each is a file. */
+async function append(
+  env: FloorEnv,
+  id: string,
+  body: ReadableStream<Uint8Array>,
+  size: number | null,
+): Promise<void> {
+  if (env.DISK !== undefined) {
+    await env.DISK.fetch(`http://disk/blobs/${id}/${crypto.randomUUID()}`, { method: 'PUT', body });
+    return;
+  }
+  if (env.BLOBS === undefined) throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
+  let state = uploads.get(id);
+  if (state === undefined) {
+    state = { multipart: await env.BLOBS.createMultipartUpload(`blobs/${id}`), parts: [] };
+    uploads.set(id, state);
+  }
+  const { multipart, parts } = state;
+  if (size !== null) {
+    parts.push(await multipart.uploadPart(parts.length + 1, body));
+    return;
+  }
+  const reader = body.getReader({ mode: 'byob' });
+  let uploading = Promise.resolve();
+  for (let done = false; !done; ) {
+    const piece = await reader.readAtLeast(PART_BYTES, new Uint8Array(PART_BYTES));
+    await uploading;
+    done = piece.value === undefined || piece.value.length < PART_BYTES;
+    const { value } = piece;
+    if (value === undefined || value.length === 0) break;
+    uploading = multipart.uploadPart(parts.length + 1, value).then((part) => {
+      parts.push(part);
+    });
+  }
+  await uploading;
+}
+
+async function finish(env: FloorEnv, id: string): Promise<void> {
+  const state = uploads.get(id);
+  uploads.delete(id);
+  if (state !== undefined) await state.multipart.complete(state.parts);
+  else if (env.DISK !== undefined && id !== '')
+    await env.DISK.fetch(`http://disk/blobs/${id}`, { method: 'HEAD' });
+}
+
+function hex(bytes: ArrayBuffer): string {
+  return [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
