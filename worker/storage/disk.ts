@@ -52,7 +52,7 @@ export class DiskBlobs implements BlobStore {
   ): Promise<boolean> {
     await buffers.acquire(size);
     try {
-      const bytes = (await new BodyReader(body, size).read()) ?? new Uint8Array();
+      const bytes = (await new BodyReader(body, Math.max(size, 1)).read()) ?? new Uint8Array();
       if (bytes.length !== size || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
       await this.#putBytes(key, bytes);
       return true;
