@@ -4,11 +4,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
-import { Miniflare } from 'miniflare';
-import { bundle } from '../server/bundle.ts';
 import { startMachine } from '../server/machine.ts';
+import { startSimulator } from '../test/support/simulator.ts';
 
 export const HOMES = ['machine', 'r2'] as const;
 export type HomeName = (typeof HOMES)[number];
@@ -30,7 +27,7 @@ const ENTRIES = {
 
 export async function startTarget(home: HomeName, name: keyof typeof ENTRIES): Promise<Target> {
   const stateDir = mkdtempSync(join(tmpdir(), `longshore-bench-${name}-`));
-  const target = await (home === 'machine' ? onMachine : onMiniflare)(ENTRIES[name], stateDir);
+  const target = await (home === 'machine' ? onMachine : onSimulator)(ENTRIES[name], stateDir);
   return {
     name,
     url: target.url,
@@ -53,43 +50,12 @@ function onMachine(entry: string, stateDir: string): Promise<Running> {
   return startMachine({ entry, stateDir });
 }
 
-async function onMiniflare(entry: string, stateDir: string): Promise<Running> {
-  const object = (className: string) => ({ className, useSQLite: true });
+async function onSimulator(entry: string, stateDir: string): Promise<Running> {
   const before = childrenOfThis();
-  const miniflare = new Miniflare({
-    modules: bundle(entry).map(({ name, contents }) => ({
-      type: 'ESModule' as const,
-      path: name,
-      contents: new TextDecoder().decode(contents),
-    })),
-    compatibilityDate: '2026-07-01',
-    compatibilityFlags: ['nodejs_compat'],
-    durableObjects: {
-      REPOSITORY: object('Repository'),
-      UPLOAD_SESSION: object('UploadSession'),
-      BLOB_SHARD: object('BlobShard'),
-      CATALOG: object('Catalog'),
-      ACCOUNTS: object('Accounts'),
-    },
-    r2Buckets: ['BLOBS'],
-    unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-    durableObjectsPersist: join(stateDir, 'objects'),
-    r2Persist: join(stateDir, 'r2'),
-    handleRuntimeStdio: (stdout: Readable, stderr: Readable) => {
-      stdout.resume();
-      // The simulator's own notes to its authors would come between the rows of the table.
-      createInterface(stderr).on('line', (line) => line.includes('NOSENTRY') || console.error(line));
-    },
-  });
-  await miniflare.ready;
-  const { origin } = await miniflare.unsafeGetDirectURL();
+  const { url, stop } = await startSimulator(entry, stateDir);
   // Miniflare does not say which process it started; the shells that guard other processes are no workerd.
   const pid = childrenOfThis().find((child) => !before.includes(child) && isWorkerd(child));
-  return {
-    url: origin,
-    memoryBytes: () => (pid === undefined ? undefined : residentBytes(pid)),
-    stop: () => miniflare.dispose(),
-  };
+  return { url, stop, memoryBytes: () => (pid === undefined ? undefined : residentBytes(pid)) };
 }
 
 function childrenOfThis(): string[] {

@@ -28,7 +28,7 @@ const STDERR_KEPT_CHARACTERS = 8_192;
 const CONTROL_FD = 3;
 
 export function runWorkerd(config: string): Workerd {
-  const child = spawn(binary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
+  const child = spawn(workerdBinary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     // In a process group of its own it does not hear the terminal's Ctrl-C: its parent does, and ends it in order.
     detached: true,
@@ -60,8 +60,11 @@ export function runWorkerd(config: string): Workerd {
   };
 }
 
-// The package's main module knows where this platform's binary is, also if npm was told to run no scripts.
-function binary(): string {
+/**
+ * The path of workerd. The package's main module knows where this platform's binary is, also if npm was told to run no
+ * scripts. Throws a StartFailure where there is none.
+ */
+export function workerdBinary(): string {
   try {
     return (createRequire(import.meta.url)('workerd') as { default: string }).default;
   } catch (error) {

@@ -6,10 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
-import { Miniflare } from 'miniflare';
-import { bundle } from '../../server/bundle.ts';
 import { type Machine, startMachine } from '../../server/machine.ts';
 import type { Counts, Fault } from './observed.ts';
+import { startSimulator } from './simulator.ts';
 
 const ENTRY = join(import.meta.dirname, 'worker.ts');
 
@@ -43,7 +42,9 @@ export class Home {
   async start(): Promise<void> {
     if (this.#stateDir === '') this.#stateDir = mkdtempSync(join(tmpdir(), 'longshore-test-'));
     const port = this.#running === null ? 0 : Number(new URL(this.#running.url).port);
-    this.#running = await (this.name === 'disk' ? this.#startMachine(port) : this.#startMiniflare());
+    this.#running = await (this.name === 'disk'
+      ? this.#startMachine(port)
+      : startSimulator(this.#options.entry ?? ENTRY, this.#stateDir, this.#options.vars));
   }
 
   async stop(): Promise<void> {
@@ -179,35 +180,6 @@ export class Home {
       entry: this.#options.entry ?? ENTRY,
       vars: this.#options.vars ?? {},
     });
-  }
-
-  async #startMiniflare() {
-    const modules = bundle(this.#options.entry ?? ENTRY).map(({ name, contents }) => ({
-      type: 'ESModule' as const,
-      path: name,
-      contents: new TextDecoder().decode(contents),
-    }));
-    const object = (className: string) => ({ className, useSQLite: true });
-    const miniflare = new Miniflare({
-      modules,
-      compatibilityDate: '2026-07-01',
-      compatibilityFlags: ['nodejs_compat'],
-      durableObjects: {
-        REPOSITORY: object('Repository'),
-        UPLOAD_SESSION: object('UploadSession'),
-        BLOB_SHARD: object('BlobShard'),
-        CATALOG: object('Catalog'),
-        ACCOUNTS: object('Accounts'),
-      },
-      r2Buckets: ['BLOBS'],
-      bindings: this.#options.vars ?? {},
-      unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
-      durableObjectsPersist: join(this.#stateDir, 'objects'),
-      r2Persist: join(this.#stateDir, 'r2'),
-    });
-    await miniflare.ready;
-    const direct = await miniflare.unsafeGetDirectURL();
-    return { url: direct.origin, stop: () => miniflare.dispose() };
   }
 }
 
