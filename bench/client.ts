@@ -5,7 +5,7 @@ import type { Answer, Connection } from './connection.ts';
 import { type BenchBlob, type BenchImage, type BenchManifest, MiB } from './content.ts';
 
 /** What regctl sends at a time, and what the registry recommends. */
-export const CHUNK_BYTES = 32 * MiB;
+const CHUNK_BYTES = 32 * MiB;
 
 const CRLF = Buffer.from('\r\n');
 

@@ -1,6 +1,6 @@
 /**
- * BlobShard: one for each first byte of a digest. It knows which keys have the bytes of a digest and which links hold them,
- * and deletes the bytes of a key some time after its last link has gone.
+ * BlobShard: one for each first byte of a digest, or on one machine one for all. It knows which keys have the bytes of a
+ * digest and which links hold them, and deletes the bytes of a key some time after its last link has gone.
  *
  * A link is written here before the repository knows of it, and before the bytes are there: so whatever a push leaves
  * behind when it dies is known here. What is still unconfirmed after a while is settled with the repository, which either
@@ -48,8 +48,6 @@ export interface LinkedObject {
   size: number;
   /** The bytes are there already. */
   stored: boolean;
-  /** The repositories that hold this content otherwise; only where the caller named none. */
-  holders: string[];
 }
 
 type ObjectRow = { key: string; size: number; stored: number };
@@ -68,11 +66,13 @@ export class BlobShard extends DurableObject<Env> {
     const known =
       this.#sql.exec('SELECT 1 FROM objects WHERE digest = ? LIMIT 1', request.digest).toArray().length > 0;
     if (known && request.content?.proven !== true) await this.#confirmEarly(request.digest);
+    if (!known && request.content === null) return null;
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
-    const linked = this.ctx.storage.transactionSync(() => {
-      const object = (known ? this.#stored(request) : null) ?? this.#expected(request);
+    // First: an alarm with nothing to do is harmless, a due link without one is not.
+    await ringBy(this.ctx.storage, confirmAt);
+    return this.ctx.storage.transactionSync(() => {
+      const object = this.#stored(request) ?? this.#expected(request);
       if (object === null) return null;
-      const holders = request.content === null ? this.#holders(object.key) : [];
       this.#sql.exec(
         'INSERT INTO links VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET key = excluded.key',
         request.link,
@@ -80,20 +80,18 @@ export class BlobShard extends DurableObject<Env> {
         request.repository,
         confirmAt,
       );
-      if (known) this.#sql.exec('UPDATE objects SET delete_at = NULL WHERE key = ?', object.key);
-      return { key: object.key, size: object.size, stored: object.stored === 1, holders };
+      this.#sql.exec('UPDATE objects SET delete_at = NULL WHERE key = ?', object.key);
+      return { key: object.key, size: object.size, stored: object.stored === 1 };
     });
-    if (linked !== null) await ringBy(this.ctx.storage, confirmAt);
-    return linked;
   }
 
   /** Removes links. What nothing holds any more is deleted later. May be repeated. */
   async unlink(ids: string[]): Promise<void> {
     const now = Date.now();
+    await ringBy(this.ctx.storage, now + UNLINKED_GRACE_MS);
     this.ctx.storage.transactionSync(() => {
       for (const id of ids) this.#unlink(id, now);
     });
-    await ringBy(this.ctx.storage, now + UNLINKED_GRACE_MS);
   }
 
   /** True where the content of this key, or below it, is in this shard's care. */
@@ -108,8 +106,8 @@ export class BlobShard extends DurableObject<Env> {
     await this.#settle(now);
     await this.#delete(now);
     await ringNext(this.ctx.storage, [
-      this.#earliest('SELECT MIN(confirm_at) AS at FROM links'),
-      this.#earliest('SELECT MIN(delete_at) AS at FROM objects'),
+      this.#earliest('SELECT MIN(confirm_at) AS at FROM links WHERE confirm_at IS NOT NULL'),
+      this.#earliest('SELECT MIN(delete_at) AS at FROM objects WHERE delete_at IS NOT NULL'),
     ]);
   }
 
@@ -139,13 +137,6 @@ export class BlobShard extends DurableObject<Env> {
       content.size,
     );
     return { key: content.key, size: content.size, stored: 0 };
-  }
-
-  #holders(key: string): string[] {
-    return this.#sql
-      .exec<{ repository: string }>('SELECT DISTINCT repository FROM links WHERE key = ? LIMIT 100', key)
-      .toArray()
-      .map((row) => row.repository);
   }
 
   #unlink(id: string, now: number): void {

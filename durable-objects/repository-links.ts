@@ -66,7 +66,12 @@ export class Links {
   }
 
   nextExpiry(): number | null {
-    return firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(expires_at) AS at FROM blobs')?.at ?? null;
+    return (
+      firstRow<{ at: number | null }>(
+        this.#sql,
+        'SELECT MIN(expires_at) AS at FROM blobs WHERE expires_at IS NOT NULL',
+      )?.at ?? null
+    );
   }
 
   /** Links that were let go, and whose shards have not heard of it. */

@@ -45,13 +45,14 @@ export class Repository extends DurableObject<Env> {
   async linkBlob(name: string, blob: LinkedBlob, upload: string | null): Promise<boolean> {
     this.#create(name);
     const expiresAt = Date.now() + UNREFERENCED_GRACE_MS;
+    // First: an alarm with nothing to do is harmless, a due row without one is not.
+    await ringBy(this.ctx.storage, expiresAt);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
       this.#links.add(blob, expiresAt);
       this.#setPresent(true);
       return true;
     });
-    if (linked) await ringBy(this.ctx.storage, expiresAt);
     await this.#afterChange();
     return linked;
   }
@@ -121,13 +122,13 @@ export class Repository extends DurableObject<Env> {
   async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
     if (!this.#exists()) return 'repository';
     const expiresAt = Date.now() + UNREFERENCED_GRACE_MS;
+    await ringBy(this.ctx.storage, expiresAt);
     const deleted = this.ctx.storage.transactionSync(() => {
       if (!this.#manifests.delete(digest, expiresAt)) return false;
       this.#setPresent(this.#holdsSomething());
       return true;
     });
     if (!deleted) return 'content';
-    await ringBy(this.ctx.storage, expiresAt);
     await this.#afterChange();
     return 'deleted';
   }
@@ -170,8 +171,8 @@ export class Repository extends DurableObject<Env> {
   async #refuse(ids: string[], forMs: number): Promise<void> {
     this.#makeTables();
     const expiresAt = Date.now() + forMs;
-    this.#links.refuse(ids, expiresAt);
     await ringBy(this.ctx.storage, expiresAt);
+    this.#links.refuse(ids, expiresAt);
   }
 
   #holdsSomething(): boolean {

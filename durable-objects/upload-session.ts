@@ -1,6 +1,6 @@
 /**
- * UploadSession: one for each upload that came in more than one request. It holds how far the upload is and where its bytes
- * are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by compare-and-swap.
+ * UploadSession: one for each upload that is not a single PUT of a known length. It holds how far the upload is and where its
+ * bytes are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by compare-and-swap.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';

@@ -34,7 +34,7 @@ function build(entry: string): { path: string; contents: Uint8Array }[] {
       conditions: ['workerd', 'worker', 'browser'],
       mainFields: ['browser', 'module', 'main'],
       external: ['cloudflare:*', 'node:*'],
-      loader: { '.wasm': 'copy', '.html': 'text', '.txt': 'text', '.sql': 'text' },
+      loader: { '.wasm': 'copy' },
       logLevel: 'silent',
     }).outputFiles;
   } catch (error) {

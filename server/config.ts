@@ -2,6 +2,10 @@
 // their state and the blobs' bytes, and the socket it answers on. The schema is workerd's own workerd.capnp.
 import type { Module } from './bundle.ts';
 
+/** The behaviour of the runtime, in both homes; wrangler.toml says the same. */
+export const COMPATIBILITY_DATE = '2026-07-01';
+export const COMPATIBILITY_FLAGS = ['nodejs_compat'];
+
 /** The settings that `npm start` takes from its environment and hands to the Worker as they are. */
 export const SETTINGS = ['SPARSE_MANIFESTS'] as const;
 
@@ -66,8 +70,8 @@ const config :Workerd.Config = (
 
 const registry :Workerd.Worker = (
   modules = ${list(modules)},
-  compatibilityDate = "2026-07-01",
-  compatibilityFlags = ["nodejs_compat"],
+  compatibilityDate = ${text(COMPATIBILITY_DATE)},
+  compatibilityFlags = [${COMPATIBILITY_FLAGS.map(text).join(', ')}],
   bindings = ${list(bindings)},
   durableObjectNamespaces = ${list(namespaces)},
   durableObjectStorage = (localDisk = "state"),

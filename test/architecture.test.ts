@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { buildSync } from 'esbuild';
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../server/config.ts';
 import { code, cycle, type Import, importsOf, ROOT, read, sources } from './support/imports.ts';
 
 interface Layer {
@@ -65,6 +66,14 @@ const MAX_LINES = 300;
 const PRODUCT = ['worker', 'durable-objects', 'server'].flatMap(sources);
 const EVERYTHING = [...PRODUCT, ...sources('test')];
 const IMPORTS = PRODUCT.flatMap((path) => importsOf(path));
+
+describe('the runtime', () => {
+  it('behaves alike in both homes', () => {
+    const settings = read('wrangler.toml');
+    assert.match(settings, new RegExp(`^compatibility_date = "${COMPATIBILITY_DATE}"$`, 'm'));
+    assert.ok(settings.includes(`compatibility_flags = ${JSON.stringify(COMPATIBILITY_FLAGS)}`));
+  });
+});
 
 describe('the import graph', () => {
   it('has every file in a layer', () => {

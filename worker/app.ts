@@ -1,5 +1,5 @@
 /**
- * The application: who is mounted where, what every answer carries, and the one place that turns errors into answers.
+ * The application: who is mounted where, and the one place that turns errors into answers.
  */
 import { Hono } from 'hono';
 import { distribution } from './distribution/routes.ts';

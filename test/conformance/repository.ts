@@ -114,7 +114,7 @@ export class Repository {
 }
 
 /** Adds a query to a location that may have one already. */
-export function withQuery(location: string, query: string): string {
+function withQuery(location: string, query: string): string {
   return `${location}${location.includes('?') ? '&' : '?'}${query}`;
 }
 

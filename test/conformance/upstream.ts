@@ -63,6 +63,8 @@ for (const home of wanted) {
   }
 }
 
+if (wanted.length === 0) console.error(`The homes are ${HOMES.join(' and ')}.`);
+if (released === undefined) console.log('skipped the suite of v1.1.1: CONFORMANCE_V1_1 does not name it');
 let failed = outcomes.length === 0;
 for (const { run, tests, complaints } of outcomes) {
   console.log(`${complaints.length === 0 ? 'passed' : 'FAILED'}  ${run}: ${tests} tests`);

@@ -36,7 +36,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 
 /** Chunks that make pieces on disk and cross the edges of parts on R2, with some that do neither. */
-export const CHUNKS = {
+const CHUNKS = {
   disk: [1.5 * MiB, 10, 1.2 * MiB],
   r2: [4 * MiB, 3.5 * MiB, 0.5 * MiB],
 };

@@ -1,6 +1,6 @@
 /**
  * The faults of another registry on the same platform, R2 without Durable Objects, as its users and its source tell of them:
- * a test for each, which that registry fails: here 1 to 6, how it stores. The numbers are those of the list in issue 3.
+ * a test for each, which that registry fails: here 1 to 6, how it stores. The rest, how it speaks, is in the file beside this.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

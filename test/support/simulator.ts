@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { Miniflare } from 'miniflare';
 import { bundle } from '../../server/bundle.ts';
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../server/config.ts';
 import { workerdBinary } from '../../server/workerd.ts';
 
 export interface Simulator {
@@ -29,8 +30,8 @@ export async function startSimulator(
       path: name,
       contents: new TextDecoder().decode(contents),
     })),
-    compatibilityDate: '2026-07-01',
-    compatibilityFlags: ['nodejs_compat'],
+    compatibilityDate: COMPATIBILITY_DATE,
+    compatibilityFlags: COMPATIBILITY_FLAGS,
     durableObjects: {
       REPOSITORY: object('Repository'),
       UPLOAD_SESSION: object('UploadSession'),

@@ -1,5 +1,5 @@
 /**
- * The /v2/ API: one table, in the order of the specification ("Endpoints"), with the access that each row needs. Names have
+ * The /v2/ API: one table, with the specification's name of each endpoint and the access that it needs. Names have
  * slashes, and may even have components such as `manifests`: the greedy `:name+` finds the last place that fits.
  */
 import { type IRequest, IttyRouter } from 'itty-router';

@@ -1,6 +1,6 @@
 /**
- * Every limit of the registry, named, in one place. Those of the platform are the ones of production, which the local
- * runtimes do not all enforce; the rest are ours.
+ * The limits that clients and the platform meet, named, in one place. Those of the platform are the ones of production, which
+ * the local runtimes do not all enforce; the rest are ours.
  */
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -9,8 +9,6 @@ import { PAGE_DEFAULT, PAGE_MAX } from './limits.ts';
 export interface Page {
   count: number;
   last: string | null;
-  /** Whether the client asked for a number: an explicit 0 has no Link. */
-  asked: boolean;
 }
 
 /** One page of a list, and whether more follows. */
@@ -23,11 +21,11 @@ export interface Listing<T> {
 export function parsePage(query: URLSearchParams): Page {
   const n = query.get('n');
   const last = query.get('last');
-  if (n === null) return { count: PAGE_DEFAULT, last, asked: false };
+  if (n === null) return { count: PAGE_DEFAULT, last };
   if (!/^\d+$/.test(n)) {
     throw new OciError('PAGINATION_NUMBER_INVALID', { detail: { n: n.slice(0, 64) } });
   }
-  return { count: Math.min(Number(n), PAGE_MAX), last, asked: true };
+  return { count: Math.min(Number(n), PAGE_MAX), last };
 }
 
 /** The header of a page that has a successor: RFC 8288, relative to the host that was asked. */
