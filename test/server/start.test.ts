@@ -167,8 +167,15 @@ function run(t: TestContext, env: Record<string, string>, cwd?: string): Command
   return spawned(t, process.execPath, [COMMAND], env, cwd);
 }
 
+/** Those that end by themselves meanwhile, since they hear of the others' end, are as gone as the others. */
 function killAll(pids: number[]): void {
-  for (const pid of pids.filter(isRunning)) process.kill(pid, 'SIGKILL');
+  for (const pid of pids.filter(isRunning)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (fault) {
+      if ((fault as NodeJS.ErrnoException).code !== 'ESRCH') throw fault;
+    }
+  }
 }
 
 function spawned(
