@@ -1,74 +1,81 @@
 /** The tables of `Accounts`. Lists of what somebody may do are JSON: they are read and written whole. */
-export const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS keys (purpose TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
+import type { Migration } from './migrations.ts';
 
-  CREATE TABLE IF NOT EXISTS signing_keys (
-    kid TEXT PRIMARY KEY,
-    private_jwk TEXT NOT NULL,
-    public_jwk TEXT NOT NULL,
-    signs_from INTEGER NOT NULL -- until then it is only published
-  ) WITHOUT ROWID;
+export const ACCOUNTS_MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS keys (purpose TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
 
-  CREATE TABLE IF NOT EXISTS users (
-    name TEXT PRIMARY KEY,
-    password TEXT,           -- a hash; NULL for one that signs in elsewhere
-    groups TEXT NOT NULL,
-    disabled INTEGER NOT NULL,
-    created_at INTEGER NOT NULL
-  ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS signing_keys (
+        kid TEXT PRIMARY KEY,
+        private_jwk TEXT NOT NULL,
+        public_jwk TEXT NOT NULL,
+        signs_from INTEGER NOT NULL -- until then it is only published
+      ) WITHOUT ROWID;
 
-  CREATE TABLE IF NOT EXISTS tokens (
-    id TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    owner TEXT,              -- a user; NULL for a robot
-    hash TEXT NOT NULL,
-    grants TEXT NOT NULL,
-    expires_at INTEGER,
-    last_used_at INTEGER,
-    created_at INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS tokens_owner ON tokens (owner, name);
+      CREATE TABLE IF NOT EXISTS users (
+        name TEXT PRIMARY KEY,
+        password TEXT,           -- a hash; NULL for one that signs in elsewhere
+        groups TEXT NOT NULL,
+        disabled INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
 
-  -- Ids are never used again: whatever names one that is gone names nothing.
-  CREATE TABLE IF NOT EXISTS rules (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    subject TEXT NOT NULL,
-    role TEXT NOT NULL,
-    repositories TEXT NOT NULL,
-    tags TEXT
-  );
-  CREATE INDEX IF NOT EXISTS rules_subject ON rules (subject);
+      CREATE TABLE IF NOT EXISTS tokens (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        owner TEXT,              -- a user; NULL for a robot
+        hash TEXT NOT NULL,
+        grants TEXT NOT NULL,
+        expires_at INTEGER,
+        last_used_at INTEGER,
+        created_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS tokens_owner ON tokens (owner, name);
 
-  CREATE TABLE IF NOT EXISTS policies (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    policy TEXT NOT NULL
-  );
+      -- Ids are never used again: whatever names one that is gone names nothing.
+      CREATE TABLE IF NOT EXISTS rules (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,
+        role TEXT NOT NULL,
+        repositories TEXT NOT NULL,
+        tags TEXT
+      );
+      CREATE INDEX IF NOT EXISTS rules_subject ON rules (subject);
 
-  CREATE TABLE IF NOT EXISTS trusts (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    issuer TEXT NOT NULL,
-    audience TEXT NOT NULL,
-    conditions TEXT NOT NULL,
-    grants TEXT NOT NULL,
-    jwks TEXT
-  );
-  CREATE INDEX IF NOT EXISTS trusts_issuer ON trusts (issuer);
+      CREATE TABLE IF NOT EXISTS policies (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        policy TEXT NOT NULL
+      );
 
-  CREATE TABLE IF NOT EXISTS failed_logins (
-    kind TEXT NOT NULL,      -- pair, address or account; what does not count for it is empty
-    account TEXT NOT NULL,
-    address TEXT NOT NULL,
-    failures INTEGER NOT NULL,
-    wait_until INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL, -- when all of its failures are forgotten
-    PRIMARY KEY (kind, account, address)
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS failed_logins_expiry ON failed_logins (expires_at);
+      CREATE TABLE IF NOT EXISTS trusts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE,
+        issuer TEXT NOT NULL,
+        audience TEXT NOT NULL,
+        conditions TEXT NOT NULL,
+        grants TEXT NOT NULL,
+        jwks TEXT
+      );
+      CREATE INDEX IF NOT EXISTS trusts_issuer ON trusts (issuer);
 
-  CREATE TABLE IF NOT EXISTS consumed (
-    id TEXT PRIMARY KEY,
-    expires_at INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS consumed_expiry ON consumed (expires_at);
-`;
+      CREATE TABLE IF NOT EXISTS failed_logins (
+        kind TEXT NOT NULL,      -- pair, address or account; what does not count for it is empty
+        account TEXT NOT NULL,
+        address TEXT NOT NULL,
+        failures INTEGER NOT NULL,
+        wait_until INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL, -- when all of its failures are forgotten
+        PRIMARY KEY (kind, account, address)
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS failed_logins_expiry ON failed_logins (expires_at);
+
+      CREATE TABLE IF NOT EXISTS consumed (
+        id TEXT PRIMARY KEY,
+        expires_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS consumed_expiry ON consumed (expires_at);
+    `,
+  },
+];

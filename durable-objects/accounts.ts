@@ -22,8 +22,9 @@ import { OwnKeys } from './accounts-keys.ts';
 import { People, type UserPut } from './accounts-people.ts';
 import { Replays } from './accounts-replays.ts';
 import { type NewPolicy, Rules } from './accounts-rules.ts';
-import { SCHEMA } from './accounts-schema.ts';
+import { ACCOUNTS_MIGRATIONS } from './accounts-schema.ts';
 import { ringBy, ringNext } from './alarm.ts';
+import { migrate } from './migrations.ts';
 import { firstRow } from './rows.ts';
 
 export class Accounts extends DurableObject<Env> {
@@ -36,7 +37,7 @@ export class Accounts extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const { sql } = ctx.storage;
-    sql.exec(SCHEMA);
+    migrate(ctx.storage, ACCOUNTS_MIGRATIONS);
     this.#keys = new OwnKeys(sql);
     this.#people = new People(sql);
     this.#rules = new Rules(sql);

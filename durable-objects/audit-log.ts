@@ -9,6 +9,7 @@ import { AUDIT_SWEEP_MS, AUDIT_TEXT_MAX_LENGTH, EXPIRED_ROWS_AT_A_TIME } from '.
 import type { Listing } from '../worker/oci/page.ts';
 import { ringBy, ringNext } from './alarm.ts';
 import { retentionMs } from './audit-retention.ts';
+import { type Migration, migrate } from './migrations.ts';
 import { allRows, firstRow, pageOf } from './rows.ts';
 
 /** Which events are listed: newest first, of ids below `before`, and only those of what is given. */
@@ -23,31 +24,36 @@ export interface AuditQuery {
 export type ListedEvent = AuditEvent & { id: number };
 
 // Most events are allowed: those that are not have an index, and to look for the others needs none.
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    action TEXT NOT NULL,
-    repository TEXT,
-    reference TEXT,
-    address TEXT NOT NULL,
-    userAgent TEXT NOT NULL,
-    decision TEXT NOT NULL,
-    rule TEXT NOT NULL,
-    requestId TEXT NOT NULL
-  );
-  CREATE INDEX IF NOT EXISTS events_actor ON events (actor);
-  CREATE INDEX IF NOT EXISTS events_repository ON events (repository) WHERE repository IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS events_refused ON events (decision) WHERE decision <> 'allowed';
-`;
+const MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        repository TEXT,
+        reference TEXT,
+        address TEXT NOT NULL,
+        userAgent TEXT NOT NULL,
+        decision TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        requestId TEXT NOT NULL
+      );
+      CREATE INDEX IF NOT EXISTS events_actor ON events (actor);
+      CREATE INDEX IF NOT EXISTS events_repository ON events (repository) WHERE repository IS NOT NULL;
+      CREATE INDEX IF NOT EXISTS events_refused ON events (decision) WHERE decision <> 'allowed';
+    `,
+  },
+];
 
 export class AuditLog extends DurableObject<Env> {
   readonly #retentionMs: number;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    ctx.storage.sql.exec(SCHEMA);
+    migrate(ctx.storage, MIGRATIONS);
     this.#retentionMs = retentionMs(env.AUDIT_DAYS);
   }
 

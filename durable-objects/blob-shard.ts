@@ -14,27 +14,33 @@ import { matchesEach, type Pattern } from '../worker/oci/pattern.ts';
 import { blobStore } from '../worker/storage/blobs.ts';
 import { repositoryOf } from './address.ts';
 import { ringBy, ringNext } from './alarm.ts';
+import { type Migration, migrate } from './migrations.ts';
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS objects (
-    key TEXT PRIMARY KEY,
-    digest TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    stored INTEGER NOT NULL, -- 1: a repository has had a link to it, so the bytes are there and are what they should be
-    delete_at INTEGER,       -- when its bytes go: set while no link holds it
-    deleting INTEGER NOT NULL DEFAULT 0
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS objects_digest ON objects (digest);
-  CREATE INDEX IF NOT EXISTS objects_delete ON objects (delete_at) WHERE delete_at IS NOT NULL;
-  CREATE TABLE IF NOT EXISTS links (
-    id TEXT PRIMARY KEY,
-    key TEXT NOT NULL,
-    repository TEXT NOT NULL,
-    confirm_at INTEGER       -- when to settle it with the repository; NULL once that is done
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS links_key ON links (key);
-  CREATE INDEX IF NOT EXISTS links_confirm ON links (confirm_at) WHERE confirm_at IS NOT NULL;
-`;
+const MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS objects (
+        key TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        stored INTEGER NOT NULL, -- 1: a repository has had a link to it, so the bytes are there and are what they should be
+        delete_at INTEGER,       -- when its bytes go: set while no link holds it
+        deleting INTEGER NOT NULL DEFAULT 0
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS objects_digest ON objects (digest);
+      CREATE INDEX IF NOT EXISTS objects_delete ON objects (delete_at) WHERE delete_at IS NOT NULL;
+      CREATE TABLE IF NOT EXISTS links (
+        id TEXT PRIMARY KEY,
+        key TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        confirm_at INTEGER       -- when to settle it with the repository; NULL once that is done
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS links_key ON links (key);
+      CREATE INDEX IF NOT EXISTS links_confirm ON links (confirm_at) WHERE confirm_at IS NOT NULL;
+    `,
+  },
+];
 
 export interface LinkRequest {
   link: string;
@@ -65,7 +71,7 @@ type ObjectRow = { key: string; size: number; stored: number };
 export class BlobShard extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    ctx.storage.sql.exec(SCHEMA);
+    migrate(ctx.storage, MIGRATIONS);
   }
 
   /**

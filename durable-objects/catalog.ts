@@ -5,20 +5,26 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import type { Listing } from '../worker/oci/page.ts';
+import { type Migration, migrate } from './migrations.ts';
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS repositories (
-    name TEXT PRIMARY KEY,
-    present INTEGER NOT NULL, -- 0: emptied; the row stays so that an older message is known as such
-    version INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS repositories_present ON repositories (name) WHERE present = 1;
-`;
+const MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS repositories (
+        name TEXT PRIMARY KEY,
+        present INTEGER NOT NULL, -- 0: emptied; the row stays so that an older message is known as such
+        version INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS repositories_present ON repositories (name) WHERE present = 1;
+    `,
+  },
+];
 
 export class Catalog extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    ctx.storage.sql.exec(SCHEMA);
+    migrate(ctx.storage, MIGRATIONS);
   }
 
   /** Hears whether a repository holds something; of two messages the one of the higher version counts. */

@@ -12,9 +12,10 @@ import type { ManifestPut } from '../worker/oci/registry.ts';
 import { changed } from '../worker/storage/memory.ts';
 import { catalogOf, shardOf } from './address.ts';
 import { ringBy, ringNext } from './alarm.ts';
+import { hasTables, migrate } from './migrations.ts';
 import { type LinkedBlob, Links } from './repository-links.ts';
 import { type ManifestAnswer, Manifests } from './repository-manifests.ts';
-import { REPOSITORY_SCHEMA } from './repository-schema.ts';
+import { REPOSITORY_MIGRATIONS } from './repository-schema.ts';
 import { allRows, firstRow } from './rows.ts';
 
 /** Why there is nothing: the repository, or what was asked of it, is unknown. */
@@ -236,19 +237,23 @@ export class Repository extends DurableObject<Env> {
 
   /** A repository that was never written to has no tables: names that are only asked for leave nothing behind. */
   #exists(): boolean {
-    this.#made ??= allRows(this.#sql, "SELECT 1 FROM sqlite_master WHERE name = 'refusals'").length > 0;
+    if (this.#made === null && hasTables(this.#sql)) this.#makeTables();
+    this.#made ??= false;
     return this.#made;
   }
 
   #makeTables(): void {
-    if (this.#made !== true) this.#sql.exec(REPOSITORY_SCHEMA);
+    if (this.#made !== true) migrate(this.ctx.storage, REPOSITORY_MIGRATIONS);
     this.#made = true;
   }
 
   #create(name: string): void {
     if (this.#name !== null) return;
     this.#makeTables();
-    this.#sql.exec('INSERT INTO repository VALUES (1, ?, 0, 0, 0) ON CONFLICT DO NOTHING', name);
+    this.#sql.exec(
+      'INSERT INTO repository (id, name, present, version, announced) VALUES (1, ?, 0, 0, 0) ON CONFLICT DO NOTHING',
+      name,
+    );
     this.#name = name;
   }
 }

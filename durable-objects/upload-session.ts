@@ -10,6 +10,7 @@ import { blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
 import type { SavedHash } from '../worker/storage/hash.ts';
 import { blobKey } from '../worker/storage/key.ts';
 import { shardOf } from './address.ts';
+import { hasTables, type Migration, migrate } from './migrations.ts';
 
 /** What is known of an upload before its first chunk. */
 export interface UploadStart {
@@ -63,21 +64,26 @@ type Row = {
   cancelled: number;
 };
 
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS session (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    draft TEXT NOT NULL,      -- the key under which the bytes are being written
-    multipart TEXT,           -- R2's id of the multipart upload, once there is one
-    offset INTEGER NOT NULL,  -- bytes received and kept
-    next_part INTEGER NOT NULL,
-    hash TEXT,                -- digest of all bytes up to the offset
-    hash_state BLOB,          -- what lets another isolate go on hashing
-    sealed TEXT,              -- the digest of the final PUT
-    cancelled INTEGER NOT NULL DEFAULT 0
-  );
-  CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL);
-  CREATE TABLE IF NOT EXISTS tail (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
-`;
+const MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS session (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        draft TEXT NOT NULL,      -- the key under which the bytes are being written
+        multipart TEXT,           -- R2's id of the multipart upload, once there is one
+        offset INTEGER NOT NULL,  -- bytes received and kept
+        next_part INTEGER NOT NULL,
+        hash TEXT,                -- digest of all bytes up to the offset
+        hash_state BLOB,          -- what lets another isolate go on hashing
+        sealed TEXT,              -- the digest of the final PUT
+        cancelled INTEGER NOT NULL DEFAULT 0
+      );
+      CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL);
+      CREATE TABLE IF NOT EXISTS tail (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+    `,
+  },
+];
 
 export class UploadSession extends DurableObject<Env> {
   /** Bytes received, or why there are none. */
@@ -109,12 +115,17 @@ export class UploadSession extends DurableObject<Env> {
       if (row === null || row.cancelled === 1 || row.sealed !== null) return { status: 'gone' };
       if (row.offset !== progress.from) return { status: 'elsewhere', offset: row.offset };
       for (const part of progress.parts) {
-        this.#sql.exec('INSERT INTO parts VALUES (?, ?, ?)', part.number, part.size, part.etag);
+        this.#sql.exec(
+          'INSERT INTO parts (number, size, etag) VALUES (?, ?, ?)',
+          part.number,
+          part.size,
+          part.etag,
+        );
       }
       this.#sql.exec('DELETE FROM tail');
       for (let seq = 0; seq * ROW_BYTES < progress.tail.length; seq++) {
         const piece = progress.tail.slice(seq * ROW_BYTES, (seq + 1) * ROW_BYTES);
-        this.#sql.exec('INSERT INTO tail VALUES (?, ?)', seq, piece.buffer);
+        this.#sql.exec('INSERT INTO tail (seq, bytes) VALUES (?, ?)', seq, piece.buffer);
       }
       // Where nobody else has begun since, the numbers that were not needed are free again.
       const alone = row.next_part === progress.firstPart + progress.reserved;
@@ -186,23 +197,35 @@ export class UploadSession extends DurableObject<Env> {
   }
 
   #row(): Row | null {
-    const made = this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'session'").toArray();
-    if (made.length === 0) return null;
-    return this.#sql.exec<Row>('SELECT * FROM session').toArray()[0] ?? null;
+    if (!hasTables(this.#sql)) return null;
+    migrate(this.ctx.storage, MIGRATIONS);
+    return (
+      this.#sql
+        .exec<Row>(
+          'SELECT draft, multipart, offset, next_part, hash, hash_state, sealed, cancelled FROM session',
+        )
+        .toArray()[0] ?? null
+    );
   }
 
   async #create(start: UploadStart): Promise<Row> {
-    this.#sql.exec(SCHEMA);
+    migrate(this.ctx.storage, MIGRATIONS);
     this.#sql.exec(
       'INSERT INTO session (id, draft, offset, next_part) VALUES (1, ?, 0, 1) ON CONFLICT DO NOTHING',
       crypto.randomUUID(),
     );
     await this.ctx.storage.setAlarm(start.expiresAt + UPLOAD_ABORT_DELAY_MS);
-    return this.#sql.exec<Row>('SELECT * FROM session').one();
+    return this.#sql
+      .exec<Row>(
+        'SELECT draft, multipart, offset, next_part, hash, hash_state, sealed, cancelled FROM session',
+      )
+      .one();
   }
 
   #open(row: Row, firstPart: number): OpenUpload {
-    const parts = this.#sql.exec('SELECT * FROM parts ORDER BY number').toArray() as unknown as Part[];
+    const parts = this.#sql
+      .exec('SELECT number, size, etag FROM parts ORDER BY number')
+      .toArray() as unknown as Part[];
     const pieces = this.#sql.exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM tail ORDER BY seq').toArray();
     const hash =
       row.hash === null
