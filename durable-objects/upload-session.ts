@@ -158,10 +158,13 @@ export class UploadSession extends DurableObject<Env> {
     return { ...open, again: row.sealed === digest };
   }
 
-  /** Cancels the upload, also one that has no chunk yet, and gives what there is to discard. */
+  /**
+   * Cancels the upload, also one that has no chunk yet, and gives what there is to discard. A sealed upload is gone: its bytes
+   * may be published, and then they are no longer the upload's.
+   */
   async cancel(start: UploadStart): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }> {
     const row = this.#row() ?? (await this.#create(start));
-    if (row.cancelled === 1) return { status: 'gone' };
+    if (row.cancelled === 1 || row.sealed !== null) return { status: 'gone' };
     this.#sql.exec('UPDATE session SET cancelled = 1');
     const { draft } = this.#open(row, row.next_part);
     this.#sql.exec('DELETE FROM tail');

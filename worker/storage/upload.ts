@@ -175,9 +175,9 @@ export class DurableUpload implements Upload {
     }
     const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
     await publish(this.#env, publication, async (object) => {
-      if (object.key !== key)
-        await this.#store.discard(draft); // The registry has the same bytes already.
-      else if (known && !object.stored) await this.#store.finish(draft, again);
+      // Where the registry has the same bytes already, the draft stays until its session ends: a repetition of this request
+      // may be publishing it.
+      if (object.key === key && known && !object.stored) await this.#store.finish(draft, again);
       return true;
     });
   }
