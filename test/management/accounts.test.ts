@@ -43,9 +43,21 @@ onHome(
         { name: 'refuses no name', request: create({}), want: 400, says: /name: .*expected string/ },
         {
           name: 'refuses short passwords',
-          request: create({ name: 'x', password: '1234567' }),
+          request: create({ name: 'x', password: 'abcdefghij1' }),
           want: 400,
-          says: /password: has at least 8/,
+          says: /password: has at least 12/,
+        },
+        {
+          name: 'refuses passwords that are on every list',
+          request: create({ name: 'x', password: '1qaz2wsx3edc' }),
+          want: 400,
+          says: /password: is on the lists/,
+        },
+        {
+          name: 'refuses passwords made of the name',
+          request: create({ name: 'margarete', password: 'margarete-2024' }),
+          want: 400,
+          says: /password: is (?:one word|made of a name)/,
         },
         {
           name: 'refuses long passwords',
@@ -254,7 +266,7 @@ onHome(
         {
           name: 'refuses a wrong password',
           as: carol,
-          request: password('wrong', 'long enough'),
+          request: password('wrong', 'quite long enough'),
           want: 403,
           says: /current: /,
         },
@@ -266,9 +278,16 @@ onHome(
           says: /new: has at least/,
         },
         {
+          name: 'refuses a common password',
+          as: carol,
+          request: password('the password of carol', 'administrator1'),
+          want: 400,
+          says: /new: is /,
+        },
+        {
           name: 'does not change a setting',
           as: ADMIN,
-          request: password('the password of the admin', 'long enough'),
+          request: password('the password of the admin', 'quite long enough'),
           want: 409,
           says: /ADMIN_PASSWORD/,
         },

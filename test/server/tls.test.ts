@@ -35,12 +35,15 @@ test('with HOST for a network it has the name of its certificate, and does not w
 });
 
 test('the challenge leads back to it', LIMIT, async (t) => {
-  const { command, call } = await secured(t, { AUTH: 'on', ADMIN_PASSWORD: 'secret' });
+  const { command, call } = await secured(t, { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' });
   const refusal = await call({ path: '/v2/' });
   assert.equal(refusal.statusCode, 401);
   const challenge = `Bearer realm="${command.url}/token",service="localhost:${command.port}"`;
   assert.equal(refusal.headers['www-authenticate'], challenge);
-  const answer = await call({ path: '/token?scope=repository:a:pull,push', auth: 'admin:secret' });
+  const answer = await call({
+    path: '/token?scope=repository:a:pull,push',
+    auth: 'admin:the password of the admin',
+  });
   const { token } = (await json(answer)) as { token: string };
   const headers = { Authorization: `Bearer ${token}` };
   assert.equal((await call({ method: 'POST', path: '/v2/a/blobs/uploads/', headers })).statusCode, 202);
@@ -59,7 +62,7 @@ test('so does the location of a blob that it redirects to', LIMIT, async (t) => 
 });
 
 test('the audit log has the address of the client, and not one that it makes up', LIMIT, async (t) => {
-  const { call } = await secured(t, { AUTH: 'on', ADMIN_PASSWORD: 'secret' });
+  const { call } = await secured(t, { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' });
   // All of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 elsewhere.
   const localAddress = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
   const headers = { 'X-Forwarded-For': '192.0.2.7', 'CF-Connecting-IP': '192.0.2.7' };
@@ -74,7 +77,7 @@ test('the audit log has the address of the client, and not one that it makes up'
   let failed: { address: string } | undefined;
   // Events are written after the answer.
   while (failed === undefined) {
-    const answer = await call({ path: '/api/v1/audit', auth: 'admin:secret' });
+    const answer = await call({ path: '/api/v1/audit', auth: 'admin:the password of the admin' });
     assert.equal(answer.statusCode, 200);
     const { events } = (await json(answer)) as { events: { address: string; decision: string }[] };
     failed = events.find(({ decision }) => decision === 'failed');

@@ -2,6 +2,7 @@
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import { TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_S } from '../oci/limits.ts';
+import { weaknessOf } from './credentials/new-password.ts';
 import { parseHtpasswd } from './credentials/password.ts';
 import { isNetwork } from './rules/address.ts';
 import { ROLES, type Role } from './rules/rules.ts';
@@ -11,6 +12,8 @@ export interface AuthSettings {
   off: boolean;
   /** Of the user `admin`; null where none is set. */
   adminPassword: string | null;
+  /** Why the admin's password is refused; null where it is not. */
+  adminWeakness: string | null;
   /** Name -> bcrypt hash. */
   htpasswd: Map<string, string>;
   /** What the users of the htpasswd file may do everywhere; null for what rules say alone. */
@@ -35,6 +38,7 @@ export function authSettings(env: Env): AuthSettings {
     onMachine: env.HOME === 'machine',
     off: env.AUTH === 'off',
     adminPassword: env.ADMIN_PASSWORD || null,
+    adminWeakness: env.ADMIN_PASSWORD ? weaknessOf(env.ADMIN_PASSWORD, ADMIN) : null,
     htpasswd: htpasswdOf(env.HTPASSWD ?? ''),
     htpasswdRole: roleOf(env.HTPASSWD_ROLE),
     tokenLifetime: lifetimeOf(env.TOKEN_LIFETIME),

@@ -1,6 +1,6 @@
 /** What somebody can see and change about themselves without being an admin. */
 import * as z from 'zod/mini';
-import { hashPassword, verifyPassword } from '../auth/credentials/password.ts';
+import { verifyPassword } from '../auth/credentials/password.ts';
 import { isAdmin } from '../auth/rules/decide.ts';
 import { OciError } from '../oci/errors.ts';
 import type { Directory } from './directory.ts';
@@ -9,7 +9,7 @@ import { type Manager, type Operation, operation } from './operation.ts';
 import { rule } from './rules.ts';
 import { expiry, expiryOf, grant, grants, name, onlyOneExpiry, paged, pageOf, password } from './schemas.ts';
 import { madeToken, makeToken, noToken, shownToken, token } from './tokens.ts';
-import { refuseSetting } from './users.ts';
+import { newHash, refuseSetting } from './users.ts';
 
 const creation = z
   .strictObject({
@@ -58,7 +58,7 @@ export const ME: Operation[] = [
       if (!(await verifyPassword(body.current, stored))) {
         throw new OciError('DENIED', { message: 'current: is not your password' });
       }
-      await directory.putUser({ name: who, password: hashPassword(body.new) });
+      await directory.putUser({ name: who, password: newHash(body.new, who, 'new') });
       return { changed: who };
     },
   }),

@@ -1,5 +1,6 @@
 /** Users: people, with a password or without (those sign in elsewhere), and the groups that they are in. */
 import * as z from 'zod/mini';
+import { weaknessOf } from '../auth/credentials/new-password.ts';
 import { hashPassword } from '../auth/credentials/password.ts';
 import type { User } from '../auth/rules/rules.ts';
 import { type AuthSettings, settingOf } from '../auth/settings.ts';
@@ -66,7 +67,7 @@ export const USERS: Operation[] = [
       refuseSetting(body.name, managed.settings);
       const outcome = await directory.putUser({
         name: body.name,
-        password: body.password === undefined ? null : hashPassword(body.password),
+        password: body.password === undefined ? null : newHash(body.password, body.name),
         groups: body.groups ?? [],
         onlyNew: true,
       });
@@ -108,7 +109,7 @@ export const USERS: Operation[] = [
       const { password: text, groups: wanted, disabled } = body;
       await directory.putUser({
         name: named,
-        ...(text === undefined ? {} : { password: text === null ? null : hashPassword(text) }),
+        ...(text === undefined ? {} : { password: text === null ? null : newHash(text, named) }),
         ...(wanted === undefined ? {} : { groups: wanted }),
         ...(disabled === undefined ? {} : { disabled }),
       });
@@ -139,6 +140,13 @@ export function refuseSetting(named: string, settings: AuthSettings): void {
   const setting = settingOf(named, settings);
   if (setting === null) return;
   throw new OciError('CONFLICT', { message: `the password of ${named} is in the setting ${setting}` });
+}
+
+/** The hash of a new password. Throws INPUT_INVALID for a weak one. */
+export function newHash(password: string, named: string, field = 'password'): string {
+  const why = weaknessOf(password, named);
+  if (why === null) return hashPassword(password);
+  throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 
 async function existing(found: Promise<User | null>, named: string): Promise<User> {

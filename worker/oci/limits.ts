@@ -171,7 +171,7 @@ export const AUDIT_PENDING_MAX = 1000;
 export const MANAGEMENT_BODY_MAX_BYTES = 64 * KiB;
 export const MANAGEMENT_PAGE_DEFAULT = 100;
 export const MANAGEMENT_PAGE_MAX = 1000;
-export const PASSWORD_MIN_LENGTH = 8;
+export const PASSWORD_MIN_LENGTH = 12;
 export const PASSWORD_MAX_LENGTH = 256;
 /** Grants of one token or trust, groups of one user, networks of one policy, conditions of one trust. */
 export const GRANTS_MAX = 100;

@@ -136,8 +136,18 @@ export class Credentials {
       const { subject, rules } = await this.#trusts.verify(shown.password, lookup.trusts);
       return { subject, rules: [...rules, ...lookup.rules.filter(isForAll)], limits: null };
     }
+    this.#refuseWeakAdmin(shown);
     await this.#begin(shown, lookup, client);
     return this.#byPassword(shown, lookup);
+  }
+
+  /** A password that is guessed at once is no login, however right it is; all others go on working. Throws UNAVAILABLE. */
+  #refuseWeakAdmin({ name }: Shown): void {
+    const { adminPassword, adminWeakness } = this.#settings;
+    if (name !== ADMIN || adminPassword === null || adminWeakness === null) return;
+    throw new OciError('UNAVAILABLE', {
+      message: `logins as admin are refused: the setting ADMIN_PASSWORD is too weak. A password ${adminWeakness}. Set another one`,
+    });
   }
 
   /** Before a slow hash: of many attempts at once, only so many are tried. Throws TOOMANYREQUESTS. */

@@ -1,0 +1,21 @@
+// Makes worker/auth/credentials/common-passwords.ts of the list in the package popular-passwords: `node deploy/common-passwords.ts`.
+// Only passwords that are long enough to be used at all are in it, as a Bloom filter, since the Worker's bundle is small.
+import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { BITS_PER_ENTRY, bitsOf } from '../worker/auth/credentials/bloom-filter.ts';
+import { PASSWORD_MIN_LENGTH } from '../worker/oci/limits.ts';
+
+const list: string[] = createRequire(import.meta.url)('popular-passwords');
+const long = [...new Set(list.map((entry) => entry.normalize('NFKC').toLowerCase()))].filter(
+  (entry) => entry.length >= PASSWORD_MIN_LENGTH,
+);
+const filter = Buffer.alloc(Math.ceil((long.length * BITS_PER_ENTRY) / 8));
+for (const bit of long.flatMap((entry) => bitsOf(entry, filter.length))) {
+  filter[bit >> 3] = (filter[bit >> 3] ?? 0) | (1 << (bit & 7));
+}
+const text = `/** Common passwords of ${PASSWORD_MIN_LENGTH} or more characters, as a Bloom filter. Made by deploy/common-passwords.ts: do not edit. */
+export const COMMON_PASSWORDS =
+  '${filter.toString('base64')}';
+`;
+writeFileSync(join(import.meta.dirname, '../worker/auth/credentials/common-passwords.ts'), text);
