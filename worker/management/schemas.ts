@@ -8,9 +8,10 @@ import {
   PASSWORD_MAX_LENGTH,
   PASSWORD_MIN_LENGTH,
   PATTERN_MAX_LENGTH,
+  PATTERN_STARS_MAX,
   TOKEN_EXPIRY_MAX_S,
 } from '../oci/limits.ts';
-import { isPattern, type Pattern } from '../oci/pattern.ts';
+import { hasFewStars, isPattern, type Pattern } from '../oci/pattern.ts';
 
 /** The pattern is as well in the subjects of rules. */
 export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,127}$/;
@@ -38,6 +39,8 @@ export const role = z
 
 export const action = z.enum(ACTIONS);
 
+export const fewStars = z.refine<string>(hasFewStars, `has more than ${PATTERN_STARS_MAX} stars`);
+
 export const pattern = z
   .string()
   .check(
@@ -46,6 +49,7 @@ export const pattern = z
       isPattern,
       'is a pattern: a name in which * stands for anything without a slash, and ** for anything',
     ),
+    fewStars,
     z.describe('`*` stands for anything without a slash, `**` for anything.'),
     z.meta({ examples: ['team-a/*'] }),
   ) as unknown as z.ZodMiniType<Pattern, string>;

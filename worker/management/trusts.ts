@@ -6,13 +6,14 @@ import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX, PATTERN_MAX_LENGTH } from '../oci/limits.ts';
 import { isPattern } from '../oci/pattern.ts';
 import { type Operation, operation } from './operation.ts';
-import { name, role } from './schemas.ts';
+import { fewStars, name, role } from './schemas.ts';
 
 const template = z
   .string()
   .check(
     z.maxLength(PATTERN_MAX_LENGTH),
     z.refine(isTemplate, 'is a pattern, which may hold {claim} or {claim_name}'),
+    fewStars,
     z.describe(
       'A pattern; `{claim}` stands for the value of a claim, `{claim_name}` for what comes after its last slash.',
     ),
@@ -26,7 +27,14 @@ const grants = z
 const conditions = z
   .record(
     z.string().check(z.regex(/^[\w./:-]{1,128}$/, 'is no name of a claim')),
-    z.string().check(z.minLength(1), z.maxLength(PATTERN_MAX_LENGTH), z.regex(/^\P{Cc}+$/u, 'is no pattern')),
+    z
+      .string()
+      .check(
+        z.minLength(1),
+        z.maxLength(PATTERN_MAX_LENGTH),
+        z.regex(/^\P{Cc}+$/u, 'is no pattern'),
+        fewStars,
+      ),
   )
   .check(
     z.refine(

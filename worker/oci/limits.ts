@@ -75,8 +75,17 @@ export const DRAIN_MAX_BYTES = 128 * MiB;
 
 /** A pattern of names. */
 export const PATTERN_MAX_LENGTH = 255;
-/** Scopes that one token may be asked for. */
+/** Stars in a pattern, where `**` is one. */
+export const PATTERN_STARS_MAX = 8;
+/** Patterns that an isolate keeps ready for matching: about 2 KB each where they are as long as they may be. */
+export const PATTERNS_COMPILED = 1000;
+/**
+ * Scopes that one token may be asked for, the length of one with its actions, and that of all names together: each name is
+ * matched against every rule of the caller.
+ */
 export const SCOPES_MAX = 50;
+export const SCOPE_MAX_LENGTH = 400;
+export const SCOPE_NAMES_MAX_LENGTH = 4096;
 /** The form of a token request: the token of an issuer is the longest thing in it. */
 export const TOKEN_FORM_MAX_BYTES = 64 * KiB;
 /** An Authorization header: Cloudflare takes 128 KB of headers in all. */

@@ -50,12 +50,13 @@ export async function decide(
   exists: (name: string) => Promise<boolean>,
 ): Promise<{ access: Access | null; denials: Denial[] }> {
   const { name } = scope;
+  const mine = about(identity, name);
   const asked = ACTIONS.filter((action) => scope.actions.includes(action) || scope.actions.includes('*'));
-  const given = asked.filter((action) => grantsOf(identity, name, action).every((list) => list.length > 0));
+  const given = asked.filter((action) => grantsOf(mine, action).every((list) => list.length > 0));
   const denials: Denial[] = [];
   const missing = asked.filter((action) => !given.includes(action));
-  if (missing.length > 0) denials.push({ name, actions: missing, why: whyNot(identity, name, missing) });
-  if (given.includes('push') && !mayCreate(identity.policies, name) && !(await exists(name))) {
+  if (missing.length > 0) denials.push({ name, actions: missing, why: whyNot(mine, name, missing) });
+  if (given.includes('push') && !mayCreate(identity, mine) && !(await exists(name))) {
     given.splice(given.indexOf('push'), 1);
     const why = `no policy lets a push create ${name}: ask an admin for one of kind "create" that matches it`;
     denials.push({ name, actions: ['push'], why });
@@ -63,12 +64,12 @@ export async function decide(
   if (given.length === 0) return { access: null, denials };
   const tags = Object.fromEntries(
     given.flatMap((action) => {
-      const patterns = action === 'pull' ? [] : tagsOf(identity, name, action);
+      const patterns = action === 'pull' ? [] : tagsOf(mine, action);
       return patterns.length > 0 ? [[action, patterns]] : [];
     }),
   );
-  const networks = policiesOf(identity, name, 'networks').map((policy) => policy.networks);
-  const certificates = policiesOf(identity, name, 'certificate').map((policy) => policy.subjects);
+  const networks = policiesOf(mine, 'networks').map((policy) => policy.networks);
+  const certificates = policiesOf(mine, 'certificate').map((policy) => policy.subjects);
   return {
     access: {
       type: 'repository',
@@ -77,7 +78,7 @@ export async function decide(
       ...(Object.keys(tags).length > 0 ? { tags } : {}),
       ...(networks.length > 0 ? { networks } : {}),
       ...(certificates.length > 0 ? { certificates } : {}),
-      rule: ruleOf(identity, name, given),
+      rule: ruleOf(mine, given),
     },
     denials,
   };
@@ -114,19 +115,30 @@ export function pullPatterns({ rules, limits, policies }: Identity): Pattern[][]
 /** Rules that one access names. */
 const RULES_TOLD_MAX = 3;
 
+/** What an identity has that is about one repository. Every pattern is matched here, once, and nothing below does it again. */
+function about(identity: Identity, name: string): Identity {
+  const covers = ({ repositories }: { repositories: Pattern }) => matches(repositories, name);
+  return {
+    ...identity,
+    rules: identity.rules.filter(covers),
+    limits: identity.limits?.filter(covers) ?? null,
+    policies: identity.policies.filter(covers),
+  };
+}
+
 /** The grants that give an action: of the rules, and of the limits where there are some. */
-function grantsOf({ rules, limits }: Identity, name: string, action: Action): Grant[][] {
-  const giving = (grants: Grant[]) => grants.filter((grant) => gives(grant, name, action));
+function grantsOf({ rules, limits }: Identity, action: Action): Grant[][] {
+  const giving = (grants: Grant[]) => grants.filter((grant) => gives(grant, action));
   return [giving(rules), ...(limits === null ? [] : [giving(limits)])];
 }
 
-function gives({ role, repositories }: Grant, name: string, action: Action): boolean {
-  return (ROLES[role] as readonly Action[]).includes(action) && matches(repositories, name);
+function gives({ role }: Grant, action: Action): boolean {
+  return (ROLES[role] as readonly Action[]).includes(action);
 }
 
 /** Where every grant of an action is only for some tags, those. */
-function tagsOf(identity: Identity, name: string, action: Action): string[][] {
-  return grantsOf(identity, name, action).flatMap((grants) => {
+function tagsOf(mine: Identity, action: Action): string[][] {
+  return grantsOf(mine, action).flatMap((grants) => {
     const tags = grants.map((grant) => grant.tags);
     return tags.includes(null) ? [] : [tags as Pattern[]];
   });
@@ -134,36 +146,31 @@ function tagsOf(identity: Identity, name: string, action: Action): string[][] {
 
 function policiesOf<Kind extends Policy['kind']>(
   { policies }: Identity,
-  name: string,
   kind: Kind,
 ): Extract<Policy, { kind: Kind }>[] {
-  return policies.filter(
-    (policy): policy is Extract<Policy, { kind: Kind }> =>
-      policy.kind === kind && matches(policy.repositories, name),
-  );
+  return policies.filter((policy): policy is Extract<Policy, { kind: Kind }> => policy.kind === kind);
 }
 
-function mayCreate(policies: Policy[], name: string): boolean {
-  const creating = policies.filter(({ kind }) => kind === 'create');
-  return creating.length === 0 || creating.some(({ repositories }) => matches(repositories, name));
+/** `mine` is what of the identity is about the repository. */
+function mayCreate(identity: Identity, mine: Identity): boolean {
+  return policiesOf(identity, 'create').length === 0 || policiesOf(mine, 'create').length > 0;
 }
 
-function ruleOf({ rules }: Identity, name: string, actions: Action[]): string {
-  const giving = rules.filter((rule) => actions.some((action) => gives(rule, name, action)));
+function ruleOf({ rules }: Identity, actions: Action[]): string {
+  const giving = rules.filter((rule) => actions.some((action) => gives(rule, action)));
   const words = [...new Set(giving.map(inWords))];
   const more = words.length - RULES_TOLD_MAX;
   return [...words.slice(0, RULES_TOLD_MAX), ...(more > 0 ? [`${more} more`] : [])].join('; ');
 }
 
 /** Says nothing about whether the repository exists: the answer is the same for one that does not. */
-function whyNot(identity: Identity, name: string, actions: Action[]): string {
-  const { subject, rules, limits } = identity;
+function whyNot({ subject, rules, limits }: Identity, name: string, actions: Action[]): string {
   const what = `${subject} may not ${actions.join(' and ')} ${name}`;
   if (subject === 'anonymous')
     return `${what}: ${actions.includes('pull') ? 'it is not public, so ' : ''}log in`;
-  const byRules = actions.every((action) => rules.some((rule) => gives(rule, name, action)));
+  const byRules = actions.every((action) => rules.some((rule) => gives(rule, action)));
   if (byRules && limits !== null) return `${what}: its owner may, but the token is narrowed to less`;
-  const lesser = rules.filter((rule) => matches(rule.repositories, name)).map(inWords);
+  const lesser = rules.map(inWords);
   const has = lesser.length === 0 ? 'no rule gives it' : `it has only ${[...new Set(lesser)].join('; ')}`;
   return `${what}: ${has}. An admin can add a rule`;
 }
