@@ -6,15 +6,32 @@ import type { Home } from '../support/homes.ts';
 
 /** A repository that nobody has used, and the requests of a client to it. */
 export class Registry {
-  readonly name = repositoryName();
+  readonly name: string;
   readonly #home: Home;
+  readonly #headers: Record<string, string>;
 
-  constructor(home: Home) {
+  constructor(home: Home, headers: Record<string, string> = {}, name = repositoryName()) {
     this.#home = home;
+    this.#headers = headers;
+    this.name = name;
   }
 
   another(): Registry {
-    return new Registry(this.#home);
+    return new Registry(this.#home, this.#headers);
+  }
+
+  /** The same repository, by requests that show a token or credentials. */
+  as(authorization: string): Registry {
+    return new Registry(this.#home, { Authorization: authorization }, this.name);
+  }
+
+  /** A token for the repository, as clients get it before they push or pull. */
+  async token(user: string, actions: string): Promise<string> {
+    const query = new URLSearchParams({ service: 'longshore', scope: `repository:${this.name}:${actions}` });
+    const headers = { Authorization: `Basic ${Buffer.from(user).toString('base64')}` };
+    const response = await fetch(`${this.#home.url}/token?${query}`, { headers });
+    assert.equal(response.status, 200);
+    return `Bearer ${((await response.json()) as { token: string }).token}`;
   }
 
   async send(
@@ -27,7 +44,7 @@ export class Registry {
     const url = new URL(path, `${this.#home.url}/v2/${this.name}/`);
     const response = await fetch(url, {
       method,
-      headers,
+      headers: { ...this.#headers, ...headers },
       redirect: 'manual',
       ...(body && { body: body as BodyInit }),
     });
@@ -57,6 +74,13 @@ export class Registry {
       offset += chunk.length;
     }
     await this.send('PUT', `${location}&digest=${digest(Buffer.concat(chunks))}`, 201);
+  }
+
+  /** One layer, a config, a manifest and a tag. */
+  async pushSmallImage(tag: string): Promise<Manifest> {
+    const image = imageManifest({ layers: [blob()] });
+    for (const bytes of image.blobs) await this.pushWhole(bytes);
+    return this.pushManifest(image, tag);
   }
 
   async pushBlobs(manifest: Manifest): Promise<Manifest> {

@@ -5,6 +5,8 @@ export interface Cost {
   durableObjects: number;
   classA: number;
   classB: number;
+  /** Rows that Durable Objects write, messages after the answer included. */
+  rowsWritten: number;
 }
 
 export interface Row {
@@ -14,8 +16,9 @@ export interface Row {
   budget: Cost;
 }
 
-export const cost = (durableObjects: number, classA = 0, classB = 0): Cost => ({
+export const cost = (durableObjects: number, classA = 0, classB = 0, rowsWritten = 0): Cost => ({
   durableObjects,
   classA,
   classB,
+  rowsWritten,
 });

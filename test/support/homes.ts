@@ -108,6 +108,11 @@ export class Home {
     await this.#door('cached');
   }
 
+  /** Resolves when nothing goes on any more: no call, and no message of a Durable Object after its answer. */
+  async settled(): Promise<void> {
+    await this.#door('settled');
+  }
+
   /** Limits of production that were passed since the last call. */
   async violations(): Promise<string[]> {
     return (await this.#door('violations')).json() as Promise<string[]>;

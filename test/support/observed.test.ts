@@ -31,8 +31,9 @@ function bindings() {
   const { BLOBS, DISK } = env;
   assert.ok(BLOBS !== undefined && DISK !== undefined);
   const repository = env.REPOSITORY.getByName('a') as unknown as typeof stub;
-  const ctx = { storage: { sql: { exec: () => undefined } } } as unknown as DurableObjectState;
-  const { sql } = observedState(ctx).storage;
+  const storage = { sql: { exec: () => undefined } };
+  const ctx = { storage, waitUntil: () => undefined } as unknown as DurableObjectState;
+  const { sql } = observedState(ctx, 'Repository').storage;
   return { bucket: BLOBS, disk: DISK, repository, sql };
 }
 

@@ -4,12 +4,14 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Env } from '../../worker/env.ts';
+import { countRows } from './counted-rows.ts';
 
 const MiB = 1024 * 1024;
 const SUBREQUESTS_MAX = 1000;
 const RPC_MAX_BYTES = 32 * MiB;
 const ROW_MAX_BYTES = 2_000_000;
 const PARAMETERS_MAX = 100;
+const STATEMENT_MAX_LENGTH = 100;
 
 /** What went to the bindings since the last reset. */
 export interface Counts {
@@ -18,8 +20,12 @@ export interface Counts {
   classB: number;
   deletes: number;
   disk: number;
+  rowsRead: number;
+  rowsWritten: number;
   /** The calls by name, in order. */
   calls: string[];
+  /** Rows by statement, as `Repository: INSERT INTO tags ...`. */
+  statements: Record<string, { times: number; read: number; written: number }>;
 }
 
 /** What befalls one call: the one of a number, counted from 0 at the last reset, or the first of a name. */
@@ -32,7 +38,17 @@ export interface Fault {
   how: 'before' | 'after' | 'hang' | 'wait';
 }
 
-const fresh = (): Counts => ({ durableObjects: 0, classA: 0, classB: 0, deletes: 0, disk: 0, calls: [] });
+const fresh = (): Counts => ({
+  durableObjects: 0,
+  classA: 0,
+  classB: 0,
+  deletes: 0,
+  disk: 0,
+  rowsRead: 0,
+  rowsWritten: 0,
+  calls: [],
+  statements: {},
+});
 
 export const observation = {
   counts: fresh(),
@@ -45,6 +61,8 @@ export const observation = {
   violations: [] as string[],
   /** The most that one invocation has made. */
   subrequests: 0,
+  /** Calls, and work of Durable Objects after their answers, that have not ended. */
+  underWay: 0,
   /** The keys of the multipart uploads that were neither completed nor aborted, by id. */
   multiparts: new Map<string, string>(),
   reset(fault: Fault | null): void {
@@ -108,7 +126,7 @@ function observedStub(binding: string, name: string, stub: DurableObjectStub): D
 }
 
 /** R2's classes of operations; deleting and aborting are free. Cloudflare docs, "R2 pricing". */
-const CLASSES: Record<string, keyof Counts> = {
+const CLASSES: Record<string, Counted> = {
   put: 'classA',
   list: 'classA',
   createMultipartUpload: 'classA',
@@ -224,10 +242,23 @@ function utf8Length(text: string): number {
 }
 
 /**
- * The same storage, whose SQL refuses what production refuses: values, and rows of values, over 2 MB, over 100 parameters.
- * Cloudflare docs, "Durable Objects: Limits".
+ * The same storage, whose rows are counted for its class, and whose SQL refuses what production refuses: values, and rows of
+ * values, over 2 MB, over 100 parameters. Cloudflare docs, "Durable Objects: Limits".
  */
-export function observedState(ctx: DurableObjectState): DurableObjectState {
+export function observedState(ctx: DurableObjectState, className: string): DurableObjectState {
+  countRows(ctx.storage, (what, read, written) => {
+    const { counts } = observation;
+    counts.rowsRead += read;
+    counts.rowsWritten += written;
+    const name = `${className}: ${what.replace(/\s+/g, ' ').trim().slice(0, STATEMENT_MAX_LENGTH)}`;
+    const statement = counts.statements[name] ?? { times: 0, read: 0, written: 0 };
+    statement.times++;
+    statement.read += read;
+    statement.written += written;
+    counts.statements[name] = statement;
+  });
+  const later = ctx.waitUntil.bind(ctx);
+  Object.defineProperty(ctx, 'waitUntil', { value: (work: Promise<unknown>) => later(underWay(work)) });
   const { sql } = ctx.storage;
   const exec = sql.exec.bind(sql);
   sql.exec = ((query: string, ...values: unknown[]) => {
@@ -244,10 +275,21 @@ function violation(what: string): never {
   throw new Error(`production would refuse this: ${what}`);
 }
 
-async function step<T>(call: string, count: keyof Counts, make: () => T | Promise<T>): Promise<T> {
+async function underWay<T>(work: Promise<T>): Promise<T> {
+  observation.underWay++;
+  return work.finally(() => observation.underWay--);
+}
+
+type Counted = 'durableObjects' | 'classA' | 'classB' | 'deletes' | 'disk';
+
+function step<T>(call: string, count: Counted, make: () => T | Promise<T>): Promise<T> {
+  return underWay(stepped(call, count, make));
+}
+
+async function stepped<T>(call: string, count: Counted, make: () => T | Promise<T>): Promise<T> {
   const { counts, fault } = observation;
   const number = counts.calls.push(call) - 1;
-  (counts[count] as number)++;
+  counts[count]++;
   // A machine has no such limit: its disk is not counted.
   if (count !== 'disk') countSubrequest(call);
   if (fault === null || (fault.at !== number && fault.at !== call)) return make();

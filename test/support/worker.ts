@@ -21,7 +21,7 @@ function tested(Class: unknown): Constructor {
     readonly #ctx: DurableObjectState;
 
     constructor(ctx: DurableObjectState, env: Env) {
-      super(observedState(ctx), observed(env));
+      super(observedState(ctx, Original.name), observed(env));
       this.#ctx = ctx;
     }
 
@@ -157,6 +157,10 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
   }
   if (what === 'cached') {
     await until(() => cachePuts.underWay === 0);
+    return Response.json(null);
+  }
+  if (what === 'settled') {
+    await until(() => observation.underWay === 0);
     return Response.json(null);
   }
   if (what === 'buffers') {

@@ -1,0 +1,167 @@
+/** What a push may cost: blobs by every way, mounts, manifests, and what lists and deletes them. */
+import { PART_BYTES } from '../../worker/oci/limits.ts';
+import { blob, digest, imageManifest, mediaTypes } from '../support/fixtures.ts';
+import type { Registry } from './client.ts';
+import { cost, type Row } from './row.ts';
+
+/** A repository that has been pushed to. */
+async function used(registry: Registry): Promise<Registry> {
+  await registry.pushImage('used');
+  return registry;
+}
+
+const chunked = (name: string, chunks: () => Buffer[], budget: Row['budget']): Row => ({
+  name: `POST+${chunks().length === 1 ? '' : `${chunks().length} `}PATCH+PUT, ${name}`,
+  given: async (registry) => {
+    await used(registry);
+    const content = chunks();
+    return () => registry.pushChunks(content);
+  },
+  budget,
+});
+
+export const PUSHES: Row[] = [
+  {
+    name: 'POST+PUT to a new repository',
+    given: async (registry) => () => registry.pushWhole(blob()),
+    budget: cost(2, 1, 0, 20),
+  },
+  {
+    name: 'POST+PUT',
+    given: async (registry) => {
+      await used(registry);
+      return () => registry.pushWhole(blob());
+    },
+    budget: cost(2, 1, 0, 9),
+  },
+  {
+    name: 'POST with the blob',
+    given: async (registry) => {
+      await used(registry);
+      return () => registry.pushAtOnce(blob());
+    },
+    budget: cost(2, 1, 0, 9),
+  },
+  chunked('under one part', () => [blob()], cost(5, 1, 0, 20)),
+  chunked('exactly one part', () => [blob(PART_BYTES)], cost(5, 1, 0, 26)),
+  chunked('2 parts, the second of one byte', () => [blob(PART_BYTES + 1)], cost(5, 4, 0, 21)),
+  chunked('2 whole parts', () => [blob(2 * PART_BYTES)], cost(5, 4, 0, 21)),
+  chunked('4 parts', () => [blob(3 * PART_BYTES + 5)], cost(5, 6, 0, 23)),
+  chunked('under one part', () => [blob(100), blob(1), blob(3000)], cost(9, 1, 0, 28)),
+  chunked(
+    '3 parts of uneven chunks',
+    () => [blob(PART_BYTES - 5), blob(PART_BYTES), blob(PART_BYTES)],
+    cost(9, 5, 0, 60),
+  ),
+  {
+    name: 'POST+PUT of a blob that another repository has',
+    given: async (registry) => {
+      const bytes = await registry.pushWhole(blob());
+      const other = await used(registry.another());
+      return () => other.pushWhole(bytes);
+    },
+    // The shard asks the first repository whether it has the link that is not confirmed yet; after that it knows.
+    budget: cost(3, 0, 0, 9),
+  },
+  ...[true, false].map(
+    (from): Row => ({
+      name: `mount ${from ? 'with' : 'without'} \`from\``,
+      given: async (registry) => {
+        const bytes = await registry.pushWhole(blob());
+        const other = await used(registry.another());
+        const query = `mount=${digest(bytes)}${from ? `&from=${registry.name}` : ''}`;
+        return () => other.send('POST', `blobs/uploads/?${query}`, 201);
+      },
+      budget: cost(3, 0, 0, 9),
+    }),
+  ),
+  ...[1, 5].map(
+    (layers): Row => ({
+      name: `manifest PUT, ${layers + 1} blobs and a new tag`,
+      given: async (registry) => {
+        await used(registry);
+        const image = await registry.pushBlobs(imageManifest({ layers }));
+        return () => registry.pushManifest(image, 'latest');
+      },
+      budget: cost(1, 0, 0, 8 + 3 * (layers + 1)),
+    }),
+  ),
+  {
+    name: 'manifest PUT, 2 blobs and a tag that moves',
+    given: async (registry) => {
+      await used(registry);
+      const image = await registry.pushBlobs(imageManifest({ layers: 1 }));
+      return () => registry.pushManifest(image, 'used');
+    },
+    budget: cost(1, 0, 0, 14),
+  },
+  {
+    name: 'manifest PUT, as it is already',
+    given: async (registry) => {
+      const image = await registry.pushImage('latest');
+      return () => registry.pushManifest(image, 'latest');
+    },
+    budget: cost(1, 0, 0, 0),
+  },
+  {
+    name: 'manifest PUT to a new repository',
+    given: async (registry) => {
+      const index = Buffer.from(
+        JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.imageIndex, manifests: [] }),
+      );
+      return () =>
+        registry.send('PUT', 'manifests/latest', 201, index, { 'Content-Type': mediaTypes.imageIndex });
+    },
+    budget: cost(1, 0, 0, 18),
+  },
+  {
+    name: 'small image, all in all',
+    given: async (registry) => {
+      await used(registry);
+      return () => registry.pushSmallImage('latest');
+    },
+    budget: cost(5, 2, 0, 32),
+  },
+  {
+    name: 'DELETE tag',
+    given: async (registry) => {
+      await registry.pushImage('latest');
+      return () => registry.send('DELETE', 'manifests/latest', 202);
+    },
+    budget: cost(1, 0, 0, 4),
+  },
+  {
+    name: 'DELETE manifest, 2 blobs and a tag',
+    given: async (registry) => {
+      await used(registry);
+      const image = await registry.pushImage('latest');
+      return () => registry.send('DELETE', `manifests/${image.digest}`, 202);
+    },
+    budget: cost(1, 0, 0, 12),
+  },
+  {
+    name: 'DELETE blob',
+    given: async (registry) => {
+      await used(registry);
+      const bytes = await registry.pushWhole(blob());
+      return () => registry.send('DELETE', `blobs/${digest(bytes)}`, 202);
+    },
+    budget: cost(1, 0, 0, 7),
+  },
+  {
+    name: 'a page of tags',
+    given: async (registry) => {
+      await registry.pushImage('latest');
+      return () => registry.send('GET', 'tags/list', 200);
+    },
+    budget: cost(1),
+  },
+  {
+    name: 'a page of referrers',
+    given: async (registry) => {
+      const image = await registry.pushImage('latest');
+      return () => registry.send('GET', `referrers/${image.digest}`, 200);
+    },
+    budget: cost(1),
+  },
+];
