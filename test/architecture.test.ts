@@ -33,6 +33,13 @@ const LAYERS: Layer[] = [
   },
   // What rules and scopes are, without what is done with them: the objects keep rules.
   { name: 'rules', files: /^worker\/auth\/(rules\/rules|tokens\/scope)\.ts$/, values: ['oci'] },
+  // Which new passwords are taken: the Worker, the command and `npm start` ask the same function.
+  {
+    name: 'passwords',
+    files: /^worker\/auth\/credentials\/(bloom-filter|common-passwords|new-password)\.ts$/,
+    values: ['oci'],
+    packages: ['node:crypto'],
+  },
   // How the objects are found, beside the objects: all that the Worker may use of them but their types.
   {
     name: 'address',
@@ -64,14 +71,14 @@ const LAYERS: Layer[] = [
   {
     name: 'auth',
     files: /^worker\/auth\//,
-    values: ['oci', 'rules', 'address'],
+    values: ['oci', 'rules', 'passwords', 'address'],
     types: ['env', 'objects'],
     packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'ipaddr.js'],
   },
   {
     name: 'management',
     files: /^worker\/management\//,
-    values: ['oci', 'rules', 'address', 'auth'],
+    values: ['oci', 'rules', 'passwords', 'address', 'auth'],
     types: ['env', 'objects'],
     packages: ['hono', 'zod/mini', 'zod/v4/locales/en.js'],
   },
@@ -88,10 +95,10 @@ const LAYERS: Layer[] = [
     values: ['app', 'storage', 'delivery', 'auth', 'management', 'objects'],
     types: ['env', 'oci'],
   },
-  { name: 'server', files: /^server\//, values: [], packages: ['esbuild', 'node:*'] },
-  { name: 'cli', files: /^cli\//, values: [], packages: ['node:*'] },
+  { name: 'server', files: /^server\//, values: ['passwords'], packages: ['esbuild', 'node:*'] },
+  { name: 'cli', files: /^cli\//, values: ['passwords'], packages: ['node:*'] },
   // What prepares Cloudflare for the registry: it takes the limits, and the rule of signed URLs, from the Worker.
-  { name: 'deploy', files: /^deploy\//, values: ['oci', 'delivery'], packages: ['node:*'] },
+  { name: 'deploy', files: /^deploy\//, values: ['oci', 'passwords', 'delivery'], packages: ['node:*'] },
 ];
 
 /** Files that may pass MAX_LINES, each with its reason. */
