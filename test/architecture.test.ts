@@ -92,8 +92,8 @@ const LAYERS: Layer[] = [
   {
     name: 'index',
     files: /^worker\/index\.ts$/,
-    values: ['app', 'storage', 'delivery', 'auth', 'management', 'objects'],
-    types: ['env', 'oci'],
+    values: ['oci', 'app', 'storage', 'delivery', 'auth', 'management', 'objects'],
+    types: ['env'],
   },
   { name: 'server', files: /^server\//, values: ['passwords'], packages: ['esbuild', 'node:*'] },
   { name: 'cli', files: /^cli\//, values: ['passwords'], packages: ['node:*'] },

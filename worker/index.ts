@@ -1,23 +1,26 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
+import { auditDays } from '../durable-objects/audit-retention.ts';
 import { createApp } from './app.ts';
 import { Audit } from './auth/audit.ts';
 import { Credentials } from './auth/credentials/credentials.ts';
 import { Guard } from './auth/guard.ts';
 import { Issuers } from './auth/openid/issuer.ts';
 import { SignIn } from './auth/openid/sign-in.ts';
+import { signInSettings } from './auth/openid/sign-in-settings.ts';
 import { Trusts } from './auth/openid/trusts.ts';
-import { authSettings } from './auth/settings.ts';
+import { type AuthSettings, authSettings } from './auth/settings.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
 import { KeyRing } from './auth/tokens/key-ring.ts';
 import { type TokenParts, tokenEndpoint } from './auth/tokens/token-endpoint.ts';
 import { blobHost } from './delivery/blob-host.ts';
 import { BlobDelivery } from './delivery/delivery.ts';
 import { Prefetch } from './delivery/prefetch.ts';
-import { deliverySettings, listOf } from './delivery/settings.ts';
+import { type DeliverySettings, deliverySettings, listOf } from './delivery/settings.ts';
 import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
 import { createManagement } from './management/management.ts';
 import type { Registry } from './oci/registry.ts';
+import { readSettings, switchSetting } from './oci/settings.ts';
 import { cacheLifetime } from './storage/edge-cache.ts';
 import { hmacKey, Keys } from './storage/keys.ts';
 import { DurableRegistry } from './storage/registry.ts';
@@ -53,17 +56,16 @@ function compose(env: Env): App {
   const keys = new Keys(env);
   const registry = new DurableRegistry(env, keys);
   const parts = once(() => {
-    cacheLifetime(env); // Throws where it is wrong.
-    const settings = deliverySettings(env);
-    const signer = new UrlSigner(() => urlSecrets(env, keys), settings.urls);
-    const delivery = new BlobDelivery(settings, signer);
+    const settings = settingsOf(env);
+    const signer = new UrlSigner(() => urlSecrets(env, keys), settings.delivery.urls);
+    const delivery = new BlobDelivery(settings.delivery, signer);
     const issuers = new Issuers();
-    const auth = composeAuth(env, registry, issuers);
+    const auth = composeAuth(env, settings.auth, registry, issuers);
     return {
       signer,
       auth,
       signIn: new SignIn(env, auth.settings, issuers, auth.audit, () => keys.get('sign-in')),
-      services: { guard: auth.guard, delivery, prefetch: new Prefetch(settings, delivery) },
+      services: { guard: auth.guard, delivery, prefetch: new Prefetch(settings.delivery, delivery) },
     };
   });
   const management = once(() => createManagement({ env, ...parts().auth }));
@@ -81,12 +83,24 @@ function compose(env: Env): App {
   });
 }
 
+/** All that is set, also what is read elsewhere. Throws a WrongSetting, which names every setting that is wrong. */
+function settingsOf(env: Env): { auth: AuthSettings; delivery: DeliverySettings } {
+  return readSettings({
+    auth: () => authSettings(env),
+    delivery: () => deliverySettings(env),
+    signIn: () => signInSettings(env),
+    cache: () => cacheLifetime(env),
+    audit: () => auditDays(env.AUDIT_DAYS),
+    sparse: () => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
+  });
+}
+
 function composeAuth(
   env: Env,
+  settings: AuthSettings,
   registry: Registry,
   issuers: Issuers,
 ): TokenParts & { guard: Guard; keys: KeyRing } {
-  const settings = authSettings(env);
   const keys = new KeyRing(env);
   const tokens = new AccessTokens(keys, settings.tokenLifetime);
   const trusts = new Trusts(issuers);

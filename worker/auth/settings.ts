@@ -1,7 +1,7 @@
 /** The settings of access control, read once: a wrong one is told to whoever asks, with its name. */
 import type { Env } from '../env.ts';
-import { OciError } from '../oci/errors.ts';
 import { TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_S } from '../oci/limits.ts';
+import { numberSetting, readSettings, wrongSetting } from '../oci/settings.ts';
 import { weaknessOf } from './credentials/new-password.ts';
 import { parseHtpasswd } from './credentials/password.ts';
 import { isNetwork } from './rules/address.ts';
@@ -29,20 +29,19 @@ export interface AuthSettings {
 /** The user whose password is a setting. */
 export const ADMIN = 'admin';
 
-/** Throws UNAVAILABLE, which names the setting. */
+/** Throws a WrongSetting, which names every setting that is wrong. */
 export function authSettings(env: Env): AuthSettings {
-  if (env.AUTH && env.AUTH !== 'on' && env.AUTH !== 'off') throw wrong('AUTH', 'is on or off');
-  const trustedProxies = (env.TRUSTED_PROXIES ?? '').split(/[\s,]+/).filter((entry) => entry !== '');
-  if (!trustedProxies.every(isNetwork)) throw wrong('TRUSTED_PROXIES', 'is a list of networks (CIDR)');
   return {
     onMachine: env.HOME === 'machine',
-    off: env.AUTH === 'off',
     adminPassword: env.ADMIN_PASSWORD || null,
     adminWeakness: env.ADMIN_PASSWORD ? weaknessOf(env.ADMIN_PASSWORD, ADMIN) : null,
-    htpasswd: htpasswdOf(env.HTPASSWD ?? ''),
-    htpasswdRole: roleOf(env.HTPASSWD_ROLE),
-    tokenLifetime: lifetimeOf(env.TOKEN_LIFETIME),
-    trustedProxies,
+    ...readSettings({
+      off: () => isOff(env.AUTH),
+      htpasswd: () => htpasswdOf(env.HTPASSWD ?? ''),
+      htpasswdRole: () => roleOf(env.HTPASSWD_ROLE),
+      tokenLifetime: () => lifetimeOf(env.TOKEN_LIFETIME),
+      trustedProxies: () => networksOf(env.TRUSTED_PROXIES ?? ''),
+    }),
   };
 }
 
@@ -52,11 +51,22 @@ export function settingOf(name: string, { adminPassword, htpasswd }: AuthSetting
   return htpasswd.has(name) ? 'HTPASSWD' : null;
 }
 
+function isOff(text: string | undefined): boolean {
+  if (text && text !== 'on' && text !== 'off') throw wrongSetting('AUTH', 'is on or off');
+  return text === 'off';
+}
+
+function networksOf(text: string): string[] {
+  const networks = text.split(/[\s,]+/).filter((entry) => entry !== '');
+  if (networks.every(isNetwork)) return networks;
+  throw wrongSetting('TRUSTED_PROXIES', 'is a list of networks (CIDR), such as 10.0.0.0/8,fd00::/8');
+}
+
 function htpasswdOf(text: string): Map<string, string> {
   try {
     return parseHtpasswd(text);
   } catch (fault) {
-    throw wrong('HTPASSWD', fault instanceof Error ? fault.message : '');
+    throw wrongSetting('HTPASSWD', fault instanceof Error ? fault.message : '');
   }
 }
 
@@ -65,19 +75,14 @@ function roleOf(text: string | undefined): Role | null {
   if (!text) return 'maintainer';
   if (text === 'none') return null;
   if (Object.hasOwn(ROLES, text)) return text as Role;
-  throw wrong('HTPASSWD_ROLE', `is none or one of ${Object.keys(ROLES).join(', ')}`);
+  throw wrongSetting('HTPASSWD_ROLE', `is none or one of ${Object.keys(ROLES).join(', ')}`);
 }
 
 function lifetimeOf(text: string | undefined): number {
-  if (!text) return TOKEN_LIFETIME_S;
-  const seconds = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (seconds >= TOKEN_LIFETIME_MIN_S && seconds <= TOKEN_LIFETIME_MAX_S) return seconds;
-  throw wrong(
-    'TOKEN_LIFETIME',
-    `is a number of seconds from ${TOKEN_LIFETIME_MIN_S} to ${TOKEN_LIFETIME_MAX_S}`,
-  );
-}
-
-function wrong(name: string, what: string): OciError {
-  return new OciError('UNAVAILABLE', { message: `a setting of this registry is wrong: ${name} ${what}` });
+  return numberSetting('TOKEN_LIFETIME', text, {
+    unit: 'seconds',
+    min: TOKEN_LIFETIME_MIN_S,
+    max: TOKEN_LIFETIME_MAX_S,
+    fallback: TOKEN_LIFETIME_S,
+  });
 }

@@ -7,8 +7,8 @@
  * and the bytes for a day longer than their link.
  */
 import type { Env } from '../env.ts';
-import { OciError } from '../oci/errors.ts';
 import { CACHE_LIFETIME_MAX_S, CACHE_LIFETIME_S } from '../oci/limits.ts';
+import { numberSetting } from '../oci/settings.ts';
 import { chooseStore, type EdgeStore, type Kept } from './edge-stores.ts';
 
 export interface EdgeCacheOptions {
@@ -116,10 +116,10 @@ export function bytesKey(storeKey: string): string {
 
 /** How long entries live, in seconds; 0 for no cache. Throws UNAVAILABLE, which names the setting. */
 export function cacheLifetime({ CACHE_LIFETIME: text }: Pick<Env, 'CACHE_LIFETIME'>): number {
-  if (!text) return CACHE_LIFETIME_S;
-  const seconds = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
-  if (seconds <= CACHE_LIFETIME_MAX_S) return seconds;
-  throw new OciError('UNAVAILABLE', {
-    message: `a setting of this registry is wrong: CACHE_LIFETIME is a number of seconds from 0 to ${CACHE_LIFETIME_MAX_S}`,
+  return numberSetting('CACHE_LIFETIME', text, {
+    unit: 'seconds',
+    min: 0,
+    max: CACHE_LIFETIME_MAX_S,
+    fallback: CACHE_LIFETIME_S,
   });
 }
