@@ -20,8 +20,12 @@ export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadS
  * 256 shards, by the first byte of the digest. On one machine, where one thread serves them all, there is one: 256 would only
  * be 256 files to open.
  */
+export function shardNameOf(env: Env, digest: Digest): string {
+  return env.HOME === 'machine' ? 'all' : encodedOf(digest).slice(0, 2);
+}
+
 export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShard> {
-  return env.BLOB_SHARD.getByName(env.HOME === 'machine' ? 'all' : encodedOf(digest).slice(0, 2));
+  return env.BLOB_SHARD.getByName(shardNameOf(env, digest));
 }
 
 export function catalogOf(env: Env): DurableObjectStub<Catalog> {

@@ -1,8 +1,16 @@
 /**
  * The links of a repository: the blobs that it holds, those that it let go and whose shards have yet to hear of it, and what
  * it refuses to link. Every method is one step of a transaction that `Repository` opens.
+ *
+ * A blob that no manifest names expires. When it was linked, a row of `expiries` says when to look again; a manifest that
+ * names it meanwhile changes neither that row nor the blob's.
  */
 import type { Digest } from '../worker/oci/digest.ts';
+import {
+  EXPIRED_ROWS_AT_A_TIME,
+  UNREFERENCED_GRACE_MS,
+  UNREFERENCED_RENEWED_MS,
+} from '../worker/oci/limits.ts';
 import { allRows, firstRow } from './rows.ts';
 
 export interface LinkedBlob {
@@ -13,11 +21,37 @@ export interface LinkedBlob {
   link: string;
 }
 
+/** A blob as a client may be told of it. */
+export interface FoundBlob extends LinkedBlob {
+  /** Until when (Unix time, ms) a client may be told of it without asking again; null while the repository does not change. */
+  safeUntil: number | null;
+}
+
+/** A link by what leads to it. */
+export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
+
+type BlobRow = LinkedBlob & { expires_at: number | null };
+
 export class Links {
   readonly #sql: SqlStorage;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
+  }
+
+  /**
+   * The blob, for a client that is told of it: from now on it stays long enough for its manifest. Writes only where a blob that
+   * no manifest names has less than half of its time left.
+   */
+  find(digest: Digest, now: number): FoundBlob | null {
+    const row = this.#row(digest);
+    if (row === null) return null;
+    const { expires_at: expiresAt, ...blob } = row;
+    if (expiresAt !== null && expiresAt >= now + UNREFERENCED_RENEWED_MS)
+      return { ...blob, safeUntil: expiresAt - UNREFERENCED_RENEWED_MS };
+    if (this.namedBy(digest) !== null) return { ...blob, safeUntil: null };
+    this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', now + UNREFERENCED_GRACE_MS, digest);
+    return { ...blob, safeUntil: now + UNREFERENCED_GRACE_MS - UNREFERENCED_RENEWED_MS };
   }
 
   get(digest: Digest): LinkedBlob | null {
@@ -28,72 +62,105 @@ export class Links {
     );
   }
 
-  holds(link: string): boolean {
-    return this.#has('SELECT 1 FROM blobs WHERE link = ?', link);
+  holds({ digest, key, link }: LinkOf): boolean {
+    const query = 'SELECT 1 FROM blobs WHERE digest = ? AND key = ? AND link = ?';
+    return firstRow(this.#sql, query, digest, key, link) !== null;
   }
 
-  /** Links a blob until `expiresAt`, or for good if a manifest references it. One that is linked keeps the link it has. */
-  add({ digest, key, size, link }: LinkedBlob, expiresAt: number): void {
-    const before = this.get(digest);
-    if (before === null) {
-      const expires = this.referencedBy(digest) === null ? expiresAt : null; // A sparse manifest may have been first.
-      this.#sql.exec('INSERT INTO blobs VALUES (?, ?, ?, ?, ?)', digest, key, size, link, expires);
+  /** Links a blob. One that is linked keeps the link it has. */
+  add({ digest, key, size, link }: LinkedBlob, now: number): void {
+    const before = this.find(digest, now);
+    if (before !== null) {
+      if (before.link !== link) this.#release({ link, digest, key });
       return;
     }
+    const expiresAt = now + UNREFERENCED_GRACE_MS;
     this.#sql.exec(
-      'UPDATE blobs SET expires_at = ? WHERE digest = ? AND expires_at IS NOT NULL',
-      expiresAt,
+      'INSERT INTO blobs (digest, key, size, link, expires_at) VALUES (?, ?, ?, ?, ?)',
       digest,
+      key,
+      size,
+      link,
+      expiresAt,
     );
-    if (before.link !== link) this.#release(link, digest);
+    this.#lookAgain(digest, expiresAt);
   }
 
-  remove({ digest, link }: Pick<LinkedBlob, 'digest' | 'link'>): void {
-    this.#sql.exec('DELETE FROM blobs WHERE digest = ?', digest);
-    this.#release(link, digest);
+  remove(blob: LinkOf): void {
+    this.#sql.exec('DELETE FROM blobs WHERE digest = ?', blob.digest);
+    this.#release(blob);
   }
 
-  /** A manifest that references the blob, if there is one. */
-  referencedBy(digest: Digest): string | null {
-    const query = 'SELECT manifest FROM manifest_references WHERE digest = ? LIMIT 1';
+  /** A manifest that names the digest, if there is one. */
+  namedBy(digest: Digest): string | null {
+    const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
     return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;
+  }
+
+  /** Lets blobs expire that no manifest names any more. */
+  expire(digests: Digest[], now: number): void {
+    const expiresAt = now + UNREFERENCED_GRACE_MS;
+    const freed = allRows<{ digest: Digest }>(
+      this.#sql,
+      `UPDATE blobs SET expires_at = ? WHERE digest IN (SELECT value FROM json_each(?))
+         AND NOT EXISTS (SELECT 1 FROM named_by n WHERE n.digest = blobs.digest) RETURNING digest`,
+      expiresAt,
+      JSON.stringify(digests),
+    );
+    for (const { digest } of freed) this.#lookAgain(digest, expiresAt);
   }
 
   /** Removes the links that are due, some at a time. */
   removeExpired(now: number): void {
-    const query = 'SELECT digest, link FROM blobs WHERE expires_at <= ? LIMIT 1000';
-    for (const blob of allRows<Pick<LinkedBlob, 'digest' | 'link'>>(this.#sql, query, now)) this.remove(blob);
+    const due = allRows<{ digest: Digest }>(
+      this.#sql,
+      `DELETE FROM expiries WHERE (at, digest) IN
+         (SELECT at, digest FROM expiries WHERE at <= ? ORDER BY at LIMIT ?) RETURNING digest`,
+      now,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
+    for (const { digest } of due) {
+      const blob = this.#row(digest);
+      if (blob === null || this.namedBy(digest) !== null) continue;
+      if ((blob.expires_at ?? 0) > now) this.#lookAgain(digest, blob.expires_at ?? 0);
+      else this.remove(blob);
+    }
   }
 
   nextExpiry(): number | null {
-    return (
-      firstRow<{ at: number | null }>(
-        this.#sql,
-        'SELECT MIN(expires_at) AS at FROM blobs WHERE expires_at IS NOT NULL',
-      )?.at ?? null
-    );
+    return firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(at) AS at FROM expiries')?.at ?? null;
   }
 
   /** Links that were let go, and whose shards have not heard of it. */
-  released(count: number): { link: string; digest: Digest }[] {
-    return allRows(this.#sql, 'SELECT link, digest FROM released_links LIMIT ?', count);
+  released(count: number): { link: string; digest: Digest; key: string | null }[] {
+    return allRows(this.#sql, 'SELECT link, digest, key FROM released_links LIMIT ?', count);
   }
 
-  forgetReleased(link: string): void {
-    this.#sql.exec('DELETE FROM released_links WHERE link = ?', link);
+  forgetReleased(links: string[]): void {
+    this.#sql.exec(
+      'DELETE FROM released_links WHERE link IN (SELECT value FROM json_each(?))',
+      JSON.stringify(links),
+    );
   }
 
   /** Whether a link id, or an upload, must not be linked. */
   refuses(id: string): boolean {
-    return this.#has('SELECT 1 FROM refusals WHERE id = ?', id);
+    return firstRow(this.#sql, 'SELECT 1 FROM refusals WHERE id = ?', id) !== null;
   }
 
   refuse(ids: string[], until: number): void {
-    for (const id of ids) this.#sql.exec('INSERT OR REPLACE INTO refusals VALUES (?, ?)', id, until);
+    for (const id of ids)
+      this.#sql.exec('INSERT OR REPLACE INTO refusals (id, expires_at) VALUES (?, ?)', id, until);
   }
 
+  /** Some at a time. */
   removeExpiredRefusals(now: number): void {
-    this.#sql.exec('DELETE FROM refusals WHERE expires_at <= ?', now);
+    this.#sql.exec(
+      `DELETE FROM refusals WHERE id IN
+         (SELECT id FROM refusals WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+      now,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
   }
 
   nextRefusalExpiry(): number | null {
@@ -102,11 +169,21 @@ export class Links {
     );
   }
 
-  #release(link: string, digest: Digest): void {
-    this.#sql.exec('INSERT OR IGNORE INTO released_links VALUES (?, ?)', link, digest);
+  #row(digest: Digest): BlobRow | null {
+    const query = 'SELECT digest, key, size, link, expires_at FROM blobs WHERE digest = ?';
+    return firstRow<BlobRow>(this.#sql, query, digest);
   }
 
-  #has(query: string, value: string): boolean {
-    return allRows(this.#sql, query, value).length > 0;
+  #lookAgain(digest: Digest, at: number): void {
+    this.#sql.exec('INSERT OR IGNORE INTO expiries (at, digest) VALUES (?, ?)', at, digest);
+  }
+
+  #release({ link, digest, key }: LinkOf): void {
+    this.#sql.exec(
+      'INSERT OR IGNORE INTO released_links (link, digest, key) VALUES (?, ?, ?)',
+      link,
+      digest,
+      key,
+    );
   }
 }

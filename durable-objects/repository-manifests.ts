@@ -4,8 +4,8 @@
  */
 import type { Descriptor } from '../worker/oci/descriptor.ts';
 import type { Digest } from '../worker/oci/digest.ts';
-import { REFERRERS_PAGE_BYTES, ROW_BYTES } from '../worker/oci/limits.ts';
-import type { StoredManifest } from '../worker/oci/manifest.ts';
+import { EXPIRED_ROWS_AT_A_TIME, REFERRERS_PAGE_BYTES, ROW_BYTES } from '../worker/oci/limits.ts';
+import { namesOf, type StoredManifest } from '../worker/oci/manifest.ts';
 import type { Listing } from '../worker/oci/page.ts';
 import type { ManifestPut } from '../worker/oci/registry.ts';
 import { allRows } from './rows.ts';
@@ -15,9 +15,12 @@ export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
 
 type ManifestRow = { digest: Digest; media_type: string; size: number };
 type ReferrerRow = ManifestRow & { artifact_type: string | null; annotations: string | null };
+type TagRow = { digest: Digest; generation: number };
 
-/** What an entry of a list of referrers costs beside its annotations, in bytes. */
-const DESCRIPTOR_BYTES = 400;
+/** Generations of manifests are random numbers below this. */
+const GENERATIONS = 2 ** 48;
+
+const utf8 = new TextEncoder();
 
 export class Manifests {
   readonly #sql: SqlStorage;
@@ -28,7 +31,8 @@ export class Manifests {
 
   byTag(tag: string, withBytes: boolean): ManifestAnswer | null {
     const [row] = this.#all<ManifestRow>(
-      'SELECT m.digest, m.media_type, m.size FROM tags t JOIN manifests m ON m.digest = t.digest WHERE t.name = ?',
+      `SELECT m.digest, m.media_type, m.size FROM tags t
+         JOIN manifests m ON m.digest = t.digest AND m.generation = t.generation WHERE t.name = ?`,
       tag,
     );
     return row === undefined ? null : this.#answer(row, withBytes);
@@ -56,13 +60,18 @@ export class Manifests {
     return missing.map((row) => row.digest);
   }
 
-  /** Writes a manifest with its references and its place among the referrers; one that is here already stays as it is. */
+  /**
+   * Writes a manifest with what it names and its place among the referrers; one that is here already stays as it is. Pushed
+   * again as another media type, it keeps its tags.
+   */
   write({ digest, bytes, manifest }: ManifestPut): void {
     const { mediaType, subject, artifactType, annotations } = manifest;
     const known = this.#all('SELECT 1 FROM manifests WHERE digest = ? AND media_type = ?', digest, mediaType);
     if (known.length > 0) return;
     this.#sql.exec(
-      'INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO manifests (digest, media_type, size, subject, artifact_type, annotations, pushed_at, generation)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+       ON CONFLICT (digest) DO UPDATE SET media_type = ?2, artifact_type = ?5`,
       digest,
       mediaType,
       bytes.length,
@@ -70,89 +79,159 @@ export class Manifests {
       artifactType,
       subject === null || annotations === null ? null : JSON.stringify(annotations),
       Date.now(),
+      Math.floor(Math.random() * GENERATIONS),
     );
     for (let seq = 0; seq * ROW_BYTES < bytes.length; seq++) {
       const piece = bytes.slice(seq * ROW_BYTES, (seq + 1) * ROW_BYTES);
-      this.#sql.exec('INSERT OR REPLACE INTO manifest_bytes VALUES (?, ?, ?)', digest, seq, piece.buffer);
+      this.#sql.exec(
+        'INSERT OR REPLACE INTO manifest_bytes (digest, seq, bytes) VALUES (?, ?, ?)',
+        digest,
+        seq,
+        piece.buffer,
+      );
     }
-    const references = JSON.stringify([...new Set([...manifest.blobs, ...manifest.manifests])]);
+    const names = JSON.stringify(namesOf(manifest));
     this.#sql.exec(
-      'INSERT OR IGNORE INTO manifest_references SELECT ?, value FROM json_each(?)',
+      'INSERT OR IGNORE INTO named_by (digest, manifest) SELECT value, ? FROM json_each(?)',
       digest,
-      references,
+      names,
     );
-    this.#sql.exec(
-      'UPDATE blobs SET expires_at = NULL WHERE digest IN (SELECT value FROM json_each(?))',
-      references,
-    );
+    this.#sql.exec('INSERT OR REPLACE INTO manifest_names (manifest, digests) VALUES (?, ?)', digest, names);
   }
 
-  /** Deletes a manifest and its tags; the blobs that only it referenced expire at `blobsExpireAt`. False if it is not here. */
-  delete(digest: Digest, blobsExpireAt: number): boolean {
-    const gone = this.#all('DELETE FROM manifests WHERE digest = ? RETURNING digest', digest);
-    if (gone.length === 0) return false;
-    for (const { name } of this.#all<{ name: string }>('SELECT name FROM tags WHERE digest = ?', digest)) {
-      this.deleteTag(name);
+  /**
+   * Deletes a manifest and its tags, and gives what it named; null if it is not here. Of many tags the rows are removed later,
+   * by `removeTags`: without their manifest they are not there for anyone who asks.
+   */
+  delete(digest: Digest, now: number): Digest[] | null {
+    const [gone] = this.#all<{ generation: number }>(
+      'DELETE FROM manifests WHERE digest = ? RETURNING generation',
+      digest,
+    );
+    if (gone === undefined) return null;
+    if (!this.#removeSomeTags(digest, gone.generation, now)) {
+      this.#sql.exec(
+        'INSERT INTO deleted_manifests (digest, generation, at) VALUES (?, ?, ?)',
+        digest,
+        gone.generation,
+        now,
+      );
     }
     this.#sql.exec('DELETE FROM manifest_bytes WHERE digest = ?', digest);
-    this.#sql.exec(
-      `UPDATE blobs SET expires_at = ?1
-       WHERE digest IN (SELECT digest FROM manifest_references WHERE manifest = ?2)
-         AND NOT EXISTS (SELECT 1 FROM manifest_references r WHERE r.digest = blobs.digest AND r.manifest <> ?2)`,
-      blobsExpireAt,
+    const [names] = this.#all<{ digests: string }>(
+      'DELETE FROM manifest_names WHERE manifest = ? RETURNING digests',
       digest,
     );
-    this.#sql.exec('DELETE FROM manifest_references WHERE manifest = ?', digest);
-    return true;
+    this.#sql.exec(
+      'DELETE FROM named_by WHERE manifest = ? AND digest IN (SELECT value FROM json_each(?))',
+      digest,
+      names?.digests ?? '[]',
+    );
+    return JSON.parse(names?.digests ?? '[]');
   }
 
-  setTag(tag: string, digest: Digest): void {
-    const now = Date.now();
-    const moved = this.#all(
-      `INSERT INTO tags VALUES (?1, ?2, ?3)
-       ON CONFLICT (name) DO UPDATE SET digest = ?2, updated_at = ?3 WHERE digest <> ?2 RETURNING name`,
+  /** Removes tags of deleted manifests, some at a time. */
+  removeTags(): void {
+    const [deleted] = this.#all<TagRow & { at: number }>(
+      'SELECT digest, generation, at FROM deleted_manifests LIMIT 1',
+    );
+    if (deleted === undefined) return;
+    const { digest, generation, at } = deleted;
+    if (!this.#removeSomeTags(digest, generation, at)) return;
+    this.#sql.exec('DELETE FROM deleted_manifests WHERE digest = ? AND generation = ?', digest, generation);
+  }
+
+  /** True where tags of deleted manifests are still to be removed. */
+  hasTagsToRemove(): boolean {
+    return this.#all('SELECT 1 FROM deleted_manifests LIMIT 1').length > 0;
+  }
+
+  /** Points a tag to a manifest that is here. */
+  setTag(tag: string, digest: Digest, now: number): void {
+    const [before] = this.#all<TagRow>('SELECT digest, generation FROM tags WHERE name = ?', tag);
+    const [manifest] = this.#all<TagRow>('SELECT digest, generation FROM manifests WHERE digest = ?', digest);
+    if (manifest === undefined || (before?.digest === digest && before.generation === manifest.generation))
+      return;
+    this.#sql.exec(
+      `INSERT INTO tags (name, digest, updated_at, generation) VALUES (?1, ?2, ?3, ?4)
+       ON CONFLICT (name) DO UPDATE SET digest = ?2, updated_at = ?3, generation = ?4`,
       tag,
       digest,
       now,
+      manifest.generation,
     );
-    if (moved.length === 0) return;
-    this.#sql.exec('INSERT INTO tag_history (tag, digest, at) VALUES (?, ?, ?)', tag, digest, now);
+    this.#recordMove(tag, digest, now);
   }
 
-  deleteTag(tag: string): boolean {
-    const gone = this.#all('DELETE FROM tags WHERE name = ? RETURNING name', tag);
-    if (gone.length === 0) return false;
-    this.#sql.exec('INSERT INTO tag_history (tag, digest, at) VALUES (?, NULL, ?)', tag, Date.now());
-    return true;
+  deleteTag(tag: string, now: number): boolean {
+    const isThere = this.byTag(tag, false) !== null;
+    if (isThere) this.#removeTag(tag, now);
+    return isThere;
   }
 
-  /** Up to `count` tags after `last`, in lexical order, by index. */
+  /**
+   * Up to `count` tags after `last`, in lexical order, by index. Where a manifest with many tags was just deleted, a page may
+   * have fewer than there are, or none, and say where to go on.
+   */
   tags(count: number, last: string | null): Listing<string> {
-    const names = this.#all<{ name: string }>(
-      'SELECT name FROM tags WHERE name > ? ORDER BY name LIMIT ?',
+    const rows = this.#all<{ name: string; deleted: number }>(
+      `SELECT t.name, EXISTS (SELECT 1 FROM deleted_manifests d WHERE d.generation = t.generation AND d.digest = t.digest)
+         AS deleted FROM tags t WHERE t.name > ? ORDER BY t.name LIMIT ?`,
       last ?? '',
       count + 1,
     );
-    return { entries: names.slice(0, count).map((row) => row.name), more: names.length > count };
+    const more = rows.length > count;
+    const page = rows.slice(0, count);
+    const entries = page.filter((row) => row.deleted === 0).map((row) => row.name);
+    return { entries, more, last: page.at(-1)?.name ?? null };
   }
 
   /** The manifests about a subject, by digest, as many as fit a page. */
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor> {
+    const columns = 'digest, media_type, size, artifact_type, annotations';
+    const ofType = artifactType === null ? '' : 'AND artifact_type = ?3';
     const rows = this.#sql.exec<ReferrerRow>(
-      `SELECT digest, media_type, size, artifact_type, annotations FROM manifests
-       WHERE subject = ?1 AND digest > ?2 AND (?3 IS NULL OR artifact_type = ?3) ORDER BY digest`,
+      `SELECT ${columns} FROM manifests WHERE subject = ?1 AND digest > ?2 ${ofType} ORDER BY digest`,
       subject,
       last ?? '',
-      artifactType,
+      ...(artifactType === null ? [] : [artifactType]),
     );
     const entries: Descriptor[] = [];
     let bytes = 0;
     for (const row of rows) {
-      bytes += DESCRIPTOR_BYTES + (row.annotations?.length ?? 0);
+      const entry = descriptorOf(row);
+      bytes += utf8.encode(JSON.stringify(entry)).length + 1;
       if (bytes > REFERRERS_PAGE_BYTES && entries.length > 0) return { entries, more: true };
-      entries.push(descriptorOf(row));
+      entries.push(entry);
     }
     return { entries, more: false };
+  }
+
+  /** True where these were the last. */
+  #removeSomeTags(digest: Digest, generation: number, at: number): boolean {
+    const tags = this.#all<{ name: string }>(
+      'SELECT name FROM tags WHERE digest = ? AND generation = ? LIMIT ?',
+      digest,
+      generation,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
+    for (const { name } of tags) this.#removeTag(name, at);
+    return tags.length < EXPIRED_ROWS_AT_A_TIME;
+  }
+
+  #removeTag(tag: string, at: number): void {
+    this.#sql.exec('DELETE FROM tags WHERE name = ?', tag);
+    this.#recordMove(tag, null, at);
+  }
+
+  #recordMove(tag: string, digest: Digest | null, at: number): void {
+    this.#sql.exec(
+      `INSERT INTO tag_history (tag, seq, digest, at)
+         SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2, ?3 FROM tag_history WHERE tag = ?1`,
+      tag,
+      digest,
+      at,
+    );
   }
 
   #answer({ digest, media_type: mediaType, size }: ManifestRow, withBytes: boolean): ManifestAnswer {

@@ -67,4 +67,65 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       CREATE INDEX IF NOT EXISTS refusals_expires ON refusals (expires_at);
     `,
   },
+  {
+    // A push writes as few rows as it can: each index costs one, too.
+    keepsOlderCode: false,
+    sql: `
+      -- Tells a manifest from one of the same digest that was deleted before: its tags are only those of the same generation.
+      ALTER TABLE manifests ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE tags ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+      DROP INDEX tags_digest;
+      CREATE INDEX tags_manifest ON tags (digest, generation);
+      CREATE TABLE deleted_manifests (
+        digest TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (digest, generation)
+      ) WITHOUT ROWID;
+      CREATE INDEX manifests_artifact_type ON manifests (subject, artifact_type, digest) WHERE subject IS NOT NULL;
+
+      CREATE TABLE tag_moves (
+        tag TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        digest TEXT,                -- NULL: the tag was deleted
+        at INTEGER NOT NULL,
+        PRIMARY KEY (tag, seq)
+      ) WITHOUT ROWID;
+      INSERT INTO tag_moves (tag, seq, digest, at) SELECT tag, id, digest, at FROM tag_history;
+      DROP TABLE tag_history;
+      ALTER TABLE tag_moves RENAME TO tag_history;
+
+      CREATE TABLE named_by (
+        digest TEXT NOT NULL,       -- of a blob or of a manifest
+        manifest TEXT NOT NULL,     -- which names it
+        PRIMARY KEY (digest, manifest)
+      ) WITHOUT ROWID;
+      INSERT INTO named_by (digest, manifest) SELECT digest, manifest FROM manifest_references;
+      -- Release 0.1.0 left out layers that may be fetched from elsewhere. The blobs of those that are still here stay.
+      INSERT OR IGNORE INTO named_by (digest, manifest)
+        SELECT b.digest, m.digest FROM manifest_bytes m,
+          json_tree(CASE WHEN json_valid(CAST(m.bytes AS TEXT)) THEN CAST(m.bytes AS TEXT) ELSE '{}' END) named
+          JOIN blobs b ON b.digest = named.value
+        WHERE named.key = 'digest' AND b.expires_at IS NOT NULL;
+      CREATE TABLE manifest_names (
+        manifest TEXT PRIMARY KEY,
+        digests TEXT NOT NULL       -- a JSON list of all digests that it names
+      ) WITHOUT ROWID;
+      INSERT INTO manifest_names (manifest, digests)
+        SELECT manifest, json_group_array(digest) FROM named_by GROUP BY manifest;
+      DROP TABLE manifest_references;
+
+      -- blobs.expires_at is from now on when the link ends if no manifest names the blob then, and NULL is long ago.
+      CREATE TABLE expiries (
+        at INTEGER NOT NULL,        -- when to look whether a manifest names the blob
+        digest TEXT NOT NULL,
+        PRIMARY KEY (at, digest)
+      ) WITHOUT ROWID;
+      INSERT INTO expiries (at, digest) SELECT expires_at, digest FROM blobs WHERE expires_at IS NOT NULL;
+      DROP INDEX blobs_expires;
+      DROP INDEX blobs_link;
+      -- NULL in rows of release 0.1.0.
+      ALTER TABLE released_links ADD COLUMN key TEXT;
+    `,
+  },
 ];

@@ -10,10 +10,10 @@ import { RETRY_MS, UNREFERENCED_GRACE_MS, UPLOAD_LIFETIME_MS, VOID_LINK_MS } fro
 import type { Listing } from '../worker/oci/page.ts';
 import type { ManifestPut } from '../worker/oci/registry.ts';
 import { changed } from '../worker/storage/memory.ts';
-import { catalogOf, shardOf } from './address.ts';
+import { catalogOf, shardNameOf } from './address.ts';
 import { ringBy, ringNext } from './alarm.ts';
 import { hasTables, migrate } from './migrations.ts';
-import { type LinkedBlob, Links } from './repository-links.ts';
+import { type FoundBlob, type LinkedBlob, type LinkOf, Links } from './repository-links.ts';
 import { type ManifestAnswer, Manifests } from './repository-manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './repository-schema.ts';
 import { allRows, firstRow } from './rows.ts';
@@ -38,19 +38,20 @@ export class Repository extends DurableObject<Env> {
     this.#manifests = new Manifests(this.#sql);
   }
 
-  blob(digest: Digest): LinkedBlob | null {
-    return this.#exists() ? this.#links.get(digest) : null;
+  /** A blob that a client is told of: from now on it stays long enough for its manifest. */
+  blob(digest: Digest): FoundBlob | null {
+    return this.#exists() ? this.#links.find(digest, Date.now()) : null;
   }
 
   /** Links a blob whose link the shard has. False where that link, or the upload, has been refused meanwhile. */
   async linkBlob(name: string, blob: LinkedBlob, upload: string | null): Promise<boolean> {
     this.#create(name);
-    const expiresAt = Date.now() + UNREFERENCED_GRACE_MS;
+    const now = Date.now();
     // First: an alarm with nothing to do is harmless, a due row without one is not.
-    await ringBy(this.ctx.storage, expiresAt);
+    await ringBy(this.ctx.storage, now + UNREFERENCED_GRACE_MS);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
-      this.#links.add(blob, expiresAt);
+      this.#links.add(blob, now);
       this.#setPresent(true);
       return true;
     });
@@ -64,7 +65,7 @@ export class Repository extends DurableObject<Env> {
     const result = this.ctx.storage.transactionSync(() => {
       const blob = this.#links.get(digest);
       if (blob === null) return 'unknown';
-      const referencedBy = this.#links.referencedBy(digest);
+      const referencedBy = this.#links.namedBy(digest);
       if (referencedBy !== null) return { referencedBy };
       this.#links.remove(blob);
       this.#setPresent(this.#holdsSomething());
@@ -74,16 +75,16 @@ export class Repository extends DurableObject<Env> {
     return result;
   }
 
-  holdsLink(link: string): boolean {
+  hasLink(link: LinkOf): boolean {
     return this.#exists() && this.#links.holds(link);
   }
 
-  /** Gives those of the links that are held here, and refuses the others from now on. */
-  async settleLinks(links: string[]): Promise<string[]> {
-    const held = links.filter((link) => this.holdsLink(link));
-    const others = links.filter((link) => !held.includes(link));
+  /** Gives the ids of those links that are held here, and refuses the others from now on. */
+  async settle(links: LinkOf[]): Promise<string[]> {
+    const held = new Set(links.filter((link) => this.hasLink(link)).map(({ link }) => link));
+    const others = links.map(({ link }) => link).filter((link) => !held.has(link));
     if (others.length > 0) await this.#refuse(others, VOID_LINK_MS);
-    return held;
+    return [...held];
   }
 
   /** Refuses to link what a cancelled upload may still bring. */
@@ -112,7 +113,7 @@ export class Repository extends DurableObject<Env> {
     this.#create(name);
     this.ctx.storage.transactionSync(() => {
       this.#manifests.write(put);
-      for (const tag of put.tags) this.#manifests.setTag(tag, put.digest);
+      for (const tag of put.tags) this.#manifests.setTag(tag, put.digest, Date.now());
       this.#setPresent(true);
     });
     await this.#afterChange();
@@ -122,21 +123,24 @@ export class Repository extends DurableObject<Env> {
   /** Deletes a manifest and its tags. Blobs that nothing references now begin to expire. */
   async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
     if (!this.#exists()) return 'repository';
-    const expiresAt = Date.now() + UNREFERENCED_GRACE_MS;
-    await ringBy(this.ctx.storage, expiresAt);
+    const now = Date.now();
+    await ringBy(this.ctx.storage, now + UNREFERENCED_GRACE_MS);
     const deleted = this.ctx.storage.transactionSync(() => {
-      if (!this.#manifests.delete(digest, expiresAt)) return false;
+      const named = this.#manifests.delete(digest, now);
+      if (named === null) return false;
+      this.#links.expire(named, now);
       this.#setPresent(this.#holdsSomething());
       return true;
     });
     if (!deleted) return 'content';
+    if (this.#manifests.hasTagsToRemove()) await ringBy(this.ctx.storage, now);
     await this.#afterChange();
     return 'deleted';
   }
 
   async deleteTag(tag: string): Promise<'deleted' | Unknown> {
     if (!this.#exists()) return 'repository';
-    const deleted = this.ctx.storage.transactionSync(() => this.#manifests.deleteTag(tag));
+    const deleted = this.ctx.storage.transactionSync(() => this.#manifests.deleteTag(tag, Date.now()));
     await this.#afterChange();
     return deleted ? 'deleted' : 'content';
   }
@@ -151,19 +155,21 @@ export class Repository extends DurableObject<Env> {
       : { entries: [], more: false };
   }
 
-  /** Lets go of blobs that were never or are no longer referenced, and repeats what others have not heard. */
+  /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
   override async alarm(): Promise<void> {
     if (!this.#exists()) return;
     const now = Date.now();
     this.ctx.storage.transactionSync(() => {
+      this.#manifests.removeTags();
       this.#links.removeExpired(now);
       this.#links.removeExpiredRefusals(now);
       this.#setPresent(this.#holdsSomething());
     });
     this.#forgetAnswers();
-    await this.#tell();
+    const heard = await this.#tell();
     await ringNext(this.ctx.storage, [
-      this.#isUntold() ? now + RETRY_MS : null,
+      this.#isUntold() ? now + (heard ? 0 : RETRY_MS) : null,
+      this.#manifests.hasTagsToRemove() ? now : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
     ]);
@@ -197,8 +203,14 @@ export class Repository extends DurableObject<Env> {
   }
 
   #forgetAnswers(): void {
+    const name = this.#nameOf();
+    if (name !== null) changed(name);
+  }
+
+  /** Null where nothing was ever put here. */
+  #nameOf(): string | null {
     this.#name ??= firstRow<{ name: string }>(this.#sql, 'SELECT name FROM repository')?.name ?? null;
-    if (this.#name !== null) changed(this.#name);
+    return this.#name;
   }
 
   /** True where there is something for the shards or the catalog to hear. */
@@ -208,11 +220,14 @@ export class Repository extends DurableObject<Env> {
     return allRows(this.#sql, query).length > 0;
   }
 
-  async #tell(): Promise<void> {
+  /** False where something was not heard. */
+  async #tell(): Promise<boolean> {
     try {
       await Promise.all([this.#tellCatalog(), this.#tellShards()]);
+      return true;
     } catch (fault) {
       console.error('a message of a repository was not heard, and will be repeated', fault);
+      return false;
     }
   }
 
@@ -226,11 +241,16 @@ export class Repository extends DurableObject<Env> {
     this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
   }
 
+  /** Each shard hears of all its links at once. */
   async #tellShards(): Promise<void> {
+    const released = this.#links.released(TOLD_AT_ONCE);
+    const repository = this.#nameOf();
+    if (released.length === 0 || repository === null) return;
+    const shards = Map.groupBy(released, (link) => shardNameOf(this.env, link.digest));
     await Promise.all(
-      this.#links.released(TOLD_AT_ONCE).map(async ({ link, digest }) => {
-        await shardOf(this.env, digest).unlink([link]);
-        this.#links.forgetReleased(link);
+      [...shards].map(async ([shard, links]) => {
+        await this.env.BLOB_SHARD.getByName(shard).release(links.map((link) => ({ ...link, repository })));
+        this.#links.forgetReleased(links.map(({ link }) => link));
       }),
     );
   }

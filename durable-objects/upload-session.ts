@@ -192,7 +192,7 @@ export class UploadSession extends DurableObject<Env> {
   async #published(row: Row): Promise<boolean> {
     if (row.sealed === null) return false;
     const digest = row.sealed as Digest;
-    return shardOf(this.env, digest).holds(blobKey(row.draft));
+    return shardOf(this.env, digest).caresFor(digest, blobKey(row.draft));
   }
 
   get #sql(): SqlStorage {

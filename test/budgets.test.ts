@@ -19,7 +19,7 @@ import { blob, digest } from './support/fixtures.ts';
 import { eachHome, type Home, type HomeOptions } from './support/homes.ts';
 import type { Counts } from './support/observed.ts';
 
-const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.unlink'];
+const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.release'];
 
 const ROWS: Row[] = [
   {

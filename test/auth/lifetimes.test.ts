@@ -181,7 +181,7 @@ eachHome((home) => {
       await requests();
       // What is written after the answer waits for nobody.
       return (await home.counts()).calls.filter(
-        (call) => !/^(?:AUDIT|CATALOG\.hear|BLOB_SHARD\.unlink)/.test(call),
+        (call) => !/^(?:AUDIT|CATALOG\.hear|BLOB_SHARD\.release)/.test(call),
       );
     };
 

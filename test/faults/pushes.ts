@@ -108,7 +108,7 @@ async function manifestPut(client: Client): Promise<Operation> {
     const history = await client.home.rows(
       'REPOSITORY',
       repository,
-      'SELECT digest FROM tag_history ORDER BY id',
+      'SELECT digest FROM tag_history ORDER BY tag, seq',
     );
     assert.deepEqual(
       history.map((row) => row.digest),

@@ -53,7 +53,11 @@ eachHome((home) => {
         answers.map(({ status }) => status),
         images.map(() => 201),
       );
-      const history = await home.rows('REPOSITORY', repository, 'SELECT digest FROM tag_history ORDER BY id');
+      const history = await home.rows(
+        'REPOSITORY',
+        repository,
+        'SELECT digest FROM tag_history ORDER BY tag, seq',
+      );
       const digests = history.map((row) => row.digest);
       assert.deepEqual(digests.toSorted(), images.map((image) => image.digest).sort());
       assert.equal(await client.pullManifest(repository, 'latest'), digests.at(-1));

@@ -24,6 +24,7 @@ describe('parseManifest', () => {
       subject: null,
       blobs: [config.digest, ...layers.map(({ digest }) => digest)],
       manifests: [],
+      elsewhere: [],
     });
   });
 
@@ -37,6 +38,7 @@ describe('parseManifest', () => {
       subject: null,
       blobs: [],
       manifests: [manifest.digest],
+      elsewhere: [],
     });
   });
 

@@ -152,7 +152,7 @@ eachHome((home) => {
     );
     await client.want(202, 'PATCH', await client.startUpload(repository), { body: blob(8 * MiB) });
     await home.setClockAhead(UNREFERENCED_GRACE_MS + 1000);
-    await home.reset({ at: 'BLOB_SHARD.unlink', how: 'before' });
+    await home.reset({ at: 'BLOB_SHARD.release', how: 'before' });
     await home.ringDue('REPOSITORY', repository);
     await home.setClockAhead(UNREFERENCED_GRACE_MS + UNLINKED_GRACE_MS + 3600_000);
     await home.reset();

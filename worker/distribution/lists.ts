@@ -39,8 +39,10 @@ export async function listReferrers(exchange: Exchange): Promise<Response> {
   });
 }
 
-/** A page of no entries has no successor: it would be itself. */
-function linkTo(path: string, page: Page, { entries, more }: Listing<string>): Record<string, string> {
-  const last = entries.at(-1);
-  return more && last !== undefined ? { Link: linkHeader(path, { n: String(page.count), last }) } : {};
+/** A page that ends where it began has no successor: it would be itself. */
+function linkTo(path: string, page: Page, listing: Listing<string>): Record<string, string> {
+  const last = listing.last ?? listing.entries.at(-1);
+  return listing.more && last !== undefined
+    ? { Link: linkHeader(path, { n: String(page.count), last }) }
+    : {};
 }

@@ -196,10 +196,14 @@ export const UPLOAD_LIFETIME_MS = 1 * day;
 export const UPLOAD_ABORT_DELAY_MS = 1 * hour;
 /** A blob that no manifest references keeps its link this long: a push in progress. */
 export const UNREFERENCED_GRACE_MS = 1 * day;
+/** A read that finds less than this left renews it: from each answer that a blob is there, its manifest has so long to come. */
+export const UNREFERENCED_RENEWED_MS = UNREFERENCED_GRACE_MS / 2;
 /** A blob that no link holds is deleted after this long; a new link before then keeps it. */
 export const UNLINKED_GRACE_MS = 1 * day;
 /** A link is confirmed with its repository after this long: a push that died in between leaves none. */
 export const LINK_CONFIRM_MS = 2 * day;
+/** Links that one alarm settles: each may be of another repository, which is a call of its own. */
+export const SETTLED_AT_A_TIME = 500;
 /** Refused link ids are remembered this long. */
 export const VOID_LINK_MS = 30 * day;
 /** How soon a message to another Durable Object that failed is tried again. */

@@ -17,6 +17,8 @@ export interface Manifest {
   /** Content that must be in the repository: as a blob, or (`manifests`) as a manifest or blob. */
   blobs: Digest[];
   manifests: Digest[];
+  /** Content that may be elsewhere. What of it is in the repository stays there. */
+  elsewhere: Digest[];
 }
 
 /** A manifest as it is kept and served. */
@@ -27,6 +29,7 @@ export interface StoredManifest {
 }
 
 type Json = Record<string, unknown>;
+type References = Pick<Manifest, 'blobs' | 'manifests' | 'elsewhere'>;
 
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1';
 const NON_DISTRIBUTABLE = /(?:nondistributable|foreign\.diff)/;
@@ -40,7 +43,7 @@ const MEDIA_TYPE = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0
 export function parseManifest(bytes: Uint8Array, contentType: string | null): Manifest {
   const json = parseObject(bytes);
   const mediaType = mediaTypeOf(json, contentType);
-  const references: Pick<Manifest, 'blobs' | 'manifests'> = { blobs: [], manifests: [] };
+  const references: References = { blobs: [], manifests: [], elsewhere: [] };
   const isIndex = mediaType === MEDIA_TYPES.imageIndex || mediaType === MEDIA_TYPES.dockerManifestList;
   const isImage = mediaType === MEDIA_TYPES.imageManifest || mediaType === MEDIA_TYPES.dockerManifest;
 
@@ -52,12 +55,13 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
   }
   const config = json.config === undefined ? null : descriptorOf(json.config, 'config');
   if (config !== null) references.blobs.push(config.digest);
-  for (const field of ['layers', 'blobs']) collect(json, field, references.blobs);
-  collect(json, 'manifests', references.manifests);
+  for (const field of ['layers', 'blobs']) collect(json, field, references.blobs, references.elsewhere);
+  collect(json, 'manifests', references.manifests, references.elsewhere);
   const subject =
     json.subject === undefined || json.subject === null ? null : descriptorOf(json.subject, 'subject');
 
-  if (references.blobs.length + references.manifests.length > MANIFEST_MAX_REFERENCES) {
+  const { blobs, manifests, elsewhere } = references;
+  if (blobs.length + manifests.length + elsewhere.length > MANIFEST_MAX_REFERENCES) {
     throw invalid(`a manifest may reference ${MANIFEST_MAX_REFERENCES} others at the most`);
   }
   const said = optionalString(json, 'artifactType');
@@ -69,9 +73,15 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
     artifactType: said !== null && said !== '' ? said : isImage && config !== null ? config.mediaType : null,
     annotations,
     subject: subject === null ? null : subject.digest,
-    blobs: [...new Set(references.blobs)],
-    manifests: [...new Set(references.manifests)],
+    blobs: [...new Set(blobs)],
+    manifests: [...new Set(manifests)],
+    elsewhere: [...new Set(elsewhere)],
   };
+}
+
+/** Every digest that a manifest names. All keep what they name; only `elsewhere` and the subject may be missing. */
+export function namesOf({ blobs, manifests, elsewhere, subject }: Manifest): Digest[] {
+  return [...new Set([...blobs, ...manifests, ...elsewhere, ...(subject === null ? [] : [subject])])];
 }
 
 function parseObject(bytes: Uint8Array): Json {
@@ -107,15 +117,15 @@ function mediaTypeOf(json: Json, contentType: string | null): string {
   return mediaType;
 }
 
-/** Adds the digests of a list of descriptors, but for layers that are by their kind to be fetched from elsewhere. */
-function collect(json: Json, field: string, into: Digest[]): void {
+/** Adds the digests of a list of descriptors, to `elsewhere` those that clients fetch from elsewhere. */
+function collect(json: Json, field: string, here: Digest[], elsewhere: Digest[]): void {
   const list = json[field];
   if (list === undefined || list === null) return; // Go writes an empty list as null.
   if (!Array.isArray(list)) throw invalid(`${field} must be a list`);
   for (const [index, entry] of list.entries()) {
     const descriptor = descriptorOf(entry, `${field}[${index}]`);
-    const elsewhere = NON_DISTRIBUTABLE.test(descriptor.mediaType) || hasUrls(entry);
-    if (!elsewhere) into.push(descriptor.digest);
+    const mayBeElsewhere = NON_DISTRIBUTABLE.test(descriptor.mediaType) || hasUrls(entry);
+    (mayBeElsewhere ? elsewhere : here).push(descriptor.digest);
   }
 }
 

@@ -15,6 +15,8 @@ export interface Page {
 export interface Listing<T> {
   entries: T[];
   more: boolean;
+  /** Where the next page goes on; the last entry where it is not given. */
+  last?: string | null;
 }
 
 /** Throws PAGINATION_NUMBER_INVALID. A number over the maximum is served as the maximum, with a Link. */

@@ -29,6 +29,12 @@ export function matches(pattern: Pattern, name: string): boolean {
   return pattern === EVERYTHING || compiled(pattern).test(name);
 }
 
+/** What every name that matches begins with. */
+export function literalPrefix(pattern: Pattern): string {
+  const star = pattern.indexOf('*');
+  return star < 0 ? pattern : pattern.slice(0, star);
+}
+
 /** True where of each list a pattern matches: of no lists, always. */
 export function matchesEach(lists: Pattern[][], name: string): boolean {
   return lists.every((patterns) => patterns.some((pattern) => matches(pattern, name)));

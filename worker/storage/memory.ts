@@ -8,8 +8,14 @@ const MEMORY_BYTES = 64 * 1024 * 1024;
 /** What a repository costs of which nothing is remembered: names are asked for that do not exist. */
 const REPOSITORY_BYTES = 1000;
 
+interface Remembered {
+  answer: unknown;
+  /** Unix time, ms. */
+  until: number;
+}
+
 interface Memory {
-  answers: Map<string, unknown>;
+  answers: Map<string, Remembered>;
   bytes: number;
 }
 
@@ -24,28 +30,31 @@ export function changed(name: string): void {
 
 /**
  * What is remembered of a repository under a key, or else what `ask` answers, which is then remembered for as long as the
- * repository does not change. `sizeOf` gives an answer's size in bytes, or null for one that is not to be kept.
+ * repository does not change, but no longer than until the time that `untilOf` gives (Unix time, ms; null for no end). `sizeOf`
+ * gives an answer's size in bytes, or null for one that is not to be kept.
  */
 export async function remembered<T>(
   name: string,
   key: string,
   ask: () => Promise<T>,
   sizeOf: (answer: T) => number | null,
+  untilOf: (answer: T) => number | null = () => null,
 ): Promise<T> {
   let memory = repositories.get(name);
   if (memory === undefined) {
     memory = { answers: new Map(), bytes: 0 };
     repositories.set(name, memory);
     grow(memory, REPOSITORY_BYTES);
-  } else if (memory.answers.has(key)) {
-    return memory.answers.get(key) as T;
   }
+  const kept = memory.answers.get(key);
+  if (kept !== undefined && kept.until > Date.now()) return kept.answer as T;
   const answer = await ask();
   const size = sizeOf(answer);
   // Another memory, or none, says that the repository has changed meanwhile.
-  if (size !== null && repositories.get(name) === memory && !memory.answers.has(key)) {
-    memory.answers.set(key, answer);
-    grow(memory, size);
+  if (size !== null && repositories.get(name) === memory) {
+    const isNew = !memory.answers.has(key);
+    memory.answers.set(key, { answer, until: untilOf(answer) ?? Number.POSITIVE_INFINITY });
+    if (isNew) grow(memory, size);
   }
   return answer;
 }

@@ -32,7 +32,8 @@ export async function publish(
   const shard = shardOf(env, digest);
   const object = await shard.link({ link, digest, repository, content: { key, size, proven: false } });
   if (object === null) throw new Error('the shard took no link');
-  const letGo = () => shard.unlink([link]).catch(() => undefined); // If this fails, the shard finds out by itself.
+  const held = { link, digest, repository, key: object.key };
+  const letGo = () => shard.release([held]).catch(() => undefined); // If this fails, the shard finds out later.
   try {
     if (!(await store(object))) throw wrongDigest(digest);
   } catch (fault) {

@@ -137,6 +137,7 @@ export class DurableRepository implements Repository {
       digest,
       () => this.#state().blob(digest),
       (answer) => (answer === null ? null : ENTRY_BYTES),
+      (answer) => answer?.safeUntil ?? null,
     );
     if (blob === null) throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     this.#edge?.keep(key, { about: blob, bytes: new Uint8Array() }, since);
@@ -203,8 +204,13 @@ export class DurableRepository implements Repository {
   }
 
   /** On one machine, what the repository answered is remembered until it changes. */
-  #remembered<T>(key: string, ask: () => Promise<T>, sizeOf: (answer: T) => number | null): Promise<T> {
-    return this.#env.HOME === 'machine' ? remembered(this.name, key, ask, sizeOf) : ask();
+  #remembered<T>(
+    key: string,
+    ask: () => Promise<T>,
+    sizeOf: (answer: T) => number | null,
+    untilOf?: (answer: T) => number | null,
+  ): Promise<T> {
+    return this.#env.HOME === 'machine' ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
   }
 
   #state(): DurableObjectStub<State> {
