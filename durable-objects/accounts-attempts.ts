@@ -143,7 +143,8 @@ export class Attempts {
     const total = this.#total();
     const isNew = this.#row(mark) === null;
     this.#sql.exec(
-      `INSERT INTO failed_logins VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+      `INSERT INTO failed_logins (kind, account, address, failures, wait_until, expires_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6)
        ON CONFLICT DO UPDATE SET failures = ?4, wait_until = ?5, expires_at = ?6`,
       mark.kind,
       mark.account,

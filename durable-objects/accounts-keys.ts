@@ -23,7 +23,7 @@ export class OwnKeys {
   /** The secret for a purpose, of 32 bytes; made at its first use. */
   secret(purpose: string): Uint8Array {
     const fresh = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-    this.#sql.exec('INSERT INTO keys VALUES (?, ?) ON CONFLICT DO NOTHING', purpose, fresh.buffer);
+    this.#sql.exec('INSERT INTO keys (purpose, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING', purpose, fresh.buffer);
     const { bytes } = this.#sql
       .exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM keys WHERE purpose = ?', purpose)
       .one();
@@ -32,20 +32,12 @@ export class OwnKeys {
 
   /** All keys that may have signed a token that still counts, and the one that signs next; oldest first. */
   async signingKeys(): Promise<SigningKey[]> {
+    this.#deleteImpossible();
     if (this.#nextSignsFrom() !== null) {
       const key = await generate();
       // While it was generated another call may have put one down: only the first is taken.
       const signsFrom = this.#nextSignsFrom();
-      if (signsFrom !== null) {
-        const { kid, privateJwk, publicJwk } = key;
-        this.#sql.exec(
-          'INSERT INTO signing_keys VALUES (?, ?, ?, ?)',
-          kid,
-          JSON.stringify(privateJwk),
-          JSON.stringify(publicJwk),
-          signsFrom,
-        );
-      }
+      if (signsFrom !== null) this.#insert(key, signsFrom);
     }
     // A key goes when one that came after it has been signing for so long.
     this.#sql.exec(
@@ -56,18 +48,44 @@ export class OwnKeys {
     return this.#rows();
   }
 
-  /** From when a new key signs, where one is needed; the first signs at once. */
+  /**
+   * A new key that signs at once. The old ones stay until their tokens have ended, or are dropped, which ends all tokens
+   * that they signed.
+   */
+  async rotate(dropsOld: boolean): Promise<void> {
+    const key = await generate();
+    if (dropsOld) this.#sql.exec('DELETE FROM signing_keys');
+    this.#insert(key, Date.now());
+  }
+
+  #insert({ kid, privateJwk, publicJwk }: Omit<SigningKey, 'signsFrom'>, signsFrom: number): void {
+    this.#sql.exec(
+      'INSERT INTO signing_keys (kid, private_jwk, public_jwk, signs_from) VALUES (?, ?, ?, ?)',
+      kid,
+      JSON.stringify(privateJwk),
+      JSON.stringify(publicJwk),
+      signsFrom,
+    );
+  }
+
+  /** No key is made so far ahead: the clock was wrong. What such a key signed lies in the future and is refused anyway. */
+  #deleteImpossible(): void {
+    const query = 'DELETE FROM signing_keys WHERE signs_from > ?';
+    this.#sql.exec(query, Date.now() + 2 * SIGNING_KEY_PUBLISHED_MS);
+  }
+
+  /** From when a new key signs, where one is needed. Where none signs now, it signs at once. */
   #nextSignsFrom(): number | null {
     const now = Date.now();
-    const query = 'SELECT MAX(signs_from) AS at FROM signing_keys';
-    const newest = firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
-    if (newest === null) return now;
-    const isDue = now - newest > SIGNING_KEY_LIFETIME_MS - SIGNING_KEY_PUBLISHED_MS;
+    const query = `SELECT MAX(signs_from) AS newest, MIN(signs_from) AS oldest FROM signing_keys`;
+    const found = firstRow<{ newest: number | null; oldest: number | null }>(this.#sql, query);
+    if (found === null || found.newest === null || found.oldest === null || found.oldest > now) return now;
+    const isDue = now - found.newest > SIGNING_KEY_LIFETIME_MS - SIGNING_KEY_PUBLISHED_MS;
     return isDue ? now + SIGNING_KEY_PUBLISHED_MS : null;
   }
 
   #rows(): SigningKey[] {
-    const query = 'SELECT * FROM signing_keys ORDER BY signs_from';
+    const query = 'SELECT kid, private_jwk, public_jwk, signs_from FROM signing_keys ORDER BY signs_from';
     return allRows<{ kid: string; private_jwk: string; public_jwk: string; signs_from: number }>(
       this.#sql,
       query,

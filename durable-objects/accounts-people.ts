@@ -36,6 +36,9 @@ type TokenRow = {
   created_at: number;
 };
 
+const USER_COLUMNS = 'name, password, groups, disabled, created_at';
+const TOKEN_COLUMNS = 'id, name, owner, hash, grants, expires_at, last_used_at, created_at';
+
 export class People {
   readonly #sql: SqlStorage;
 
@@ -44,12 +47,12 @@ export class People {
   }
 
   user(name: string): User | null {
-    const row = firstRow<UserRow>(this.#sql, 'SELECT * FROM users WHERE name = ?', name);
+    const row = firstRow<UserRow>(this.#sql, `SELECT ${USER_COLUMNS} FROM users WHERE name = ?`, name);
     return row === null ? null : asUser(row);
   }
 
   users({ count, last }: Page): Listing<User> {
-    const query = 'SELECT * FROM users WHERE name > ? ORDER BY name LIMIT ?';
+    const query = `SELECT ${USER_COLUMNS} FROM users WHERE name > ? ORDER BY name LIMIT ?`;
     return pageOf(allRows<UserRow>(this.#sql, query, last ?? '', count + 1).map(asUser), count);
   }
 
@@ -62,7 +65,7 @@ export class People {
     if (ifPassword !== undefined && (before?.password ?? ifPassword) !== ifPassword) return 'updated';
     const user = before ?? { password: null, groups: [], disabled: false, createdAt: now };
     this.#sql.exec(
-      'INSERT OR REPLACE INTO users VALUES (?, ?, ?, ?, ?)',
+      `INSERT OR REPLACE INTO users (${USER_COLUMNS}) VALUES (?, ?, ?, ?, ?)`,
       name,
       password === undefined ? user.password : password,
       JSON.stringify(groups ?? user.groups),
@@ -82,13 +85,13 @@ export class People {
   }
 
   token(id: string): Token | null {
-    const row = firstRow<TokenRow>(this.#sql, 'SELECT * FROM tokens WHERE id = ?', id);
+    const row = firstRow<TokenRow>(this.#sql, `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE id = ?`, id);
     return row === null ? null : asToken(row);
   }
 
   /** By name. Of everybody where `owner` is undefined, of robots where it is null. */
   tokens(owner: string | null | undefined, { count, last }: Page): Listing<Token> {
-    const query = `SELECT * FROM tokens WHERE ${owner === undefined ? '' : 'owner IS ? AND '}name > ?
+    const query = `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE ${owner === undefined ? '' : 'owner IS ? AND '}name > ?
       ORDER BY name LIMIT ?`;
     const values = [...(owner === undefined ? [] : [owner]), last ?? '', count + 1];
     return pageOf(allRows<TokenRow>(this.#sql, query, ...values).map(asToken), count);
@@ -99,7 +102,8 @@ export class People {
     if (token.owner !== null && !ofSetting && this.user(token.owner) === null) return 'no owner';
     const made = allRows(
       this.#sql,
-      'INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING RETURNING 1',
+      `INSERT INTO tokens (${TOKEN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (name) DO NOTHING RETURNING 1`,
       token.id,
       token.name,
       token.owner,
@@ -112,14 +116,19 @@ export class People {
     return made.length === 1 ? 'created' : 'name taken';
   }
 
+  /** Gives how many there were. */
+  deleteTokensOf(owner: string): number {
+    return allRows(this.#sql, 'DELETE FROM tokens WHERE owner = ? RETURNING 1', owner).length;
+  }
+
   /** Its rules go too: a new token of the same name must not find them. */
-  deleteToken(id: string): boolean {
+  deleteToken(id: string): { name: string; owner: string | null } | null {
     const query = 'DELETE FROM tokens WHERE id = ? RETURNING name, owner';
     const deleted = firstRow<{ name: string; owner: string | null }>(this.#sql, query, id);
     // Rules are of robots: a user's token of that name must not take them along.
     if (deleted?.owner === null)
       this.#sql.exec('DELETE FROM rules WHERE subject = ?', `token:${deleted.name}`);
-    return deleted !== null;
+    return deleted;
   }
 
   /** Notes that a token was used, where that was not noted just before. */

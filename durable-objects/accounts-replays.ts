@@ -13,7 +13,7 @@ export class Replays {
   consume(id: string, expiresAt: number, now: number): boolean {
     const forgottenAt = this.forgottenAt(expiresAt);
     if (forgottenAt <= now) return false;
-    const query = 'INSERT INTO consumed VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1';
+    const query = 'INSERT INTO consumed (id, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING 1';
     return allRows(this.#sql, query, id, forgottenAt).length === 1;
   }
 

@@ -17,6 +17,9 @@ type TrustRow = {
   jwks: string | null;
 };
 
+const RULE_COLUMNS = 'rules.id, subject, role, repositories, tags';
+const TRUST_COLUMNS = 'id, name, issuer, audience, conditions, grants, jwks';
+
 export class Rules {
   readonly #sql: SqlStorage;
 
@@ -26,13 +29,13 @@ export class Rules {
 
   /** By id, which is in the order in which they came. */
   list({ count, last }: Page): Listing<Rule> {
-    const query = 'SELECT * FROM rules WHERE id > ? ORDER BY id LIMIT ?';
+    const query = `SELECT ${RULE_COLUMNS} FROM rules WHERE id > ? ORDER BY id LIMIT ?`;
     return pageOf(allRows<RuleRow>(this.#sql, query, Number(last) || 0, count + 1).map(asRule), count);
   }
 
   /** The subjects are one parameter, however many they are; each is looked up in the index. */
   of(subjects: Subject[]): Rule[] {
-    const query = `SELECT rules.* FROM json_each(?) AS wanted CROSS JOIN rules ON rules.subject = wanted.value`;
+    const query = `SELECT ${RULE_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN rules ON rules.subject = wanted.value`;
     const rules = allRows<RuleRow>(this.#sql, query, JSON.stringify([...new Set(subjects)]));
     return rules.sort((a, b) => a.id - b.id).map(asRule);
   }
@@ -48,7 +51,7 @@ export class Rules {
   }
 
   policies(): Policy[] {
-    const rows = allRows<{ id: number; policy: string }>(this.#sql, 'SELECT * FROM policies ORDER BY id');
+    const rows = allRows<{ id: number; policy: string }>(this.#sql, 'SELECT id, policy FROM policies ORDER BY id');
     return rows.map(({ id, policy }) => ({ ...(JSON.parse(policy) as NewPolicy), id: String(id) }));
   }
 
@@ -63,11 +66,11 @@ export class Rules {
   }
 
   trusts(): Trust[] {
-    return allRows<TrustRow>(this.#sql, 'SELECT * FROM trusts ORDER BY id').map(asTrust);
+    return allRows<TrustRow>(this.#sql, `SELECT ${TRUST_COLUMNS} FROM trusts ORDER BY id`).map(asTrust);
   }
 
   trustsOf(issuer: string): Trust[] {
-    const query = 'SELECT * FROM trusts WHERE issuer = ? ORDER BY id';
+    const query = `SELECT ${TRUST_COLUMNS} FROM trusts WHERE issuer = ? ORDER BY id`;
     return allRows<TrustRow>(this.#sql, query, issuer).map(asTrust);
   }
 
@@ -79,7 +82,7 @@ export class Rules {
     const made = firstRow<TrustRow>(
       this.#sql,
       `INSERT INTO trusts (name, issuer, audience, conditions, grants, jwks) VALUES (?, ?, ?, ?, ?, ?)
-       ON CONFLICT (name) DO NOTHING RETURNING *`,
+       ON CONFLICT (name) DO NOTHING RETURNING ${TRUST_COLUMNS}`,
       trust.name,
       trust.issuer,
       trust.audience,
@@ -90,8 +93,10 @@ export class Rules {
     return made === null ? 'name taken' : asTrust(made);
   }
 
-  deleteTrust(id: string): boolean {
-    return allRows(this.#sql, 'DELETE FROM trusts WHERE id = ? RETURNING 1', id).length === 1;
+  /** Gives its name; null where there is none. */
+  deleteTrust(id: string): string | null {
+    const query = 'DELETE FROM trusts WHERE id = ? RETURNING name';
+    return firstRow<{ name: string }>(this.#sql, query, id)?.name ?? null;
   }
 }
 

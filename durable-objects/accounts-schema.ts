@@ -78,4 +78,20 @@ export const ACCOUNTS_MIGRATIONS: Migration[] = [
       CREATE INDEX IF NOT EXISTS consumed_expiry ON consumed (expires_at);
     `,
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE access_revision (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        revision INTEGER NOT NULL, -- the number of the last change of who may log in
+        floor INTEGER NOT NULL     -- tokens of an earlier revision are refused
+      );
+      CREATE TABLE revocations (
+        subject TEXT PRIMARY KEY,
+        revision INTEGER NOT NULL, -- tokens of the subject that are of an earlier revision are refused
+        expires_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX revocations_expiry ON revocations (expires_at);
+    `,
+  },
 ];

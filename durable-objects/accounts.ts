@@ -4,6 +4,7 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type {
+  AccessState,
   Lookup,
   LookupQuery,
   Policy,
@@ -15,12 +16,13 @@ import type {
   User,
 } from '../worker/auth/rules/rules.ts';
 import type { Env } from '../worker/env.ts';
-import { ACCOUNTS_SWEEP_MS } from '../worker/oci/limits.ts';
+import { ACCOUNTS_SWEEP_MS, REVOCATION_KEPT_MS } from '../worker/oci/limits.ts';
 import type { Listing, Page } from '../worker/oci/page.ts';
 import { Attempts } from './accounts-attempts.ts';
 import { OwnKeys } from './accounts-keys.ts';
 import { People, type UserPut } from './accounts-people.ts';
 import { Replays } from './accounts-replays.ts';
+import { Revocations } from './accounts-revocations.ts';
 import { type NewPolicy, Rules } from './accounts-rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './accounts-schema.ts';
 import { ringBy, ringNext } from './alarm.ts';
@@ -33,6 +35,7 @@ export class Accounts extends DurableObject<Env> {
   readonly #rules: Rules;
   readonly #attempts: Attempts;
   readonly #replays: Replays;
+  readonly #revocations: Revocations;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -43,6 +46,7 @@ export class Accounts extends DurableObject<Env> {
     this.#rules = new Rules(sql);
     this.#attempts = new Attempts(sql);
     this.#replays = new Replays(sql);
+    this.#revocations = new Revocations(sql);
   }
 
   /** The key for a purpose, of 32 bytes; made at its first use. */
@@ -53,6 +57,18 @@ export class Accounts extends DurableObject<Env> {
   /** The keys of tokens, made and changed as they are due. */
   signingKeys(): Promise<SigningKey[]> {
     return this.#keys.signingKeys();
+  }
+
+  /** What an isolate needs to check tokens without asking. */
+  async accessState(): Promise<AccessState> {
+    const keys = await this.#keys.signingKeys();
+    return { keys, revoked: this.#revocations.list() };
+  }
+
+  /** Makes a new key that signs at once; `dropsOld` ends all tokens that were signed before. */
+  async rotateSigningKeys(dropsOld: boolean): Promise<void> {
+    await this.#keys.rotate(dropsOld);
+    this.#revocations.changed();
   }
 
   /** All that decides about somebody who shows credentials, or none, in one answer. */
@@ -73,6 +89,7 @@ export class Accounts extends DurableObject<Env> {
       rules: this.#rules.of(subjectsOf(query, name, user, token)),
       policies: this.#rules.policies(),
       hasAccounts: this.#hasAccounts(),
+      revision: this.#revocations.revision(),
     };
   }
 
@@ -105,13 +122,30 @@ export class Accounts extends DurableObject<Env> {
     return this.#people.user(name);
   }
 
-  putUser(user: UserPut): 'created' | 'updated' | 'taken' {
-    return this.#people.putUser(user, Date.now());
+  /** A user who changes in what counts for a login gets new tokens; the old ones end. */
+  putUser(user: UserPut): Promise<'created' | 'updated' | 'taken'> {
+    return this.#revoking(() => {
+      const before = this.#people.user(user.name);
+      const outcome = this.#people.putUser(user, Date.now());
+      const after = this.#people.user(user.name);
+      const isSame = before === null || JSON.stringify(before) === JSON.stringify(after);
+      return { outcome, revoked: isSame ? [] : [`user:${user.name}`] };
+    });
   }
 
   /** With the user's tokens and rules. */
-  deleteUser(name: string): boolean {
-    return this.ctx.storage.transactionSync(() => this.#people.deleteUser(name));
+  deleteUser(name: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const outcome = this.#people.deleteUser(name);
+      return { outcome, revoked: outcome ? [`user:${name}`] : [] };
+    });
+  }
+
+  /** Ends all that a user was issued, and removes the user's named tokens. Gives how many there were. */
+  deleteTokensOf(owner: string): Promise<number> {
+    return this.#revoking(() => {
+      return { outcome: this.#people.deleteTokensOf(owner), revoked: [`user:${owner}`] };
+    });
   }
 
   /** By name, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
@@ -124,8 +158,12 @@ export class Accounts extends DurableObject<Env> {
   }
 
   /** With the token's rules. */
-  deleteToken(id: string): boolean {
-    return this.ctx.storage.transactionSync(() => this.#people.deleteToken(id));
+  deleteToken(id: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const deleted = this.#people.deleteToken(id);
+      const subject = deleted?.owner === null ? `token:${deleted.name}` : `user:${deleted?.owner}`;
+      return { outcome: deleted !== null, revoked: deleted === null ? [] : [subject] };
+    });
   }
 
   /** By id, which is also what `last` is. */
@@ -165,17 +203,32 @@ export class Accounts extends DurableObject<Env> {
     return this.#rules.createTrust(trust);
   }
 
-  deleteTrust(id: string): boolean {
-    return this.#rules.deleteTrust(id);
+  deleteTrust(id: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const name = this.#rules.deleteTrust(id);
+      return { outcome: name !== null, revoked: name === null ? [] : [`trust:${name}`] };
+    });
   }
 
   /** Removes failed logins and exchanged tokens whose time is over. */
   override async alarm(): Promise<void> {
     const now = Date.now();
-    const due = [this.#attempts.sweep(now), this.#replays.sweep(now)];
+    const due = [this.#attempts.sweep(now), this.#replays.sweep(now), this.#revocations.sweep(now)];
     // Many that end one after another go in one pass, unless a pass was too short for all that had ended.
     const next = due.map((at) => (at === null || at <= now ? at : at + ACCOUNTS_SWEEP_MS));
     await ringNext(this.ctx.storage, next);
+  }
+
+  /** A change and the revocations that follow from it, in one transaction. */
+  async #revoking<T>(change: () => { outcome: T; revoked: string[] }): Promise<T> {
+    const now = Date.now();
+    const { outcome, revoked } = this.ctx.storage.transactionSync(() => {
+      const changed = change();
+      for (const subject of changed.revoked) this.#revocations.revoke(subject, now);
+      return changed;
+    });
+    if (revoked.length > 0) await ringBy(this.ctx.storage, now + REVOCATION_KEPT_MS + ACCOUNTS_SWEEP_MS);
+    return outcome;
   }
 
   #hasAccounts(): boolean {

@@ -106,13 +106,26 @@ export const TOKEN_PAYLOAD_MAX_LENGTH = 4000;
 export const IDENTITY_LIFETIME_MAX_S = 300;
 /** How far clocks may be apart ("Token Authentication Specification"). */
 export const CLOCK_SKEW_S = 60;
-/** An isolate asks for the keys again after this long, and for a key that it does not know no sooner than that. */
+/**
+ * An isolate asks for the keys and the revocations again after this long, in the background before that. So long does a
+ * credential that was revoked still work at other locations; on one machine it ends at once.
+ */
+export const ACCESS_STATE_LIFETIME_MS = 30 * second;
+export const ACCESS_STATE_REFRESHED_MS = 20 * second;
+/** While `Accounts` does not answer, what an isolate knows is used for so long. */
+export const ACCESS_STATE_STALE_MAX_MS = 5 * minute;
+/** On one machine changes are told, and only the rotation of keys has to be noticed. */
 export const KEY_RING_LIFETIME_MS = 1 * hour;
+/** A key that an isolate does not know is asked for no sooner than this. */
 export const KEY_RING_RETRY_MS = 10 * second;
 /** A key signs this long, is published this long before, and is kept this long after. */
 export const SIGNING_KEY_LIFETIME_MS = 30 * day;
 export const SIGNING_KEY_PUBLISHED_MS = 1 * day;
 export const SIGNING_KEY_KEPT_MS = 2 * day;
+/** A revocation is kept for as long as an upload may be continued with a token that was issued before it. */
+export const REVOCATION_KEPT_MS = 3 * day;
+/** Subjects whose tokens are revoked; beyond them, all tokens that are as old as the oldest revocation are refused. */
+export const REVOCATIONS_MAX = 1000;
 /** What an isolate remembers, in number: tokens that were verified, passwords that matched, who showed credentials. */
 export const ACCESS_TOKENS_REMEMBERED = 5000;
 export const PASSWORDS_REMEMBERED = 5000;

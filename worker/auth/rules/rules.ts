@@ -113,6 +113,8 @@ export interface Lookup {
   isNew: boolean;
   /** False while nobody has been added. */
   hasAccounts: boolean;
+  /** The number of the last change of who may log in. */
+  revision: number;
 }
 
 /** A key that tokens are signed with, as `Accounts` keeps it. JWK of ES256. */
@@ -122,6 +124,20 @@ export interface SigningKey {
   publicJwk: JsonWebKey;
   /** Unix time, ms; until then it is only published. */
   signsFrom: number;
+}
+
+/** Which tokens are revoked: those whose revision is below that of their subject, or below the floor. */
+export interface Revoked {
+  /** The number of the last change. */
+  revision: number;
+  floor: number;
+  subjects: [subject: string, revision: number][];
+}
+
+/** What an isolate knows of `Accounts` to check tokens without asking. */
+export interface AccessState {
+  keys: SigningKey[];
+  revoked: Revoked;
 }
 
 /** One line of the audit log. */

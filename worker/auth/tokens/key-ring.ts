@@ -1,36 +1,73 @@
 /**
- * The keys that tokens are signed with. `Accounts` makes, keeps and rotates them; an isolate holds them, so that a token is
- * checked without asking anybody. A new key is published long before it signs.
+ * What tokens are checked by: the keys that they are signed with, and which are revoked. `Accounts` makes, keeps and rotates the
+ * keys; an isolate holds them, so that a token is checked without asking. A new key is published long before it signs.
  */
+
+import { waitUntil } from 'cloudflare:workers';
 import { importJWK, type JWK } from 'jose';
 import { accountsOf } from '../../../durable-objects/address.ts';
 import type { Env } from '../../env.ts';
-import { KEY_RING_LIFETIME_MS, KEY_RING_RETRY_MS } from '../../oci/limits.ts';
-import type { SigningKey } from '../rules/rules.ts';
+import {
+  ACCESS_STATE_LIFETIME_MS,
+  ACCESS_STATE_REFRESHED_MS,
+  ACCESS_STATE_STALE_MAX_MS,
+  KEY_RING_LIFETIME_MS,
+  KEY_RING_RETRY_MS,
+} from '../../oci/limits.ts';
+import { accessChanges } from '../rules/access-change.ts';
+import type { AccessState, SigningKey } from '../rules/rules.ts';
 
 export const ALGORITHM = 'ES256';
 
 interface Ring {
   keys: SigningKey[];
+  /** Tokens of an earlier revision are refused. */
+  floor: number;
+  revision: number;
+  /** Subject -> the earliest revision of its tokens that are not refused. */
+  subjects: Map<string, number>;
   fetchedAt: number;
+  /** The changes that the isolate had heard of before it asked. */
+  changes: number;
 }
 
 export class KeyRing {
   readonly #env: Env;
   readonly #imported = new Map<string, CryptoKey>();
+  readonly #listeners: (() => void)[] = [];
   #ring: Ring | null = null;
+  #refreshedAt = 0;
 
   constructor(env: Env) {
     this.#env = env;
   }
 
+  /** Runs when somebody's tokens or the keys have changed: what was remembered of them is to be forgotten. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Makes sure that what is known is no older than ACCESS_STATE_LIFETIME_MS. A request that finds it half old asks for the next. */
+  async refresh(): Promise<void> {
+    const ring = await this.#current(this.#lifetime());
+    const age = Date.now() - ring.fetchedAt;
+    if (this.#env.HOME === 'machine' || age < ACCESS_STATE_REFRESHED_MS) return;
+    if (Math.abs(Date.now() - this.#refreshedAt) < KEY_RING_RETRY_MS) return;
+    this.#refreshedAt = Date.now();
+    waitUntil(this.#fetch().catch((fault) => console.error('the revocations could not be fetched', fault)));
+  }
+
+  /** Whether tokens of a revision no longer count. Of a trust, all subjects are revoked together. */
+  isRevoked(subject: string, revision: number): boolean {
+    if (this.#ring === null) return false;
+    const { floor, subjects } = this.#ring;
+    const named = /^trust:[^:]+/.exec(subject)?.[0] ?? subject;
+    return revision < Math.max(floor, subjects.get(named) ?? 0);
+  }
+
   /** The key to sign with now. */
   async signing(): Promise<{ kid: string; key: CryptoKey }> {
-    const { keys } = await this.#current(KEY_RING_LIFETIME_MS);
-    const now = Date.now();
-    const newest = keys
-      .filter(({ signsFrom }) => signsFrom <= now)
-      .sort((a, b) => b.signsFrom - a.signsFrom)[0];
+    const newest = signsNow(await this.#current(this.#lifetime())) ?? signsNow(await this.#fetch());
     if (newest === undefined) throw new Error('there is no key to sign with');
     return { kid: newest.kid, key: await this.#import(newest.kid, newest.privateJwk) };
   }
@@ -38,24 +75,46 @@ export class KeyRing {
   /** The key that a token names. Null where there is none, not even among keys that are newer than what is held. */
   async verifying(kid: string): Promise<CryptoKey | null> {
     const find = ({ keys }: Ring) => keys.find((key) => key.kid === kid);
-    const key =
-      find(await this.#current(Number.POSITIVE_INFINITY)) ?? find(await this.#current(KEY_RING_RETRY_MS));
+    const key = find(await this.#current(this.#lifetime())) ?? find(await this.#current(KEY_RING_RETRY_MS));
     return key === undefined ? null : this.#import(`${kid} public`, key.publicJwk);
   }
 
   /** What `/.well-known/jwks.json` says (RFC 7517, section 5). */
   async published(): Promise<{ keys: JsonWebKey[] }> {
-    const { keys } = await this.#current(KEY_RING_LIFETIME_MS);
+    const { keys } = await this.#current(this.#lifetime());
     return {
       keys: keys.map(({ kid, publicJwk }) => ({ ...publicJwk, kid, alg: ALGORITHM, use: 'sig' })),
     };
   }
 
-  /** The keys, fetched again where they are older than that, in ms. */
+  #lifetime(): number {
+    return this.#env.HOME === 'machine' ? KEY_RING_LIFETIME_MS : ACCESS_STATE_LIFETIME_MS;
+  }
+
+  /** What is known, fetched again where it is older than that, in ms, or was fetched by a clock that was ahead. */
   async #current(maxAgeMs: number): Promise<Ring> {
-    if (this.#ring !== null && Date.now() - this.#ring.fetchedAt < maxAgeMs) return this.#ring;
-    // No request waits for what another has begun: it ends with its client.
-    this.#ring = { keys: await accountsOf(this.#env).signingKeys(), fetchedAt: Date.now() };
+    const held = this.#ring;
+    if (held === null) return this.#fetch();
+    const age = Date.now() - held.fetchedAt;
+    const hasHeard = this.#env.HOME === 'machine' && held.changes !== accessChanges();
+    if (age >= 0 && age < maxAgeMs && !hasHeard) return held;
+    try {
+      // No request waits for what another has begun: it ends with its client.
+      return await this.#fetch();
+    } catch (fault) {
+      if (hasHeard || age < 0 || age > ACCESS_STATE_STALE_MAX_MS) throw fault;
+      console.error('the revocations could not be fetched', fault);
+      return held;
+    }
+  }
+
+  async #fetch(): Promise<Ring> {
+    const changes = accessChanges();
+    const { keys, revoked } = (await accountsOf(this.#env).accessState()) as AccessState;
+    const { revision, floor, subjects } = revoked;
+    const before = this.#ring;
+    this.#ring = { keys, revision, floor, subjects: new Map(subjects), fetchedAt: Date.now(), changes };
+    if (before !== null && before.revision !== revision) for (const forget of this.#listeners) forget();
     return this.#ring;
   }
 
@@ -66,4 +125,9 @@ export class KeyRing {
     this.#imported.set(name, key);
     return key;
   }
+}
+
+function signsNow({ keys }: Ring): SigningKey | undefined {
+  const now = Date.now();
+  return keys.filter(({ signsFrom }) => signsFrom <= now).sort((a, b) => b.signsFrom - a.signsFrom)[0];
 }
