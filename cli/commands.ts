@@ -67,6 +67,11 @@ export const COMMANDS: Command[] = [
       done(api.call('PATCH', `/users/${segment(name)}`, { disabled: verb === 'disable' })),
   })),
   {
+    usage: 'user revoke <name>',
+    help: 'Revokes all tokens of a user. The password goes on working.',
+    run: ({ api, positionals: [name] }) => done(api.call('DELETE', `/users/${segment(name)}/tokens`)),
+  },
+  {
     usage: 'user remove <name>',
     help: 'Removes a user, with their tokens and rules.',
     run: ({ api, positionals: [name] }) => done(api.call('DELETE', `/users/${segment(name)}`)),
@@ -96,6 +101,11 @@ export const COMMANDS: Command[] = [
     usage: 'token remove <name or id>',
     help: 'Revokes a token.',
     run: ({ api, positionals: [wanted] }) => removeNamed(api, 'tokens', wanted),
+  },
+  {
+    usage: 'token revoke-all',
+    help: 'Revokes all tokens of the user that these credentials are of.',
+    run: ({ api }) => done(api.call('DELETE', '/me/tokens')),
   },
   {
     usage: 'rule add <subject>',

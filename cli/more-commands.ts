@@ -79,6 +79,13 @@ export const MORE_COMMANDS: Command[] = [
     },
   },
   {
+    usage: 'keys rotate',
+    options: { 'drop-old': 'flag' },
+    help: 'Signs tokens with a new key. --drop-old ends all earlier tokens, for a key that may have leaked.',
+    run: ({ api, values }) =>
+      done(api.call('POST', '/keys/rotate', { dropOld: values['drop-old'] === true })),
+  },
+  {
     usage: 'audit',
     options: { n: 'one', actor: 'one', repository: 'one', decision: 'one' },
     help: 'Prints the newest events of the audit log, as JSON lines, newest first.',

@@ -23,7 +23,11 @@ export class OwnKeys {
   /** The secret for a purpose, of 32 bytes; made at its first use. */
   secret(purpose: string): Uint8Array {
     const fresh = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-    this.#sql.exec('INSERT INTO keys (purpose, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING', purpose, fresh.buffer);
+    this.#sql.exec(
+      'INSERT INTO keys (purpose, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      purpose,
+      fresh.buffer,
+    );
     const { bytes } = this.#sql
       .exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM keys WHERE purpose = ?', purpose)
       .one();

@@ -42,7 +42,8 @@ export class Revocations {
   list(): Revoked {
     const query = 'SELECT subject, revision FROM revocations ORDER BY revision';
     const rows = allRows<{ subject: string; revision: number }>(this.#sql, query);
-    return { ...this.#current(), subjects: rows.map(({ subject, revision }) => [subject, revision]) };
+    const subjects = Object.fromEntries(rows.map(({ subject, revision }) => [subject, revision]));
+    return { ...this.#current(), subjects };
   }
 
   /** Removes revocations that no token is old enough for, and gives when the next ends; null for none. */

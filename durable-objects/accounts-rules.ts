@@ -51,7 +51,10 @@ export class Rules {
   }
 
   policies(): Policy[] {
-    const rows = allRows<{ id: number; policy: string }>(this.#sql, 'SELECT id, policy FROM policies ORDER BY id');
+    const rows = allRows<{ id: number; policy: string }>(
+      this.#sql,
+      'SELECT id, policy FROM policies ORDER BY id',
+    );
     return rows.map(({ id, policy }) => ({ ...(JSON.parse(policy) as NewPolicy), id: String(id) }));
   }
 

@@ -32,7 +32,11 @@ const LAYERS: Layer[] = [
     packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],
   },
   // What rules and scopes are, without what is done with them: the objects keep rules.
-  { name: 'rules', files: /^worker\/auth\/(rules\/rules|tokens\/scope)\.ts$/, values: ['oci'] },
+  {
+    name: 'rules',
+    files: /^worker\/auth\/(rules\/(rules|access-change)|tokens\/scope)\.ts$/,
+    values: ['oci'],
+  },
   // Which new passwords are taken: the Worker, the command and `npm start` ask the same function.
   {
     name: 'passwords',

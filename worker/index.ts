@@ -106,7 +106,7 @@ function composeAuth(
   const trusts = new Trusts(issuers);
   const credentials = new Credentials(env, settings, tokens, trusts);
   const audit = new Audit(env);
-  const guard = new Guard(registry, settings, tokens, credentials, audit, env.REQUEST_LIMIT);
+  const guard = new Guard(registry, settings, keys, tokens, credentials, audit, env.REQUEST_LIMIT);
   return { registry, settings, tokens, credentials, trusts, audit, limit: env.REQUEST_LIMIT, guard, keys };
 }
 

@@ -144,6 +144,7 @@ describe('the work for a wrong password', () => {
         hasFailed: false,
         isNew: false,
         hasAccounts: true,
+        revision: 0,
       };
       const accounts = {
         lookup: async () => lookup,

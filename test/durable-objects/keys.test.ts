@@ -61,6 +61,29 @@ eachHome((home) => {
       assert.deepEqual(kids(await accounts.signingKeys()), [second?.kid]);
     });
 
+    it('are replaced at once where the clock was far ahead when they were made', async () => {
+      await home.stopClock(now + 400 * DAY_MS);
+      const [early] = await accounts.signingKeys();
+      await home.stopClock(now);
+      const keys = await accounts.signingKeys();
+      assert.deepEqual([keys.length, keys[0]?.signsFrom], [1, now]);
+      assert.notEqual(keys[0]?.kid, early?.kid);
+      // They follow one another as if the clock had always been right.
+      await home.stopClock(now + SIGNING_KEY_LIFETIME_MS);
+      assert.equal((await accounts.signingKeys()).length, 2);
+    });
+
+    it('have one that signs now where the clock was a little ahead', async () => {
+      await home.stopClock(now + DAY_MS);
+      const [early] = await accounts.signingKeys();
+      await home.stopClock(now);
+      const keys = await accounts.signingKeys();
+      assert.deepEqual(
+        keys.map(({ signsFrom }) => signsFrom),
+        [now, early?.signsFrom],
+      );
+    });
+
     it('that were not asked for in a year go on until a new one signs', async () => {
       const [first] = await accounts.signingKeys();
       await home.stopClock(now + 365 * DAY_MS);

@@ -102,7 +102,13 @@ describe('a request for a token', () => {
     const grants: Grant[] = Array.from({ length: GRANTS_MAX }, () => {
       return { role: 'reader', repositories: pattern, tags: null };
     });
-    const identity: Identity = { subject: 'user:mallory', rules: [], limits: grants, policies: [] };
+    const identity: Identity = {
+      subject: 'user:mallory',
+      rules: [],
+      limits: grants,
+      policies: [],
+      revision: 0,
+    };
     const scopes = parseScopes([
       Array.from({ length: 50 }, (_, i) => `repository:${'a'.repeat(250)}${i}:pull,push,delete`).join(' '),
     ]);

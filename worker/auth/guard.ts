@@ -21,6 +21,7 @@ import type { AuthSettings } from './settings.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';
+import type { KeyRing } from './tokens/key-ring.ts';
 import type { Scope } from './tokens/scope.ts';
 import { scopesFor } from './tokens/scopes.ts';
 
@@ -39,6 +40,7 @@ export interface Caller {
 export class Guard {
   readonly #registry: Registry;
   readonly #settings: AuthSettings;
+  readonly #keys: KeyRing;
   readonly #tokens: AccessTokens;
   readonly #credentials: Credentials;
   readonly #audit: Audit;
@@ -50,6 +52,7 @@ export class Guard {
   constructor(
     registry: Registry,
     settings: AuthSettings,
+    keys: KeyRing,
     tokens: AccessTokens,
     credentials: Credentials,
     audit: Audit,
@@ -57,10 +60,12 @@ export class Guard {
   ) {
     this.#registry = registry;
     this.#settings = settings;
+    this.#keys = keys;
     this.#tokens = tokens;
     this.#credentials = credentials;
     this.#audit = audit;
     this.#limit = limit;
+    keys.onChange(() => this.#identities.clear());
   }
 
   /** The registry as this request may use it. Throws UNAUTHORIZED with a challenge, DENIED, TOOMANYREQUESTS. */
@@ -98,9 +103,13 @@ export class Guard {
     const shown = authorizationOf(request);
     const client = clientOf(request, this.#settings);
     if (shown === null) throw challenge(request, scopes, 'authentication required: log in, or get a token');
+    await this.#keys.refresh();
     if (shown.kind === 'bearer') {
       const claims = await this.#tokens.verify(shown.token, originOf(request));
       if (claims === null) throw challenge(request, scopes, 'this token is not one of ours', 'invalid_token');
+      if (this.#keys.isRevoked(claims.subject, claims.revision)) {
+        throw challenge(request, scopes, 'this token has been revoked: log in again', 'invalid_token');
+      }
       const caller = { claims, client, isLive: false, request };
       if (claims.expiresAt * 1000 > Date.now() || isUpload(request)) return caller;
       throw challenge(request, scopes, 'this token has expired: get a new one', 'invalid_token');

@@ -26,6 +26,9 @@ export interface Directory {
   listTokens(of: { owner?: string | null | undefined }, page: Page): Promise<Listing<Token>>;
   createToken(token: Token, ofSetting: boolean): Promise<'created' | 'name taken' | 'no owner'>;
   deleteToken(id: string): Promise<boolean>;
+  /** Ends also what was issued to the user. Gives how many there were. */
+  deleteTokensOf(owner: string): Promise<number>;
+  rotateSigningKeys(dropsOld: boolean): Promise<void>;
   /** `last` is an id. */
   listRules(page: Page): Promise<Listing<Rule>>;
   createRule(rule: Omit<Rule, 'id'>): Promise<Rule>;

@@ -65,8 +65,8 @@ async function identityOf(whom: Subject, directory: Directory, { credentials }: 
   if (kind === 'token') return tokenIdentity(await tokenNamed(directory, named), directory, credentials);
   if (kind !== 'user') {
     const subjects = [whom, 'anonymous', ...(whom === 'anonymous' ? [] : ['authenticated'])];
-    const { policies } = await lookUp(directory, null);
-    return { subject: whom, rules: await rulesFor(directory, subjects), limits: null, policies };
+    const { policies, revision } = await lookUp(directory, null);
+    return { subject: whom, rules: await rulesFor(directory, subjects), limits: null, policies, revision };
   }
   return userIdentity(named, directory, credentials);
 }
@@ -76,9 +76,9 @@ async function userIdentity(
   directory: Directory,
   credentials: Managed['credentials'],
 ): Promise<Identity> {
-  const { user, rules, policies } = await lookUp(directory, named);
+  const { user, rules, policies, revision } = await lookUp(directory, named);
   const own = credentials.rulesOf(named, user, rules);
-  if (own !== null) return { subject: `user:${named}`, rules: own, limits: null, policies };
+  if (own !== null) return { subject: `user:${named}`, rules: own, limits: null, policies, revision };
   const what = user === null ? `there is no user ${named}` : `the user ${named} is disabled`;
   throw new OciError('NOT_FOUND', { message: what });
 }
@@ -94,10 +94,10 @@ async function tokenIdentity(
     return { ...identity, limits: grants.length === 0 ? null : [...grants, ...free] };
   }
   const whom = `token:${name}` as const;
-  const { policies } = await lookUp(directory, null);
+  const { policies, revision } = await lookUp(directory, null);
   const rules = await rulesFor(directory, [whom, 'anonymous', 'authenticated']);
   const own = grants.map((grant, at): Rule => ({ ...grant, id: `token ${name} ${at + 1}`, subject: whom }));
-  return { subject: whom, rules: [...rules, ...own], limits: null, policies };
+  return { subject: whom, rules: [...rules, ...own], limits: null, policies, revision };
 }
 
 async function tokenNamed(directory: Directory, named: string): Promise<Token> {

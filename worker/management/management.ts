@@ -9,6 +9,7 @@ import { AUDIT } from './audit.ts';
 import { auditTrailOf, directoryOf } from './directory.ts';
 import { EXPLAIN } from './explain.ts';
 import { jsonOf, parsed } from './input.ts';
+import { KEYS } from './keys.ts';
 import { admit } from './manager.ts';
 import { ME } from './me.ts';
 import { document } from './openapi.ts';
@@ -40,6 +41,7 @@ export const OPERATIONS: Operation[] = [
   ...RULES,
   ...POLICIES,
   ...TRUSTS,
+  ...KEYS,
   ...AUDIT,
   ...EXPLAIN,
   DOCUMENT,

@@ -71,15 +71,15 @@ async function identify(
 function anAdmin(): Identity {
   const subject = 'user:admin';
   const rule = { id: 'AUTH=off', subject, role: 'admin', repositories: EVERYTHING, tags: null } as const;
-  return { subject, rules: [rule], limits: null, policies: [] };
+  return { subject, rules: [rule], limits: null, policies: [], revision: 0 };
 }
 
 function nobody(): Identity {
-  return { subject: 'anonymous', rules: [], limits: null, policies: [] };
+  return { subject: 'anonymous', rules: [], limits: null, policies: [], revision: 0 };
 }
 
 /** As the audit log knows those who are refused. */
 function callerOf({ subject }: Identity, client: Client, request: Request) {
-  const claims = { subject, access: [], denials: [], pulls: null, catalog: false, expiresAt: 0 };
+  const claims = { subject, access: [], denials: [], pulls: null, catalog: false, revision: 0, expiresAt: 0 };
   return { claims, client, isLive: true, request };
 }

@@ -97,6 +97,19 @@ export const ME: Operation[] = [
     },
   }),
   operation({
+    id: 'me.token.deleteAll',
+    method: 'DELETE',
+    path: '/me/tokens',
+    who: 'password',
+    summary: 'Revoke all tokens of mine, and all that was issued to me',
+    status: 204,
+    run: async ({ directory, manager }) => {
+      const who = nameOf(manager);
+      const count = await directory.deleteTokensOf(who);
+      return { changed: `${who} (${count} tokens)` };
+    },
+  }),
+  operation({
     id: 'me.token.delete',
     method: 'DELETE',
     path: '/me/tokens/{id}',

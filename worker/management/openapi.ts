@@ -14,6 +14,7 @@ const TAGS: Record<string, string> = {
   rules: 'Roles on repositories.',
   policies: 'What must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
+  keys: 'Keys that tokens are signed with.',
   audit: 'Who did what.',
   explain: 'Why somebody may do something.',
   'openapi.json': 'This document.',

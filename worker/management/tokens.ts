@@ -100,8 +100,7 @@ export const TOKENS: Operation[] = [
     path: '/tokens/{id}',
     who: 'admin',
     summary: 'Revoke a token, with its rules',
-    description:
-      'What was issued for it before works until it ends, which is within the life of an access token.',
+    description: 'What was issued for it ends as well: at once on one machine, elsewhere within 30 seconds.',
     status: 204,
     refusals: { 404: 'There is no token of this id.' },
     run: async ({ named, directory }) => {

@@ -133,6 +133,19 @@ export const USERS: Operation[] = [
       throw noUser(named);
     },
   }),
+  operation({
+    id: 'user.revoke',
+    method: 'DELETE',
+    path: '/users/{name}/tokens',
+    who: 'admin',
+    summary: 'Revoke all tokens of a user, and all that was issued to the user',
+    description: 'The password goes on working: change it, or disable the user, as well.',
+    status: 204,
+    run: async ({ named, directory }) => {
+      const count = await directory.deleteTokensOf(named);
+      return { changed: `${named} (${count} tokens)` };
+    },
+  }),
 ];
 
 /** Settings come before what is kept: a user of such a name would never be asked for. */

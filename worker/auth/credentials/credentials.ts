@@ -31,6 +31,8 @@ const LOGIN_TRIES = 6;
 const WRONG = 'wrong name or password';
 const NOBODY: LookupQuery = { account: '', address: '', user: null, token: null, issuer: null };
 
+type Recognised = Omit<Identity, 'policies' | 'revision'>;
+
 export class Credentials {
   readonly #env: Env;
   readonly #settings: AuthSettings;
@@ -67,7 +69,7 @@ export class Credentials {
       if (found !== null) return found;
       throw new OciError('UNAUTHORIZED', { message: this.#isSetUp(lookup) ? WRONG : NO_ADMIN });
     });
-    return { ...identity, policies: lookup.policies };
+    return { ...identity, policies: lookup.policies, revision: lookup.revision };
   }
 
   /** A token of a trusted issuer becomes a login, once. Throws UNAUTHORIZED, TOOMANYREQUESTS. */
@@ -87,8 +89,8 @@ export class Credentials {
   async anonymous(): Promise<Identity> {
     const lookup = await this.#lookup(NOBODY);
     if (!this.#isSetUp(lookup)) throw new OciError('UNAUTHORIZED', { message: NO_ADMIN });
-    const { rules, policies } = lookup;
-    return { subject: 'anonymous', rules: rules.filter(isAnonymous), limits: null, policies };
+    const { rules, policies, revision } = lookup;
+    return { subject: 'anonymous', rules: rules.filter(isAnonymous), limits: null, policies, revision };
   }
 
   /** What the page of the registry says to people: before there is an admin, how to get one. */
@@ -117,12 +119,7 @@ export class Credentials {
     return hasAccounts || this.#settings.adminPassword !== null || this.#settings.htpasswd.size > 0;
   }
 
-  async #recognise(
-    shown: Shown,
-    lookup: Lookup,
-    origin: string,
-    client: Client,
-  ): Promise<Omit<Identity, 'policies'> | null> {
+  async #recognise(shown: Shown, lookup: Lookup, origin: string, client: Client): Promise<Recognised | null> {
     const token = parseToken(shown.password);
     if (token !== null) return this.#byToken(token.hash, lookup);
     const login = await this.#tokens.verifyLogin(shown.password, origin);
@@ -170,7 +167,7 @@ export class Credentials {
       .digest('base64');
   }
 
-  #byToken(hash: string, { token, user, rules }: Lookup): Omit<Identity, 'policies'> | null {
+  #byToken(hash: string, { token, user, rules }: Lookup): Recognised | null {
     if (token === null || !equal(hash, token.hash)) return null;
     if (token.expiresAt !== null && token.expiresAt <= Date.now()) {
       throw new ExpiredToken(token.name);
@@ -187,7 +184,7 @@ export class Credentials {
     return { subject: `user:${token.owner}`, rules: ownerRules, limits };
   }
 
-  async #byPassword(shown: Shown, { user, rules }: Lookup): Promise<Omit<Identity, 'policies'> | null> {
+  async #byPassword(shown: Shown, { user, rules }: Lookup): Promise<Recognised | null> {
     const { name, password } = shown;
     const own = this.rulesOf(name, user, rules);
     const { adminPassword, htpasswd } = this.#settings;

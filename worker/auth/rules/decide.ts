@@ -16,6 +16,8 @@ export interface Identity {
   /** What a token of a user is narrowed to; null for no narrower than the rules. */
   limits: Grant[] | null;
   policies: Policy[];
+  /** The number of the last change of who may log in, when this was found. */
+  revision: number;
 }
 
 /**

@@ -131,7 +131,7 @@ export interface Revoked {
   /** The number of the last change. */
   revision: number;
   floor: number;
-  subjects: [subject: string, revision: number][];
+  subjects: Record<string, number>;
 }
 
 /** What an isolate knows of `Accounts` to check tokens without asking. */

@@ -24,6 +24,8 @@ export interface Claims {
   /** See `pullPatterns`. */
   pulls: Pattern[][] | null;
   catalog: boolean;
+  /** Of the identity that it was made for: an earlier one than that of its subject's last change is refused. */
+  revision: number;
   /** Unix time, s. */
   expiresAt: number;
 }
@@ -48,6 +50,7 @@ export class AccessTokens {
   constructor(keys: KeyRing, lifetime: number) {
     this.#keys = keys;
     this.#lifetime = lifetime;
+    keys.onChange(() => this.#verified.clear());
   }
 
   /** `origin` is where the registry is reached; its host is the audience. */
@@ -55,9 +58,9 @@ export class AccessTokens {
     claims: Omit<Claims, 'expiresAt'>,
     origin: string,
   ): Promise<{ token: string; lifetime: number; issuedAt: number }> {
-    const { subject, access, denials, pulls, catalog } = claims;
+    const { subject, access, denials, pulls, catalog, revision } = claims;
     const registry = catalog ? [{ type: 'registry', name: 'catalog', actions: ['*'] }] : [];
-    const named = { access: [...access, ...registry], denials };
+    const named = { access: [...access, ...registry], denials, revision };
     const fits = pulls !== null && JSON.stringify([named, pulls]).length <= TOKEN_PAYLOAD_MAX_LENGTH;
     const payload = { ...named, ...(fits ? { pulls } : {}) };
     const issuedAt = Math.floor(Date.now() / 1000);
@@ -75,15 +78,16 @@ export class AccessTokens {
     if (known !== undefined) return known.audience === audience ? known.claims : null;
     const payload = await this.#open(token, ACCESS, audience, UPLOAD_LIFETIME_MS / 1000);
     if (payload === null) return null;
-    const { sub, exp, access, denials, pulls } = payload as JWTPayload & Claims;
-    if (sub === undefined || exp === undefined) return null;
+    const { sub, exp, access, denials, pulls, revision } = payload as JWTPayload & Partial<Claims>;
+    if (sub === undefined || exp === undefined || access === undefined) return null;
     const repositories = access.filter(({ type }) => type === 'repository');
     const claims: Claims = {
       subject: sub,
       access: repositories,
-      denials,
+      denials: denials ?? [],
       pulls: pulls ?? null,
       catalog: repositories.length < access.length,
+      revision: revision ?? 0,
       expiresAt: exp,
     };
     if (this.#verified.size >= ACCESS_TOKENS_REMEMBERED) this.#verified.clear();

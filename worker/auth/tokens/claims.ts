@@ -20,6 +20,7 @@ export async function claimsFor(identity: Identity, scopes: Scope[], registry: R
     pulls: pullPatterns(identity),
     catalog:
       scopes.some(({ type, name }) => type === 'registry' && name === 'catalog') && seesCatalog(identity),
+    revision: identity.revision,
     expiresAt: Number.POSITIVE_INFINITY,
   };
   for (const scope of scopes) {

@@ -25,7 +25,7 @@ interface Ring {
   floor: number;
   revision: number;
   /** Subject -> the earliest revision of its tokens that are not refused. */
-  subjects: Map<string, number>;
+  subjects: Record<string, number>;
   fetchedAt: number;
   /** The changes that the isolate had heard of before it asked. */
   changes: number;
@@ -62,7 +62,7 @@ export class KeyRing {
     if (this.#ring === null) return false;
     const { floor, subjects } = this.#ring;
     const named = /^trust:[^:]+/.exec(subject)?.[0] ?? subject;
-    return revision < Math.max(floor, subjects.get(named) ?? 0);
+    return revision < Math.max(floor, subjects[named] ?? 0);
   }
 
   /** The key to sign with now. */
@@ -113,7 +113,8 @@ export class KeyRing {
     const { keys, revoked } = (await accountsOf(this.#env).accessState()) as AccessState;
     const { revision, floor, subjects } = revoked;
     const before = this.#ring;
-    this.#ring = { keys, revision, floor, subjects: new Map(subjects), fetchedAt: Date.now(), changes };
+    if (this.#imported.size > 2 * keys.length) this.#imported.clear();
+    this.#ring = { keys, revision, floor, subjects, fetchedAt: Date.now(), changes };
     if (before !== null && before.revision !== revision) for (const forget of this.#listeners) forget();
     return this.#ring;
   }

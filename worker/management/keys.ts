@@ -1,0 +1,26 @@
+/** The keys that tokens are signed with. They rotate automatically; here they are rotated on demand. */
+import * as z from 'zod/mini';
+import { type Operation, operation } from './operation.ts';
+
+const rotation = z.strictObject({
+  dropOld: z
+    ._default(z.boolean(), false)
+    .check(z.describe('Ends all tokens that were issued before: for a key that may have leaked.')),
+});
+
+export const KEYS: Operation[] = [
+  operation({
+    id: 'key.rotate',
+    method: 'POST',
+    path: '/keys/rotate',
+    who: 'admin',
+    summary: 'Sign tokens with a new key from now on',
+    body: rotation,
+    example: { dropOld: true },
+    status: 204,
+    run: async ({ body, directory }) => {
+      await directory.rotateSigningKeys(body.dropOld);
+      return { changed: body.dropOld ? 'old keys dropped' : 'old keys kept until their tokens end' };
+    },
+  }),
+];
