@@ -6,14 +6,14 @@ import {
   closeSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { makeFolder, syncFolder } from './durable.ts';
 import { StartFailure, systemErrorCode } from './failure.ts';
 import { notWritable } from './state-folder.ts';
 
@@ -32,7 +32,7 @@ const GROUP_CHARACTERS = 4;
 export function adminPassword(stateDir: string): AdminPassword {
   const path = join(stateDir, 'admin-password');
   try {
-    mkdirSync(stateDir, { recursive: true });
+    makeFolder(stateDir);
     return { text: keptIn(path) ?? keep(path, newPassword()), path };
   } catch (error) {
     throw error instanceof StartFailure ? error : notWritable(error, stateDir);
@@ -71,6 +71,7 @@ function keep(path: string, password: string): string {
     writeSync(file, `${password}\n`);
     fsyncSync(file);
     linkSync(draft, path);
+    syncFolder(dirname(path));
     return password;
   } catch (error) {
     const kept = systemErrorCode(error) === 'EEXIST' ? keptIn(path) : null;

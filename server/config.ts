@@ -37,7 +37,7 @@ export interface Configuration {
   readonly blobsFolder: string;
   /** Text bindings. */
   readonly vars: Readonly<Record<string, string>>;
-  /** Service bindings to HTTP servers, from the binding's name to host:port. One named DISK takes the folder's place. */
+  /** Service bindings to HTTP servers, from the binding's name to host:port or `unix:/path`. One named DISK takes the folder's place. */
   readonly services: Readonly<Record<string, string>>;
 }
 
@@ -51,6 +51,9 @@ const DURABLE_OBJECTS = [
   { binding: 'ACCOUNTS', className: 'Accounts', uniqueKey: 'longshore-accounts' },
   { binding: 'AUDIT', className: 'AuditLog', uniqueKey: 'longshore-audit-log' },
 ];
+
+/** The folders that workerd makes in `stateFolder`, one for each class. */
+export const STATE_FOLDERS = DURABLE_OBJECTS.map(({ uniqueKey }) => uniqueKey);
 
 export function configuration(options: Configuration): string {
   const vars = { ...options.vars, HOME: 'machine' };

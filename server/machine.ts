@@ -4,10 +4,12 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join, resolve } from 'node:path';
 import { bundle } from './bundle.ts';
-import { configuration } from './config.ts';
+import { configuration, STATE_FOLDERS } from './config.ts';
+import { makeFolder } from './durable.ts';
 import { StartFailure } from './failure.ts';
 import { checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
 import { openStateFolder, type StateFolder } from './state-folder.ts';
+import { type SyncService, startSyncService } from './sync-service.ts';
 import { type Exit, runWorkerd, type Workerd } from './workerd.ts';
 
 export interface MachineOptions {
@@ -52,22 +54,31 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const host = options.host ?? '127.0.0.1';
   await checkAddress(host, options.port ?? 0);
   const folder = await openStateFolder(resolve(options.stateDir));
+  let syncs: SyncService | undefined;
   let workerd: Workerd;
+  const release = (inOrder: boolean) => {
+    syncs?.close();
+    folder.release(inOrder);
+  };
   try {
-    workerd = runWorkerd(writeConfiguration(folder, host, options));
+    // Workerd would make these itself, but would not sync the folders that name them.
+    for (const name of STATE_FOLDERS) makeFolder(join(folder.state, name));
+    makeFolder(join(folder.blobs, 'blobs'));
+    syncs = await startSyncService(folder.blobs, folder.run);
+    workerd = runWorkerd(writeConfiguration(folder, host, syncs, options));
     folder.alsoHeldBy(workerd.pid);
   } catch (error) {
-    folder.release(false);
+    release(false);
     throw error;
   }
 
   const exited = workerd.exited.then(
     (exit) => {
-      folder.release(exit.code === 0);
+      release(exit.code === 0);
       return exit;
     },
     (error: unknown) => {
-      folder.release(false);
+      release(false);
       throw error;
     },
   );
@@ -103,7 +114,12 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   }
 }
 
-function writeConfiguration(folder: StateFolder, host: string, options: MachineOptions): string {
+function writeConfiguration(
+  folder: StateFolder,
+  host: string,
+  syncs: SyncService,
+  options: MachineOptions,
+): string {
   const modules = bundle(options.entry ?? OWN_ENTRY);
   for (const { name, contents } of modules) writeFileSync(join(folder.run, name), contents);
   const path = join(folder.run, 'config.capnp');
@@ -117,7 +133,11 @@ function writeConfiguration(folder: StateFolder, host: string, options: MachineO
       stateFolder: folder.state,
       blobsFolder: folder.blobs,
       vars: options.vars ?? {},
-      services: options.services ?? {},
+      services: {
+        // What takes the folder's place syncs by its own means.
+        ...(options.services?.DISK === undefined ? { SYNC: syncs.address } : {}),
+        ...options.services,
+      },
     }),
     { mode: 0o600, flag: 'wx' },
   );

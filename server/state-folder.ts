@@ -5,7 +5,6 @@ import {
   chmodSync,
   constants,
   linkSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -14,6 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeFolder, syncFolder } from './durable.ts';
 import { StartFailure, systemErrorCode } from './failure.ts';
 
 export interface StateFolder {
@@ -48,7 +48,7 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
   const self = holder(process.pid);
   let disturbed: boolean;
   try {
-    mkdirSync(path, { recursive: true });
+    makeFolder(path);
     disturbed = await takeLock(lock, path, self);
   } catch (error) {
     throw notWritable(error, path);
@@ -58,6 +58,8 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
       makePrivate(folder);
       accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     }
+    // After a power cut the lock has to tell that the folder was not left in order.
+    syncFolder(path);
     if (disturbed) removeUnfinished(folders.blobs);
   } catch (error) {
     letGo(lock, !disturbed);
@@ -72,7 +74,7 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
 
 // Keys that tokens are signed with are in the state, secrets in the run folder, and private repositories in the blobs.
 function makePrivate(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   if ((statSync(folder).mode & 0o007) !== 0) chmodSync(folder, 0o700);
 }
 

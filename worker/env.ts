@@ -17,6 +17,8 @@ export interface Env {
   BLOBS?: R2Bucket;
   /** On one machine: workerd's disk service on the folder of the blobs. */
   DISK?: Fetcher;
+  /** Beside it: the service that syncs files of that folder. What is bound as DISK without it syncs by its own means. */
+  SYNC?: Fetcher;
   /** "machine" on one machine, where one isolate is all there is. */
   HOME?: string;
   /** `redirect`, `presigned` or `stream`: how blobs reach a client. These and the following are told in docs/delivery.md. */

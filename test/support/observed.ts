@@ -97,7 +97,8 @@ export function observed(env: Env): Env {
     seen[name] = observedNamespace(name, env[name] as DurableObjectNamespace) as never;
   }
   if (env.BLOBS !== undefined) seen.BLOBS = observedBucket(env.BLOBS);
-  if (env.DISK !== undefined) seen.DISK = observedDisk(env.DISK);
+  if (env.DISK !== undefined) seen.DISK = observedDisk(env.DISK, 'disk');
+  if (env.SYNC !== undefined) seen.SYNC = observedDisk(env.SYNC, 'sync');
   return seen;
 }
 
@@ -198,10 +199,10 @@ function observedMultipart(upload: R2MultipartUpload): R2MultipartUpload {
   });
 }
 
-function observedDisk(disk: Fetcher): Fetcher {
+function observedDisk(disk: Fetcher, name: string): Fetcher {
   return wrap(disk, (_method, original) => (...args: unknown[]) => {
     const { method = 'GET', body } = (args[1] as RequestInit | undefined) ?? {};
-    return step(`disk.${method}`, 'disk', () => original(...args)).catch(async (fault) => {
+    return step(`${name}.${method}`, 'disk', () => original(...args)).catch(async (fault) => {
       // A fetch that fails lets go of its body, and whoever writes into that hears of it.
       if (body instanceof ReadableStream && !body.locked) await body.cancel(fault);
       throw fault;

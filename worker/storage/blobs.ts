@@ -76,7 +76,7 @@ export type Tap = (bytes: Uint8Array) => void;
 
 /** The store that is bound: a folder where there is one, or else the bucket. */
 export function blobStore(env: Env): BlobStore {
-  if (env.DISK !== undefined) return new DiskBlobs(env.DISK);
+  if (env.DISK !== undefined) return new DiskBlobs(env.DISK, env.SYNC);
   if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
   throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
 }

@@ -2,8 +2,12 @@
  * Blobs in a folder, through workerd's disk service: an HTTP service that can PUT a stream of any length, GET a range and
  * DELETE a file or a folder, but neither append nor rename. So content that came in pieces stays in pieces, and a small
  * list beside them says how they are put together.
+ *
+ * The disk service never syncs. What is stored is therefore synced by the parent process (`SYNC`) before anybody hears that
+ * it is there: decision 15.
  */
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
 import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
 import { BodyReader, buffers } from './body.ts';
@@ -20,9 +24,12 @@ type Pieces = [number: number, size: number][];
 export class DiskBlobs implements BlobStore {
   readonly hashesLive = true;
   readonly #disk: Fetcher;
+  readonly #syncs: Fetcher | undefined;
 
-  constructor(disk: Fetcher) {
+  /** Without `syncs`, what `disk` has answered for is safe. */
+  constructor(disk: Fetcher, syncs: Fetcher | undefined) {
     this.#disk = disk;
+    this.#syncs = syncs;
   }
 
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
@@ -35,8 +42,10 @@ export class DiskBlobs implements BlobStore {
         hash.update(piece),
       );
       if (fault !== null) throw fault;
-      good = bytes === size && hash.save().digest === digest;
-      return good;
+      if (bytes !== size || hash.save().digest !== digest) return false;
+      await this.#sync([key]);
+      good = true;
+      return true;
     } finally {
       buffers.release(STREAM_BYTES);
       if (!good) await this.delete([key]); // The disk service keeps a body that was cut off as a short file.
@@ -55,6 +64,7 @@ export class DiskBlobs implements BlobStore {
       const bytes = (await new BodyReader(body, Math.max(size, 1)).read()) ?? new Uint8Array();
       if (bytes.length !== size || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
       await this.#putBytes(key, bytes);
+      await this.#sync([key]);
       return true;
     } finally {
       buffers.release(size);
@@ -81,6 +91,8 @@ export class DiskBlobs implements BlobStore {
       }
       const key = `${blobKey(draft.id)}/${draft.firstPart}`;
       const { bytes, fault } = await this.#write(key, reader, [head.bytes], tap);
+      // The session is about to say that the upload stands behind this.
+      await this.#sync([key]);
       const part: Part = { number: draft.firstPart, size: bytes, etag: '' };
       return { multipart: null, parts: [part], tail: new Uint8Array(), fault, intact: true };
     } catch (fault) {
@@ -104,9 +116,14 @@ export class DiskBlobs implements BlobStore {
   async finish(draft: Draft): Promise<void> {
     const folder = blobKey(draft.id);
     const pieces = piecesOf(draft);
-    if (pieces.length > draft.parts.length) await this.#putBytes(`${folder}/${draft.firstPart}`, draft.tail);
-    if (pieces.length > 1)
-      await this.#putBytes(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
+    const written: string[] = [];
+    const write = async (key: string, bytes: Uint8Array) => {
+      await this.#putBytes(key, bytes);
+      written.push(key);
+    };
+    if (pieces.length > draft.parts.length) await write(`${folder}/${draft.firstPart}`, draft.tail);
+    if (pieces.length > 1) await write(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
+    if (written.length > 0) await this.#sync(written);
     // A chunk that never came to be part of the upload, of a request that died, has left its file.
     const numbers = new Set(pieces.map(([number]) => number));
     for (let number = 1; number < draft.firstPart; number++) {
@@ -134,6 +151,23 @@ export class DiskBlobs implements BlobStore {
       // Content in a folder of its own goes with the folder.
       const [blobs, id] = key.split('/');
       await this.#remove(`${blobs}/${id}`);
+    }
+  }
+
+  /** Waits until files are on the platter. Throws UNAVAILABLE where nothing says that they are. */
+  async #sync(keys: string[]): Promise<void> {
+    if (this.#syncs === undefined) return;
+    try {
+      const init = { method: 'POST', body: JSON.stringify(keys) };
+      const response = await this.#syncs.fetch('http://sync/', init);
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${response.status} ${text}`);
+    } catch (fault) {
+      console.error('files were written and could not be synced', keys, fault);
+      throw new OciError('UNAVAILABLE', {
+        message: 'the disk did not confirm that the content is safe: try again',
+        headers: { 'Retry-After': '1' },
+      });
     }
   }
 
