@@ -121,11 +121,9 @@ export class Attempts {
     if (surplus > 0) this.#deleteFirst(surplus, Number.MAX_SAFE_INTEGER);
   }
 
-  /** Removes what is forgotten, so many at a time, and gives when the next will be; null for none. */
-  sweep(now: number): number | null {
+  /** Removes what is forgotten, some at a time. */
+  sweep(now: number): void {
     this.#deleteFirst(EXPIRED_ROWS_AT_A_TIME, now);
-    const query = 'SELECT MIN(expires_at) AS at FROM failed_logins';
-    return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
 
   #count(mark: Mark, now: number): void {

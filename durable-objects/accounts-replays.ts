@@ -1,6 +1,6 @@
 /** Tokens of issuers that were exchanged: each is taken once, and remembered for as long as it could be shown again. */
 import { CLOCK_SKEW_S, EXPIRED_ROWS_AT_A_TIME } from '../worker/oci/limits.ts';
-import { allRows, firstRow } from './rows.ts';
+import { allRows } from './rows.ts';
 
 export class Replays {
   readonly #sql: SqlStorage;
@@ -22,16 +22,13 @@ export class Replays {
     return expiresAt + CLOCK_SKEW_S * 1000;
   }
 
-  /** Removes what is expired, so many at a time, and gives when the next will be; null for none. */
-  sweep(now: number): number | null {
+  /** Removes what is expired, some at a time. */
+  sweep(now: number): void {
     this.#sql.exec(
       `DELETE FROM consumed WHERE id IN
          (SELECT id FROM consumed WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
       now,
       EXPIRED_ROWS_AT_A_TIME,
-    );
-    return (
-      firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(expires_at) AS at FROM consumed')?.at ?? null
     );
   }
 }

@@ -46,16 +46,14 @@ export class Revocations {
     return { ...this.#current(), subjects };
   }
 
-  /** Removes revocations that no token is old enough for, and gives when the next ends; null for none. */
-  sweep(now: number): number | null {
+  /** Removes revocations that no token is old enough for, some at a time. */
+  sweep(now: number): void {
     this.#sql.exec(
       `DELETE FROM revocations WHERE subject IN
          (SELECT subject FROM revocations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
       now,
       EXPIRED_ROWS_AT_A_TIME,
     );
-    const query = 'SELECT MIN(expires_at) AS at FROM revocations';
-    return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
 
   /** Drops the oldest beyond the most that are kept. All tokens as old as those are refused instead: their holders log in again. */

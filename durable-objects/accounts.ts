@@ -25,7 +25,7 @@ import { Replays } from './accounts-replays.ts';
 import { Revocations } from './accounts-revocations.ts';
 import { type NewPolicy, Rules } from './accounts-rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './accounts-schema.ts';
-import { ringBy, ringNext } from './alarm.ts';
+import { Alarm } from './alarm.ts';
 import { migrate } from './migrations.ts';
 import { firstRow } from './rows.ts';
 
@@ -36,6 +36,7 @@ export class Accounts extends DurableObject<Env> {
   readonly #attempts: Attempts;
   readonly #replays: Replays;
   readonly #revocations: Revocations;
+  readonly #alarm: Alarm;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -47,6 +48,11 @@ export class Accounts extends DurableObject<Env> {
     this.#attempts = new Attempts(sql);
     this.#replays = new Replays(sql);
     this.#revocations = new Revocations(sql);
+    this.#alarm = new Alarm(ctx, {
+      run: (now) => this.#sweep(now),
+      nextDue: (now) => this.#nextSweep(now),
+    });
+    this.#alarm.check();
   }
 
   /** The key for a purpose, of 32 bytes; made at its first use. */
@@ -101,7 +107,7 @@ export class Accounts extends DurableObject<Env> {
   /** Hears how a login ended. */
   async attempted(account: string, address: string, succeeded: boolean): Promise<void> {
     const now = Date.now();
-    await ringBy(this.ctx.storage, now + ACCOUNTS_SWEEP_MS);
+    await this.#alarm.ringBy(now + ACCOUNTS_SWEEP_MS);
     this.ctx.storage.transactionSync(() => {
       if (succeeded) this.#attempts.succeeded(account, address, now);
       else this.#attempts.failed(account, address, now);
@@ -110,7 +116,7 @@ export class Accounts extends DurableObject<Env> {
 
   /** True the first time that an id comes; remembered until `expiresAt` (Unix time, ms). */
   async consume(id: string, expiresAt: number): Promise<boolean> {
-    await ringBy(this.ctx.storage, this.#replays.forgottenAt(expiresAt) + ACCOUNTS_SWEEP_MS);
+    await this.#alarm.ringBy(this.#replays.forgottenAt(expiresAt) + ACCOUNTS_SWEEP_MS);
     return this.#replays.consume(id, expiresAt, Date.now());
   }
 
@@ -212,11 +218,21 @@ export class Accounts extends DurableObject<Env> {
 
   /** Removes failed logins and exchanged tokens whose time is over. */
   override async alarm(): Promise<void> {
-    const now = Date.now();
-    const due = [this.#attempts.sweep(now), this.#replays.sweep(now), this.#revocations.sweep(now)];
-    // Many that end one after another go in one pass, unless a pass was too short for all that had ended.
-    const next = due.map((at) => (at === null || at <= now ? at : at + ACCOUNTS_SWEEP_MS));
-    await ringNext(this.ctx.storage, next);
+    await this.#alarm.ring();
+  }
+
+  #sweep(now: number): void {
+    this.#attempts.sweep(now);
+    this.#replays.sweep(now);
+    this.#revocations.sweep(now);
+  }
+
+  /** Many that end one after another are removed in one pass, unless a pass was too short for all that had ended. */
+  #nextSweep(now: number): number | null {
+    const query = `SELECT MIN(at) AS at FROM (SELECT MIN(expires_at) AS at FROM failed_logins
+      UNION ALL SELECT MIN(expires_at) FROM consumed UNION ALL SELECT MIN(expires_at) FROM revocations)`;
+    const at = firstRow<{ at: number | null }>(this.ctx.storage.sql, query)?.at ?? null;
+    return at === null || at <= now ? at : at + ACCOUNTS_SWEEP_MS;
   }
 
   /** A change and the revocations that follow from it, in one transaction. */
@@ -227,7 +243,7 @@ export class Accounts extends DurableObject<Env> {
       for (const subject of changed.revoked) this.#revocations.revoke(subject, now);
       return changed;
     });
-    if (revoked.length > 0) await ringBy(this.ctx.storage, now + REVOCATION_KEPT_MS + ACCOUNTS_SWEEP_MS);
+    if (revoked.length > 0) await this.#alarm.ringBy(now + REVOCATION_KEPT_MS + ACCOUNTS_SWEEP_MS);
     return outcome;
   }
 

@@ -7,7 +7,7 @@ import type { AuditEvent } from '../worker/auth/rules/rules.ts';
 import type { Env } from '../worker/env.ts';
 import { AUDIT_SWEEP_MS, AUDIT_TEXT_MAX_LENGTH, EXPIRED_ROWS_AT_A_TIME } from '../worker/oci/limits.ts';
 import type { Listing } from '../worker/oci/page.ts';
-import { ringBy, ringNext } from './alarm.ts';
+import { Alarm } from './alarm.ts';
 import { retentionMs } from './audit-retention.ts';
 import { type Migration, migrate } from './migrations.ts';
 import { allRows, firstRow, pageOf } from './rows.ts';
@@ -50,18 +50,26 @@ const MIGRATIONS: Migration[] = [
 
 export class AuditLog extends DurableObject<Env> {
   readonly #retentionMs: number;
+  readonly #alarm: Alarm;
+  /** Whether the last pass found something, so that there may be more. */
+  #hasSwept = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
     this.#retentionMs = retentionMs(env.AUDIT_DAYS);
+    this.#alarm = new Alarm(ctx, {
+      run: (now) => this.#sweep(now),
+      nextDue: (now) => this.#nextSweep(now),
+    });
+    this.#alarm.check();
   }
 
   /** Takes all events, or none. */
   async record(events: AuditEvent[]): Promise<void> {
     const now = Date.now();
     // The time of the oldest: the setting may have been longer when the alarm was set.
-    await ringBy(this.ctx.storage, Math.max(now, (this.#oldest() ?? now) + this.#retentionMs));
+    await this.#alarm.ringBy(Math.max(now, (this.#oldest() ?? now) + this.#retentionMs));
     this.ctx.storage.transactionSync(() => {
       for (const event of events) this.#insert(event, now);
     });
@@ -84,22 +92,29 @@ export class AuditLog extends DurableObject<Env> {
     return pageOf(allRows<ListedEvent>(this.ctx.storage.sql, query, ...values, count + 1), count);
   }
 
-  /** Removes the oldest events whose time is over, so many at a time. */
   override async alarm(): Promise<void> {
-    const now = Date.now();
-    const deleted = allRows(
-      this.ctx.storage.sql,
-      `DELETE FROM events WHERE id IN
-         (SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?) WHERE at <= ?) RETURNING 1`,
-      EXPIRED_ROWS_AT_A_TIME,
-      now - this.#retentionMs,
-    ).length;
+    await this.#alarm.ring();
+  }
+
+  /** Removes the oldest events whose time is over, some at a time. */
+  #sweep(now: number): void {
+    this.#hasSwept =
+      allRows(
+        this.ctx.storage.sql,
+        `DELETE FROM events WHERE id IN
+           (SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?) WHERE at <= ?) RETURNING 1`,
+        EXPIRED_ROWS_AT_A_TIME,
+        now - this.#retentionMs,
+      ).length > 0;
+  }
+
+  /** Events that end one after another are removed in one pass. */
+  #nextSweep(now: number): number | null {
     const oldest = this.#oldest();
-    if (oldest === null) return ringNext(this.ctx.storage, []);
+    if (oldest === null) return null;
     const dueAt = oldest + this.#retentionMs;
-    const isMoreDue = deleted > 0 && dueAt <= now;
-    // Events that end one after another go in one pass.
-    await ringNext(this.ctx.storage, [isMoreDue ? now : Math.max(dueAt, now + AUDIT_SWEEP_MS)]);
+    const isMoreDue = this.#hasSwept && dueAt <= now;
+    return isMoreDue ? now : Math.max(dueAt, now + AUDIT_SWEEP_MS);
   }
 
   /** No row is near the largest that there may be, whatever was sent. A clock that runs ahead must not keep the log. */

@@ -13,7 +13,7 @@ import { LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limi
 import type { Pattern } from '../worker/oci/pattern.ts';
 import { blobStore } from '../worker/storage/blobs.ts';
 import { repositoryOf } from './address.ts';
-import { ringBy, ringNext } from './alarm.ts';
+import { Alarm } from './alarm.ts';
 import { type Content, Contents, type Holder } from './blob-shard-contents.ts';
 import { BLOB_SHARD_MIGRATIONS } from './blob-shard-schema.ts';
 import { migrate } from './migrations.ts';
@@ -51,11 +51,20 @@ const ASKED_MAX = 3;
 
 export class BlobShard extends DurableObject<Env> {
   readonly #contents: Contents;
+  readonly #alarm: Alarm;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, BLOB_SHARD_MIGRATIONS);
     this.#contents = new Contents(ctx.storage.sql);
+    this.#alarm = new Alarm(ctx, {
+      run: async (now) => {
+        await this.#settle(now);
+        await this.#delete(now);
+      },
+      nextDue: () => this.#contents.nextDue(),
+    });
+    this.#alarm.check();
   }
 
   /**
@@ -70,7 +79,7 @@ export class BlobShard extends DurableObject<Env> {
     if (among !== null && held === null) return null;
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
     // First: an alarm with nothing to do is harmless, a due link without one is not.
-    await ringBy(this.ctx.storage, confirmAt);
+    await this.#alarm.ringBy(confirmAt);
     return this.ctx.storage.transactionSync(() => {
       const object = held === null ? this.#contentFor(request) : this.#contents.storedAt(digest, held);
       if (object === null) return null;
@@ -82,7 +91,7 @@ export class BlobShard extends DurableObject<Env> {
   /** Removes links. What nothing holds any more is deleted later. May be repeated. */
   async release(links: ReleasedLink[]): Promise<void> {
     const now = Date.now();
-    await ringBy(this.ctx.storage, now + UNLINKED_GRACE_MS);
+    await this.#alarm.ringBy(now + UNLINKED_GRACE_MS);
     this.ctx.storage.transactionSync(() => {
       for (const { link: id, digest, repository, key } of links) {
         const keys = key === null ? this.#contents.of(digest).map((content) => content.key) : [key];
@@ -97,10 +106,7 @@ export class BlobShard extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    const now = Date.now();
-    await this.#settle(now);
-    await this.#delete(now);
-    await ringNext(this.ctx.storage, [this.#contents.nextDue()]);
+    await this.#alarm.ring();
   }
 
   /** Content of the digest that is surely there, or that the caller is about to store. A proof makes the caller's content sure. */

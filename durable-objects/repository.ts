@@ -11,7 +11,7 @@ import type { Listing } from '../worker/oci/page.ts';
 import type { ManifestPut } from '../worker/oci/registry.ts';
 import { changed } from '../worker/storage/memory.ts';
 import { catalogOf, shardNameOf } from './address.ts';
-import { ringBy, ringNext } from './alarm.ts';
+import { Alarm } from './alarm.ts';
 import { hasTables, migrate } from './migrations.ts';
 import { type FoundBlob, type LinkedBlob, type LinkOf, Links } from './repository-links.ts';
 import { type ManifestAnswer, Manifests } from './repository-manifests.ts';
@@ -28,6 +28,9 @@ export class Repository extends DurableObject<Env> {
   readonly #sql: SqlStorage;
   readonly #links: Links;
   readonly #manifests: Manifests;
+  readonly #alarm: Alarm;
+  /** When to repeat what others have not heard (Unix time, ms). */
+  #tellAgainAt = 0;
   #made: boolean | null = null;
   #name: string | null = null;
 
@@ -36,6 +39,8 @@ export class Repository extends DurableObject<Env> {
     this.#sql = ctx.storage.sql;
     this.#links = new Links(this.#sql);
     this.#manifests = new Manifests(this.#sql);
+    this.#alarm = new Alarm(ctx, { run: (now) => this.#clear(now), nextDue: (now) => this.#nextDue(now) });
+    if (this.#exists()) this.#alarm.check();
   }
 
   /** A blob that a client is told of: from now on it stays long enough for its manifest. */
@@ -48,7 +53,7 @@ export class Repository extends DurableObject<Env> {
     this.#create(name);
     const now = Date.now();
     // First: an alarm with nothing to do is harmless, a due row without one is not.
-    await ringBy(this.ctx.storage, now + UNREFERENCED_GRACE_MS);
+    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
       this.#links.add(blob, now);
@@ -124,7 +129,7 @@ export class Repository extends DurableObject<Env> {
   async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
     if (!this.#exists()) return 'repository';
     const now = Date.now();
-    await ringBy(this.ctx.storage, now + UNREFERENCED_GRACE_MS);
+    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
     const deleted = this.ctx.storage.transactionSync(() => {
       const named = this.#manifests.delete(digest, now);
       if (named === null) return false;
@@ -133,7 +138,7 @@ export class Repository extends DurableObject<Env> {
       return true;
     });
     if (!deleted) return 'content';
-    if (this.#manifests.hasTagsToRemove()) await ringBy(this.ctx.storage, now);
+    if (this.#manifests.hasTagsToRemove()) await this.#alarm.ringBy(now);
     await this.#afterChange();
     return 'deleted';
   }
@@ -155,10 +160,13 @@ export class Repository extends DurableObject<Env> {
       : { entries: [], more: false };
   }
 
-  /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
   override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
+  async #clear(now: number): Promise<void> {
     if (!this.#exists()) return;
-    const now = Date.now();
     this.ctx.storage.transactionSync(() => {
       this.#manifests.removeTags();
       this.#links.removeExpired(now);
@@ -166,19 +174,24 @@ export class Repository extends DurableObject<Env> {
       this.#setPresent(this.#holdsSomething());
     });
     this.#forgetAnswers();
-    const heard = await this.#tell();
-    await ringNext(this.ctx.storage, [
-      this.#isUntold() ? now + (heard ? 0 : RETRY_MS) : null,
+    await this.#tell();
+  }
+
+  #nextDue(now: number): number | null {
+    if (!this.#exists()) return null;
+    const due = [
+      this.#isUntold() ? Math.max(now, this.#tellAgainAt) : null,
       this.#manifests.hasTagsToRemove() ? now : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
-    ]);
+    ].filter((at) => at !== null);
+    return due.length === 0 ? null : Math.min(...due);
   }
 
   async #refuse(ids: string[], forMs: number): Promise<void> {
     this.#makeTables();
     const expiresAt = Date.now() + forMs;
-    await ringBy(this.ctx.storage, expiresAt);
+    await this.#alarm.ringBy(expiresAt);
     this.#links.refuse(ids, expiresAt);
   }
 
@@ -198,7 +211,7 @@ export class Repository extends DurableObject<Env> {
   async #afterChange(): Promise<void> {
     this.#forgetAnswers();
     if (!this.#isUntold()) return;
-    await ringBy(this.ctx.storage, Date.now() + RETRY_MS);
+    await this.#alarm.ringBy(Date.now() + RETRY_MS);
     this.ctx.waitUntil(this.#tell());
   }
 
@@ -220,14 +233,13 @@ export class Repository extends DurableObject<Env> {
     return allRows(this.#sql, query).length > 0;
   }
 
-  /** False where something was not heard. */
-  async #tell(): Promise<boolean> {
+  async #tell(): Promise<void> {
     try {
       await Promise.all([this.#tellCatalog(), this.#tellShards()]);
-      return true;
+      this.#tellAgainAt = 0;
     } catch (fault) {
       console.error('a message of a repository was not heard, and will be repeated', fault);
-      return false;
+      this.#tellAgainAt = Date.now() + RETRY_MS;
     }
   }
 

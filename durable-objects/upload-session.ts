@@ -5,11 +5,12 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../worker/oci/digest.ts';
-import { RETRY_MS, ROW_BYTES, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
+import { ROW_BYTES, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
 import { blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
 import type { SavedHash } from '../worker/storage/hash.ts';
 import { blobKey } from '../worker/storage/key.ts';
 import { shardOf } from './address.ts';
+import { Alarm } from './alarm.ts';
 import { hasTables, type Migration, migrate } from './migrations.ts';
 
 /** What is known of an upload before its first chunk. */
@@ -86,6 +87,13 @@ const MIGRATIONS: Migration[] = [
 ];
 
 export class UploadSession extends DurableObject<Env> {
+  readonly #alarm: Alarm;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#alarm = new Alarm(ctx, { run: () => this.#end(), nextDue: () => null });
+  }
+
   /** Bytes received, or why there are none. */
   status(): { status: 'open'; offset: number } | { status: 'gone' } | { status: 'none' } {
     const row = this.#row();
@@ -171,18 +179,15 @@ export class UploadSession extends DurableObject<Env> {
     return { status: 'cancelled', draft: { ...draft, tail: new Uint8Array() } };
   }
 
-  /** The upload has expired. Whatever it wrote that was not published is discarded, then the session forgets itself. */
   override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  /** The upload has expired. Whatever it wrote that was not published is discarded, then the session forgets itself. */
+  async #end(): Promise<void> {
     const row = this.#row();
-    try {
-      if (row !== null && !(await this.#published(row))) {
-        await blobStore(this.env).discard(this.#open(row, row.next_part).draft);
-      }
-    } catch (fault) {
-      // The platform repeats an alarm that fails six times, and then never again.
-      console.error('an expired upload could not be discarded, and will be', fault);
-      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
-      return;
+    if (row !== null && !(await this.#published(row))) {
+      await blobStore(this.env).discard(this.#open(row, row.next_part).draft);
     }
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();

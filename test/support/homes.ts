@@ -183,6 +183,16 @@ export class Home {
     return (await this.#door('alarm', { binding, name })).json() as Promise<number | null>;
   }
 
+  /** Forgets the alarm of a Durable Object, as the platform does after six failures. */
+  async dropAlarm(binding: Binding, name: string): Promise<void> {
+    await this.#door('drop-alarm', { binding, name });
+  }
+
+  /** Resolves when the alarm of a Durable Object is set. */
+  async alarmSet(binding: Binding, name: string): Promise<void> {
+    await this.#door('alarm-set', { binding, name });
+  }
+
   /** True where a Durable Object has stored nothing. */
   async isEmpty(binding: Binding, name: string): Promise<boolean> {
     return (await this.#door('empty', { binding, name })).json() as Promise<boolean>;

@@ -63,6 +63,11 @@ function tested(Class: unknown): Constructor {
     alarmAt(): Promise<number | null> {
       return this.#ctx.storage.getAlarm();
     }
+
+    /** As the platform does after six failures. */
+    dropAlarm(): Promise<void> {
+      return this.#ctx.storage.deleteAlarm();
+    }
   }
   // Every call of a method is an invocation of its own.
   for (const [name, { value: method }] of Object.entries(
@@ -93,6 +98,7 @@ interface Door {
   isEmpty(): Promise<boolean>;
   rows(query: string): Promise<unknown[]>;
   alarmAt(): Promise<number | null>;
+  dropAlarm(): Promise<void>;
 }
 
 const now = Date.now.bind(Date);
@@ -197,6 +203,8 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
   if (what === 'empty') return Response.json(await object.isEmpty());
   if (what === 'rows') return Response.json(await object.rows(await request.text()));
   if (what === 'alarm') return Response.json(await object.alarmAt());
+  if (what === 'drop-alarm') await object.dropAlarm();
+  if (what === 'alarm-set') await until(async () => (await object.alarmAt()) !== null);
   if (what === 'call') {
     const { method, args } = (await request.json()) as { method: string; args: unknown[] };
     const methods = object as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>;
@@ -226,8 +234,8 @@ async function completes(env: Env, { key, multipart, parts }: Draft): Promise<bo
 const UNTIL_MS = 20_000;
 
 /** A request that waits for nothing but another request counts as hung: this one looks again and again. */
-async function until(condition: () => boolean): Promise<void> {
-  for (const began = performance.now(); !condition(); await scheduler.wait(1)) {
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (const began = performance.now(); !(await condition()); await scheduler.wait(1)) {
     if (performance.now() - began > UNTIL_MS) throw new Error('what a test waits for does not come');
   }
 }

@@ -221,3 +221,5 @@ export const SETTLED_AT_A_TIME = 500;
 export const VOID_LINK_MS = 30 * day;
 /** How soon a message to another Durable Object that failed is tried again. */
 export const RETRY_MS = 30 * second;
+/** Each further attempt waits twice as long, up to this. */
+export const RETRY_MAX_MS = 1 * hour;
