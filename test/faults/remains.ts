@@ -23,7 +23,9 @@ export async function letTimePass(
   { home, repositories, uploads, digests }: Client,
   days = DAYS + 1,
 ): Promise<void> {
-  const shards = new Set([...digests].map((digest) => digest.split(':')[1]?.slice(0, 2) ?? ''));
+  // On one machine there is one shard, whatever a test calls it.
+  const names = [...digests].map((digest) => digest.split(':')[1]?.slice(0, 2) ?? '');
+  const shards = new Set(home.name === 'disk' ? names.slice(0, 1) : names);
   for (let day = 1; day <= days; day++) {
     await home.setClockAhead(day * DAY);
     for (const upload of uploads) await home.ringDue('UPLOAD_SESSION', upload);

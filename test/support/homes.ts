@@ -2,7 +2,7 @@
  * The two homes of the registry, started for a test file: workerd itself with blobs in a folder, and the R2 simulator under
  * Miniflare, both really listening. `eachHome` runs a suite on both.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
@@ -20,6 +20,10 @@ export interface HomeOptions extends SimulatorOptions {
   vars?: Record<string, string>;
   /** The Worker's entry module, where it is not `worker.ts` beside this; it exports all that that one does. */
   entry?: string;
+  /** Of one machine: the folder of the registry, where it is not one of its own; it is deleted in the end like that one. */
+  stateDir?: string;
+  /** Of one machine: services beside the Worker. */
+  services?: Record<string, string>;
 }
 
 /** A registry that runs, and the door that the tests have into it. */
@@ -29,6 +33,7 @@ export class Home {
   #stateDir = '';
   #running: {
     url: string;
+    pid?: number;
     blobDomain?: string | null;
     stop(): Promise<void>;
     kill?(): Promise<void>;
@@ -53,7 +58,8 @@ export class Home {
   }
 
   async start(): Promise<void> {
-    if (this.#stateDir === '') this.#stateDir = mkdtempSync(join(tmpdir(), 'longshore-test-'));
+    if (this.#stateDir === '')
+      this.#stateDir = this.#options.stateDir ?? mkdtempSync(join(tmpdir(), 'longshore-test-'));
     const port = this.#running === null ? 0 : Number(new URL(this.#running.url).port);
     this.#running = await (this.name === 'disk'
       ? this.#startMachine(port)
@@ -65,6 +71,19 @@ export class Home {
     rmSync(this.#stateDir, { recursive: true, force: true });
     this.#stateDir = '';
     this.#running = null;
+  }
+
+  /** Runs `during` while workerd does nothing. Only on disk. */
+  frozen<T>(during: () => T): T {
+    const pid = this.#running?.pid ?? 0;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      // The signal takes effect when the system call that is under way has ended.
+      while (!/^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+      return during();
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
   }
 
   /** Ends the registry as a crash would, and starts it again on the same state. Only on disk. */
@@ -222,12 +241,13 @@ export class Home {
   }
 
   async #startMachine(port: number): Promise<Machine> {
-    const { onLog } = this.#options;
+    const { onLog, services } = this.#options;
     return startMachine({
       port,
       stateDir: this.#stateDir,
       entry: this.#options.entry ?? ENTRY,
       vars: this.#vars,
+      ...(services && { services }),
       ...(onLog && { onOutput: onLog }),
     });
   }
