@@ -2,25 +2,29 @@
 // its folder, where only the user who runs the registry can read it.
 import { randomBytes } from 'node:crypto';
 import {
-  chmodSync,
   closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   openSync,
   readFileSync,
   rmSync,
-  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeFolder, syncFolder } from './durable.ts';
+import { syncFolder } from './durable.ts';
 import { StartFailure, systemErrorCode } from './failure.ts';
+import { checkOwn, isLink, ownStateFolder } from './private.ts';
 import { notWritable } from './state-folder.ts';
 
 export interface AdminPassword {
   readonly text: string;
   /** The file that it is kept in. */
   readonly path: string;
+  /** Whether this start has made it. */
+  readonly isNew: boolean;
 }
 
 // Letters and digits that nobody takes for another one when they copy them by hand.
@@ -32,8 +36,9 @@ const GROUP_CHARACTERS = 4;
 export function adminPassword(stateDir: string): AdminPassword {
   const path = join(stateDir, 'admin-password');
   try {
-    makeFolder(stateDir);
-    return { text: keptIn(path) ?? keep(path, newPassword()), path };
+    ownStateFolder(stateDir);
+    const kept = keptIn(path);
+    return { text: kept ?? keep(path, newPassword()), path, isNew: kept === null };
   } catch (error) {
     throw error instanceof StartFailure ? error : notWritable(error, stateDir);
   }
@@ -48,10 +53,11 @@ function newPassword(): string {
 function keptIn(path: string): string | null {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8').trim();
-    if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600);
+    text = readOwn(path);
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return null;
+    if (error instanceof StartFailure) throw error;
+    if (systemErrorCode(error) === 'ELOOP') throw isLink(path);
     throw new StartFailure(
       `The password of admin in ${path} cannot be read (${systemErrorCode(error) ?? error}).\nMake it readable, or set ADMIN_PASSWORD.`,
     );
@@ -60,6 +66,19 @@ function keptIn(path: string): string | null {
   throw new StartFailure(
     `There is no password in ${path}.\nDelete the file, and the next start makes a new one.`,
   );
+}
+
+/** What is in the file, unless another user has put it there. */
+function readOwn(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+  try {
+    const found = fstatSync(file);
+    checkOwn(path, found);
+    if ((found.mode & 0o077) !== 0 && found.uid === process.getuid?.()) fchmodSync(file, 0o600);
+    return readFileSync(file, 'utf8').trim();
+  } finally {
+    closeSync(file);
+  }
 }
 
 // The file appears under its name when it is whole, and whoever comes second takes what the first has made.

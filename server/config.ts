@@ -26,8 +26,15 @@ export const SETTINGS = [
   'OIDC_GROUPS_CLAIM',
 ] as const;
 
+/**
+ * By these headers the server that ends TLS tells workerd, on a Unix socket that only this user can reach, what it knows of
+ * a request: `https`, and the `cf` object (JSON) with the address of the client. Workerd takes them out of the request.
+ */
+export const PROTOCOL_HEADER = 'Longshore-Protocol';
+export const CF_HEADER = 'Longshore-Cf';
+
 export interface Configuration {
-  /** Where to listen, as host:port; an IPv6 address is in brackets, port 0 chooses a free one. */
+  /** Where to listen: host:port (an IPv6 address is in brackets, port 0 chooses a free one), or `unix:` and a path. */
   readonly address: string;
   /** Names of files beside the configuration, the entry first. */
   readonly modules: readonly Pick<Module, 'name' | 'kind'>[];
@@ -84,11 +91,14 @@ export function configuration(options: Configuration): string {
   const modules = options.modules.map(
     ({ name, kind }) => `(name = ${text(name)}, ${kind} = embed ${text(name)})`,
   );
+  const http = options.address.startsWith('unix:')
+    ? `forwardedProtoHeader = ${text(PROTOCOL_HEADER)}, cfBlobHeader = ${text(CF_HEADER)}`
+    : '';
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = ${list(services)},
-  sockets = [(name = "http", address = ${text(options.address)}, http = (), service = "registry")],
+  sockets = [(name = "http", address = ${text(options.address)}, http = (${http}), service = "registry")],
 );
 
 const registry :Workerd.Worker = (

@@ -2,14 +2,7 @@
 // of the slower side, headers go as they came, and whoever goes away takes the other side along.
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-
-export interface Upstream {
-  /** Of workerd, on this machine's loopback. */
-  readonly port: number;
-  readonly agent: Agent;
-  /** Whether a peer is a proxy, whose word about the client counts. */
-  isProxy(address: string): boolean;
-}
+import { CF_HEADER, PROTOCOL_HEADER } from './config.ts';
 
 /** More than an Authorization header may have, and as much as workerd reads. */
 export const HEADERS_MAX_BYTES = 64 * 1024;
@@ -21,12 +14,13 @@ const LINGER_MS = 5_000;
 /** Of one connection only (RFC 9110, section 7.6.1). Transfer-Encoding stays, since Node frames the body by it. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade'];
 const FRAMING = ['host', 'content-length', 'transfer-encoding'];
-const FORWARDED = ['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host', 'forwarded'];
+/** Only this server may say what these say. */
+const OWN = [CF_HEADER, PROTOCOL_HEADER].map((name) => name.toLowerCase());
 
-export function upstreamAgent(): Agent {
+/** Connects to workerd on its Unix socket. */
+export function upstreamAgent(socketPath: string): Agent {
   const agent = new Agent({ keepAlive: true, timeout: IDLE_MS });
-  agent.createConnection = ({ port, host }) =>
-    new PatientSocket().setNoDelay().connect({ port: Number(port), host: host ?? '127.0.0.1' });
+  agent.createConnection = () => new PatientSocket().connect({ path: socketPath });
   return agent;
 }
 
@@ -45,7 +39,7 @@ class PatientSocket extends Socket {
   }
 }
 
-export function forward(incoming: IncomingMessage, response: ServerResponse, upstream: Upstream): void {
+export function forward(incoming: IncomingMessage, response: ServerResponse, agent: Agent): void {
   let outgoing: ClientRequest;
   // Of two hosts, one reader takes the first and another the last (RFC 9112, section 3.2).
   if ((incoming.headersDistinct.host ?? []).length > 1) {
@@ -54,12 +48,10 @@ export function forward(incoming: IncomingMessage, response: ServerResponse, ups
   }
   try {
     outgoing = request({
-      host: '127.0.0.1',
-      port: upstream.port,
-      agent: upstream.agent,
+      agent,
       method: incoming.method ?? 'GET',
       path: incoming.url ?? '/',
-      headers: requestHeaders(incoming, upstream),
+      headers: requestHeaders(incoming),
       maxHeaderSize: HEADERS_MAX_BYTES,
     });
   } catch {
@@ -111,22 +103,18 @@ function linger(incoming: IncomingMessage, response: ServerResponse): void {
   });
 }
 
-function requestHeaders(incoming: IncomingMessage, upstream: Upstream): string[] {
+// What the client or a proxy says of where the request comes from goes through: the Worker knows which proxies to believe.
+function requestHeaders(incoming: IncomingMessage): string[] {
   const { rawHeaders, headers, socket, method } = incoming;
-  const peer = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
-  const isProxied = upstream.isProxy(peer);
-  const before = isProxied ? `${headers['x-forwarded-for'] ?? ''}` : '';
-  const host = (isProxied && headers['x-forwarded-host']) || headers.host;
+  const clientIp = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
   const named = (headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase());
-  const dropped = [...HOP_BY_HOP, ...FORWARDED, ...named.filter((name) => !FRAMING.includes(name))];
+  const dropped = [...HOP_BY_HOP, ...OWN, ...named.filter((name) => !FRAMING.includes(name))];
   const isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
   return [
     ...pairs(rawHeaders, dropped),
     // A request that says nothing of a body has none, and Node would say that one follows.
     ...(isFramed || method === 'GET' || method === 'HEAD' ? [] : ['Content-Length', '0']),
-    ...['X-Forwarded-For', before === '' ? peer : `${before}, ${peer}`],
-    ...['X-Forwarded-Proto', `${(isProxied && headers['x-forwarded-proto']) || 'https'}`],
-    ...(host === undefined ? [] : ['X-Forwarded-Host', `${host}`]),
+    ...[PROTOCOL_HEADER, 'https', CF_HEADER, JSON.stringify({ clientIp })],
   ];
 }
 

@@ -3,8 +3,16 @@ import type { Certificate } from './certificate.ts';
 import { hostAndPort, isLoopback, reachableHost } from './port.ts';
 import type { Settings } from './settings.ts';
 
-/** `port` is the one that it listens on, `certificate` the one that it has. */
-export function greeting(settings: Settings, port: number, certificate: Certificate | null): string {
+/**
+ * `port` is the one that it listens on, `certificate` the one that it has. A new password is shown to a person at a terminal
+ * only: all else that is printed ends in a log.
+ */
+export function greeting(
+  settings: Settings,
+  port: number,
+  certificate: Certificate | null,
+  isTerminal: boolean,
+): string {
   const { host, stateDir, isOpen } = settings;
   const name = hostAndPort(certificate === null ? nameOf(host) : namedBy(certificate, nameOf(host)), port);
   const notes = [
@@ -15,7 +23,7 @@ export function greeting(settings: Settings, port: number, certificate: Certific
   return `Longshore is running on ${certificate === null ? 'http' : 'https'}://${name}
 It keeps everything in ${stateDir}. Ctrl-C ends it.
 ${notes.map((note) => `\n${note}\n`).join('')}
-${isOpen ? '' : login(settings, name)}What to type next, with an image that you have:
+${isOpen ? '' : login(settings, name, isTerminal)}What to type next, with an image that you have:
   docker tag alpine ${name}/alpine
   docker push ${name}/alpine
   docker pull ${name}/alpine
@@ -30,13 +38,14 @@ Until then, Docker elsewhere wants this registry among its "insecure-registries"
 }
 
 // A password in a command's arguments is seen by everybody on the machine, and kept in the shell's history.
-function login({ password }: Settings, name: string): string {
+function login({ password }: Settings, name: string, isTerminal: boolean): string {
   if (password === null)
     return `Log in as "admin" with the password that is in ADMIN_PASSWORD:
   docker login -u admin ${name}
 
 `;
-  return `Log in as "admin" with the password ${password.text}, which is kept in ${password.path}:
+  const shown = isTerminal && password.isNew ? `password ${password.text}, which` : 'password that';
+  return `Log in as "admin" with the ${shown} is kept in ${password.path}:
   docker login -u admin --password-stdin ${name} < ${quoted(password.path)}
 
 `;

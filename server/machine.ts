@@ -4,10 +4,11 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join, resolve } from 'node:path';
 import { bundle } from './bundle.ts';
-import { configuration, STATE_FOLDERS } from './config.ts';
+import { CF_HEADER, configuration, PROTOCOL_HEADER, STATE_FOLDERS } from './config.ts';
 import { makeFolder } from './durable.ts';
 import { StartFailure } from './failure.ts';
 import { checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
+import { privateSocket } from './socket.ts';
 import { openStateFolder, type StateFolder } from './state-folder.ts';
 import { type SyncService, startSyncService } from './sync-service.ts';
 import { type Exit, runWorkerd, type Workerd } from './workerd.ts';
@@ -19,6 +20,8 @@ export interface MachineOptions {
   readonly port?: number;
   /** 127.0.0.1 unless it is given; `*` is every address. */
   readonly host?: string;
+  /** Whether a server of this process stands before workerd, which then listens on a Unix socket and nowhere else. */
+  readonly isBehindTls?: boolean;
   /** Path of the Worker's entry module; Longshore's own unless it is given. */
   readonly entry?: string;
   /** Text bindings. */
@@ -33,6 +36,8 @@ export interface Machine {
   /** Where the registry answers, without a slash at its end. */
   readonly url: string;
   readonly port: number;
+  /** The Unix socket that workerd listens on; null where it listens on the port itself. */
+  readonly socketPath: string | null;
   /** Workerd's. */
   readonly pid: number;
   /** Resolves when workerd has ended, for whatever reason, and its folder and port are free again. */
@@ -54,19 +59,22 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const host = options.host ?? '127.0.0.1';
   await checkAddress(host, options.port ?? 0);
   const folder = await openStateFolder(resolve(options.stateDir));
+  const socket = options.isBehindTls ? privateSocket(folder.run, 'registry.sock') : null;
+  const socketPath = socket?.path ?? null;
   let syncs: SyncService | undefined;
   let workerd: Workerd;
   const release = (inOrder: boolean) => {
     syncs?.close();
-    folder.release(inOrder);
+    socket?.remove();
+    folder.lock.release(inOrder);
   };
   try {
     // Workerd would make these itself, but would not sync the folders that name them.
     for (const name of STATE_FOLDERS) makeFolder(join(folder.state, name));
     makeFolder(join(folder.blobs, 'blobs'));
     syncs = await startSyncService(folder.blobs, folder.run);
-    workerd = runWorkerd(writeConfiguration(folder, host, syncs, options));
-    folder.alsoHeldBy(workerd.pid);
+    workerd = runWorkerd(writeConfiguration(folder, socketPath, host, syncs, options), folder.lock.fd);
+    folder.lock.alsoHeldBy(workerd.pid);
   } catch (error) {
     release(false);
     throw error;
@@ -95,13 +103,14 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     ]);
     const url = `http://${hostAndPort(reachableHost(host), port)}`;
     await Promise.race([
-      untilItAnswers(url),
+      untilItAnswers(url, socketPath),
       exited.then((exit) => Promise.reject(endedEarly(exit, host, port))),
     ]);
     if (options.onOutput !== undefined) workerd.onOutput(options.onOutput);
     return {
       url,
       port,
+      socketPath,
       pid: workerd.pid,
       exited,
       stop: () => end('SIGTERM'),
@@ -116,6 +125,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 
 function writeConfiguration(
   folder: StateFolder,
+  socketPath: string | null,
   host: string,
   syncs: SyncService,
   options: MachineOptions,
@@ -128,7 +138,7 @@ function writeConfiguration(
   writeFileSync(
     path,
     configuration({
-      address: hostAndPort(host, options.port ?? 0),
+      address: socketPath === null ? hostAndPort(host, options.port ?? 0) : `unix:${socketPath}`,
       modules,
       stateFolder: folder.state,
       blobsFolder: folder.blobs,
@@ -145,15 +155,24 @@ function writeConfiguration(
 }
 
 // A refusal (401) is an answer too; an error of the server's own is a registry that does not work, and says why.
-function untilItAnswers(url: string): Promise<void> {
+function untilItAnswers(url: string, socketPath: string | null): Promise<void> {
   return new Promise((resolve, reject) => {
-    const request = get(`${url}/v2/`, { agent: false, timeout: READY_TIMEOUT_MS }, async (response) => {
-      const { statusCode = 500 } = response;
-      let body = '';
-      for await (const piece of response.setEncoding('utf8')) body += piece;
-      if (statusCode < 500) resolve();
-      else reject(new StartFailure(`The registry answers GET /v2/ with ${statusCode}: ${messageIn(body)}`));
-    });
+    const options = {
+      agent: false,
+      timeout: READY_TIMEOUT_MS,
+      headers: { [PROTOCOL_HEADER]: 'https', [CF_HEADER]: JSON.stringify({ clientIp: '127.0.0.1' }) },
+    };
+    const request = get(
+      `${url}/v2/`,
+      socketPath === null ? options : { ...options, socketPath },
+      async (response) => {
+        const { statusCode = 500 } = response;
+        let body = '';
+        for await (const piece of response.setEncoding('utf8')) body += piece;
+        if (statusCode < 500) resolve();
+        else reject(new StartFailure(`The registry answers GET /v2/ with ${statusCode}: ${messageIn(body)}`));
+      },
+    );
     request.on('timeout', () => request.destroy(new StartFailure('The registry does not answer GET /v2/.')));
     request.on('error', reject);
   });

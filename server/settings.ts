@@ -2,6 +2,7 @@
 // only one machine can mean is settled here, such as a setting that is the path of a file.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { weaknessOf } from '../worker/auth/credentials/new-password.ts';
 import { type AdminPassword, adminPassword } from './admin-password.ts';
 import type { CertificateFiles } from './certificate.ts';
 import { SETTINGS } from './config.ts';
@@ -50,8 +51,14 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   if (env.HTPASSWD) vars.HTPASSWD = contentsOf(env.HTPASSWD);
   const password = isOpen || env.ADMIN_PASSWORD ? null : adminPassword(stateDir);
   const secret = password?.text ?? env.ADMIN_PASSWORD;
-  if (secret && !isOpen) vars.ADMIN_PASSWORD = secret;
+  if (secret && !isOpen) vars.ADMIN_PASSWORD = strong(secret, password?.path ?? 'ADMIN_PASSWORD');
   return { host, port, stateDir, certificate, isOpen, password, vars };
+}
+
+function strong(password: string, place: string): string {
+  const weakness = weaknessOf(password, 'admin');
+  if (weakness === null) return password;
+  throw new StartFailure(`The password in ${place} is too weak. A password ${weakness}.\nSet another one.`);
 }
 
 function portOf(value: string): number {

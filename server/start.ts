@@ -31,7 +31,8 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const { settings, machine, secured } = await starting;
     const certificate = secured?.certificate() ?? null;
-    if (!stopping) process.stdout.write(greeting(settings, machine.port, certificate));
+    if (!stopping)
+      process.stdout.write(greeting(settings, machine.port, certificate, process.stdout.isTTY === true));
     const { code, signal } = await machine.exited;
     if (!stopping)
       fail(`The registry has ended, because workerd did by itself (${signal ?? `code ${code}`}).`);

@@ -1,12 +1,11 @@
 // Syncs blob files for the Worker: workerd's disk service writes a file and never syncs it. This runs in the
 // parent process because workerd has one thread, and here several files are synced at once.
-import { mkdtempSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { isNeedless } from './durable.ts';
 import { systemErrorCode } from './failure.ts';
+import { privateSocket } from './socket.ts';
 
 export interface SyncService {
   /** For workerd's configuration. */
@@ -19,20 +18,13 @@ const KEY = /^blobs\/[0-9a-f-]{36}(\/(\d+|parts))?$/;
 /** A push names the list of its pieces, and the last piece. */
 const KEYS_MAX = 10;
 const REQUEST_MAX_CHARACTERS = 1_000;
-/** The path of a socket has 108 bytes on Linux and 104 on macOS. */
-const SOCKET_PATH_MAX_BYTES = 100;
 
 /**
  * Answers `POST /` with a list of keys (JSON), when their files and all folders that name them are on the platter, with 204.
  * Only this user reaches it: its socket is in the run folder, or in one of its own where the path is too long.
  */
 export async function startSyncService(blobsFolder: string, runFolder: string): Promise<SyncService> {
-  const own =
-    Buffer.byteLength(join(runFolder, 'sync.sock')) > SOCKET_PATH_MAX_BYTES
-      ? mkdtempSync(join(tmpdir(), 'longshore-'))
-      : null;
-  const path = join(own ?? runFolder, 'sync.sock');
-  rmSync(path, { force: true });
+  const socket = privateSocket(runFolder, 'sync.sock');
   const server = createServer(async (request, response) => {
     try {
       const keys = keysOf(await textOf(request));
@@ -51,15 +43,15 @@ export async function startSyncService(blobsFolder: string, runFolder: string): 
   server.headersTimeout = 0;
   server.requestTimeout = 0;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(path, resolve);
+    server.once('error', reject).listen(socket.path, resolve);
   });
   server.unref();
   return {
-    address: `unix:${path}`,
+    address: `unix:${socket.path}`,
     close: () => {
       server.close();
       server.closeAllConnections();
-      if (own !== null) rmSync(own, { recursive: true, force: true });
+      socket.remove();
     },
   };
 }

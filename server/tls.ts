@@ -1,11 +1,11 @@
 // The registry over HTTPS: Node ends TLS in front of workerd, because it can take up a new certificate while
-// uploads go on. Workerd itself listens on a port of its own, on loopback.
+// uploads go on. Workerd itself listens on a Unix socket that only this user can reach: another user who reached it could
+// make up the address of a client.
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import { type AddressInfo, BlockList, isIP } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type Certificate, type CertificateFiles, readCertificate, watchCertificate } from './certificate.ts';
-import { StartFailure } from './failure.ts';
 import { forward, HEADERS_MAX_BYTES, upstreamAgent } from './forward.ts';
 import { type Machine, type MachineOptions, startMachine } from './machine.ts';
 import { checkAddress, hostAndPort, reachableHost } from './port.ts';
@@ -17,8 +17,6 @@ export interface SecuredMachine extends Machine {
   reload(): void;
 }
 
-/** Workerd's own peer is always this server. */
-const OWN_NETWORK = '127.0.0.1/32';
 const HANDSHAKE_TIMEOUT_MS = 20_000;
 const HEADERS_TIMEOUT_MS = 60_000;
 const IDLE_TIMEOUT_MS = 60_000;
@@ -31,14 +29,11 @@ export async function startSecured(
 ): Promise<SecuredMachine> {
   const { host = '127.0.0.1', port = 0 } = options;
   let certificate = readCertificate(files);
-  const proxies = networks(options.vars?.TRUSTED_PROXIES ?? '');
   await checkAddress(host, port);
-  const vars = { ...options.vars, TRUSTED_PROXIES: [OWN_NETWORK, ...proxies.texts].join(',') };
-  const machine = await startMachine({ ...options, host: '127.0.0.1', port: 0, vars });
-  const agent = upstreamAgent();
+  const machine = await startMachine({ ...options, host: '127.0.0.1', port: 0, isBehindTls: true });
+  const agent = upstreamAgent(machine.socketPath ?? '');
   const server = front(certificate);
-  const answer = (incoming: IncomingMessage, response: ServerResponse) =>
-    forward(incoming, response, { port: machine.port, agent, isProxy: proxies.has });
+  const answer = (incoming: IncomingMessage, response: ServerResponse) => forward(incoming, response, agent);
   // Who asks first whether to send a body is told by workerd, and not by Node.
   server.on('request', answer).on('checkContinue', answer);
   try {
@@ -93,22 +88,4 @@ function front({ cert, key }: Certificate): Server {
     keepAliveTimeout: IDLE_TIMEOUT_MS,
     maxHeaderSize: HEADERS_MAX_BYTES,
   });
-}
-
-/** Throws a StartFailure for what is no list of networks. */
-function networks(setting: string): { texts: string[]; has(address: string): boolean } {
-  const list = new BlockList();
-  const texts = setting.split(/[\s,]+/).filter((text) => text !== '');
-  for (const text of texts) {
-    const [address = '', bits] = text.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    try {
-      list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family);
-    } catch {
-      throw new StartFailure(`TRUSTED_PROXIES is a list of networks (CIDR), and ${text} is none.`);
-    }
-  }
-  const has = (address: string) =>
-    isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
-  return { texts, has };
 }

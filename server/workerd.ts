@@ -27,9 +27,14 @@ export interface Exit {
 const STDERR_KEPT_CHARACTERS = 8_192;
 const CONTROL_FD = 3;
 
-export function runWorkerd(config: string): Workerd {
+/** What workerd is told of our environment, which may hold secrets of other programs. */
+const ENVIRONMENT = ['LD_LIBRARY_PATH', 'SSL_CERT_DIR', 'SSL_CERT_FILE', 'TMPDIR', 'TZ'];
+
+/** `lockFd` is open in workerd as well, so that the folder stays locked for as long as either of us lives. */
+export function runWorkerd(config: string, lockFd: number): Workerd {
   const child = spawn(workerdBinary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe', lockFd],
+    env: Object.fromEntries(ENVIRONMENT.map((name) => [name, process.env[name]])),
     // In a process group of its own it does not hear the terminal's Ctrl-C: its parent does, and ends it in order.
     detached: true,
   });
@@ -89,6 +94,7 @@ function endWithThisProcess(child: ChildProcess, pid: number): void {
   if (pid === 0 || process.platform === 'win32') return;
   const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'sh', String(pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
+    env: {},
     detached: true,
   });
   guard.on('error', () => {});

@@ -13,8 +13,10 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { adminPassword } from '../../server/admin-password.ts';
+import { greeting } from '../../server/greeting.ts';
+import { readSettings } from '../../server/settings.ts';
 import { refused, started } from './command.ts';
-import { temporaryFolder } from './temporary.ts';
+import { descendants, temporaryFolder } from './temporary.ts';
 
 const LIMIT = { timeout: 30_000 };
 const GIVEN = 'given-by-the-environment';
@@ -41,10 +43,10 @@ test('a draft that a crash left is no obstacle', (t) => {
 
 test('one that others could read is theirs no longer', (t) => {
   const stateDir = temporaryFolder(t);
-  writeFileSync(join(stateDir, 'admin-password'), 'one of my own');
+  writeFileSync(join(stateDir, 'admin-password'), 'a password of my own');
   chmodSync(join(stateDir, 'admin-password'), 0o644);
   const { text, path } = adminPassword(stateDir);
-  assert.equal(text, 'one of my own');
+  assert.equal(text, 'a password of my own');
   assert.equal(statSync(path).mode & 0o777, 0o600);
 });
 
@@ -64,16 +66,15 @@ test('a folder in its place is a failure that names it', LIMIT, async (t) => {
 });
 
 test(
-  'it is printed with the login to paste, and is the password of admin at the next start, too',
+  'its file is printed with the login to paste, and it is the password of admin at the next start, too',
   LIMIT,
   async (t) => {
     const STATE_DIR = join(temporaryFolder(t), "a folder's name");
     const first = await started(t, { STATE_DIR });
     const path = join(STATE_DIR, 'admin-password');
     const password = readFileSync(path, 'utf8').trim();
-    assert.ok(
-      first.stdout.includes(`Log in as "admin" with the password ${password}, which is kept in ${path}`),
-    );
+    assert.ok(first.stdout.includes(`Log in as "admin" with the password that is kept in ${path}:\n`));
+    assert.ok(!first.stdout.includes(password));
     const login = `docker login -u admin --password-stdin localhost:${first.port} < '${path.replace("'", "'\\''")}'\n`;
     assert.ok(first.stdout.includes(login), first.stdout);
     assert.equal(await tokenStatus(first.url, password), 200);
@@ -82,10 +83,64 @@ test(
     await first.code;
 
     const second = await started(t, { STATE_DIR });
-    assert.ok(second.stdout.includes(password));
+    assert.ok(!second.stdout.includes(password));
     assert.equal(await tokenStatus(second.url, password), 200);
   },
 );
+
+test('it is shown to a person at a terminal, once', (t) => {
+  const settings = () => readSettings({ STATE_DIR: stateDir });
+  const stateDir = temporaryFolder(t);
+  const first = settings();
+  const text = first.password?.text ?? '';
+  const path = join(stateDir, 'admin-password');
+  assert.ok(
+    greeting(first, 8787, null, true).includes(`with the password ${text}, which is kept in ${path}:`),
+  );
+  for (const printed of [greeting(first, 8787, null, false), greeting(settings(), 8787, null, true)]) {
+    assert.ok(!printed.includes(text));
+    assert.ok(printed.includes(`with the password that is kept in ${path}:`));
+  }
+});
+
+for (const weak of ['a', '12345678', 'administrator', 'password1234']) {
+  test(`ADMIN_PASSWORD=${weak} is a failure to start, with the reason`, LIMIT, async (t) => {
+    const env = { STATE_DIR: temporaryFolder(t), ADMIN_PASSWORD: weak };
+    await refused(
+      t,
+      env,
+      /^The password in ADMIN_PASSWORD is too weak\. A password .*\nSet another one\.\n$/,
+    );
+  });
+}
+
+test('a weak one in the file is a failure to start as well', LIMIT, async (t) => {
+  const STATE_DIR = temporaryFolder(t);
+  writeFileSync(join(STATE_DIR, 'admin-password'), '12345678\n');
+  await refused(t, { STATE_DIR }, /^The password in .*admin-password is too weak\./);
+});
+
+test('workerd is told nothing of the environment but what it needs', LIMIT, async (t) => {
+  const env = {
+    STATE_DIR: temporaryFolder(t),
+    ADMIN_PASSWORD: GIVEN,
+    AWS_SECRET_ACCESS_KEY: GIVEN,
+    TZ: 'UTC',
+  };
+  const command = await started(t, env);
+  if (process.platform !== 'linux') return;
+  // Workerd, and the shell that ends it with us.
+  const workers = descendants(command.pid)
+    .filter((pid) => /^\S*workerd\0|^\/bin\/sh\0/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8')))
+    .map((pid) => readFileSync(`/proc/${pid}/environ`, 'utf8'));
+  assert.equal(workers.length, 2);
+  for (const environment of workers) {
+    assert.deepEqual(
+      environment.split('\0').filter((entry) => !/^(?:TZ=UTC|PWD=.*|_=.*|)$/.test(entry)),
+      [],
+    );
+  }
+});
 
 test('the one of the environment is taken, and neither printed nor kept', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);

@@ -3,11 +3,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer, json } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { refused } from './command.ts';
 import { begin, digestOf, MiB, open, pem, secured, withDigest } from './secured.ts';
+import { descendants, temporaryFolder } from './temporary.ts';
 
 const LIMIT = { timeout: 60_000 };
 
@@ -83,6 +85,40 @@ test('the audit log has the address of the client, and not one that it makes up'
     failed = events.find(({ decision }) => decision === 'failed');
   }
   assert.equal(failed.address, localAddress);
+});
+
+test('no port leads past it to workerd', LIMIT, async (t) => {
+  const { command, folder } = await secured(t);
+  const socket = statSync(join(folder, 'state/run/registry.sock'));
+  assert.ok(socket.isSocket());
+  assert.equal(statSync(join(folder, 'state/run')).mode & 0o777, 0o700);
+  if (process.platform !== 'linux') return;
+  for (const pid of descendants(command.pid)) assert.deepEqual(listening(pid), [], `process ${pid}`);
+  assert.equal(listening(command.pid).length, 1);
+});
+
+/** The TCP sockets that a process listens on, by their inode: state 0A of /proc/net/tcp. */
+function listening(pid: number): string[] {
+  const inodes = ['tcp', 'tcp6'].flatMap((kind) =>
+    readFileSync(`/proc/net/${kind}`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((fields) => fields[3] === '0A')
+      .map((fields) => `socket:[${fields[9]}]`),
+  );
+  const files = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return files.filter((file) => inodes.includes(file));
+}
+
+test('a state folder with too long a path for a socket is no obstacle', LIMIT, async (t) => {
+  const { call } = await secured(t, { STATE_DIR: join(temporaryFolder(t), 'a'.repeat(100)) });
+  assert.equal((await call({ path: '/v2/' })).statusCode, 200);
 });
 
 for (const { name, headers } of [
