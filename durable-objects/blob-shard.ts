@@ -9,7 +9,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import type { Digest } from '../worker/oci/digest.ts';
-import { LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
+import { DELETE_RETRY_MS, LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
 import type { Pattern } from '../worker/oci/pattern.ts';
 import { blobStore } from '../worker/storage/blobs.ts';
 import { repositoryOf } from './address.ts';
@@ -169,16 +169,19 @@ export class BlobShard extends DurableObject<Env> {
     }
   }
 
-  /** Deletes the bytes that are due. They are marked first, so that no link can come to them in between. */
+  /**
+   * Deletes the bytes that are due. They are marked first, so that no link can come to them in between. A key that cannot be
+   * deleted is tried again later, and does not keep the others.
+   */
   async #delete(now: number): Promise<void> {
     const due = this.#contents.beginDeleting(now);
     if (due.length === 0) return;
-    try {
-      await blobStore(this.env).delete(due.map(({ key }) => key));
-      this.#contents.forget(due);
-    } catch (fault) {
-      console.error('blobs could not be deleted', fault);
-      this.#contents.deleteAt(due, now + RETRY_MS);
-    }
+    const failed = new Set(await blobStore(this.env).delete(due.map(({ key }) => key)));
+    this.#contents.forget(due.filter(({ key }) => !failed.has(key)));
+    if (failed.size > 0)
+      this.#contents.deleteAt(
+        due.filter(({ key }) => failed.has(key)),
+        now + DELETE_RETRY_MS,
+      );
   }
 }

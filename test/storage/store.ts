@@ -75,8 +75,9 @@ export class Store {
     await this.#call('discard', { name });
   }
 
-  async delete(keys: string[]): Promise<void> {
-    await this.#call('delete', {}, Buffer.from(JSON.stringify(keys)));
+  async delete(keys: string[]): Promise<string[]> {
+    const response = await this.#call('delete', {}, Buffer.from(JSON.stringify(keys)));
+    return response.json() as Promise<string[]>;
   }
 
   async get(key: string, range?: { offset: number; length: number }): Promise<Buffer | null> {

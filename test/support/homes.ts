@@ -107,6 +107,11 @@ export class Home {
     return (await this.#door('counts')).json() as Promise<Counts>;
   }
 
+  /** Keeps a key of the store from being deleted, until the next reset. */
+  async makeUndeletable(key: string): Promise<void> {
+    await this.#door('undeletable', { key });
+  }
+
   /** Resolves with the call that the fault befell. */
   async reached(): Promise<string> {
     return (await this.#door('reached')).json() as Promise<string>;

@@ -57,6 +57,8 @@ export const observation = {
   goesOn: false,
   /** The call that the fault befell. */
   reached: null as string | null,
+  /** A key of the store that cannot be deleted. */
+  undeletable: null as string | null,
   /** Limits of production that were passed. */
   violations: [] as string[],
   /** The most that one invocation has made. */
@@ -70,6 +72,7 @@ export const observation = {
     this.fault = fault;
     this.reached = null;
     this.goesOn = false;
+    this.undeletable = null;
     this.subrequests = 0;
     outside.subrequests = 0;
   },
@@ -156,6 +159,7 @@ function observedBucket(bucket: R2Bucket): R2Bucket {
       }
       return step(`R2.${method}`, CLASSES[method] ?? 'classB', () => {
         if (method === 'put') checkWrite(String(args[0]));
+        if (method === 'delete') [args[0]].flat().forEach(checkDelete);
         return original(...args);
       });
     };
@@ -202,12 +206,21 @@ function observedMultipart(upload: R2MultipartUpload): R2MultipartUpload {
 function observedDisk(disk: Fetcher, name: string): Fetcher {
   return wrap(disk, (_method, original) => (...args: unknown[]) => {
     const { method = 'GET', body } = (args[1] as RequestInit | undefined) ?? {};
-    return step(`${name}.${method}`, 'disk', () => original(...args)).catch(async (fault) => {
+    const make = () => {
+      if (method === 'DELETE') checkDelete(new URL(String(args[0])).pathname.slice(1));
+      return original(...args);
+    };
+    return step(`${name}.${method}`, 'disk', make).catch(async (fault) => {
       // A fetch that fails lets go of its body, and whoever writes into that hears of it.
       if (body instanceof ReadableStream && !body.locked) await body.cancel(fault);
       throw fault;
     });
   });
+}
+
+/** Deleted with it is what is below it. */
+function checkDelete(key: unknown): void {
+  if (`${observation.undeletable}/`.startsWith(`${key}/`)) throw new Error('a test keeps a key');
 }
 
 function checkParts(sizes: number[]): void {

@@ -152,6 +152,10 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     await until(() => observation.reached !== null);
     return Response.json(observation.reached);
   }
+  if (what === 'undeletable') {
+    observation.undeletable = url.searchParams.get('key');
+    return Response.json(null);
+  }
   if (what === 'go-on') {
     observation.goesOn = true;
     return Response.json(null);

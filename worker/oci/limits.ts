@@ -203,6 +203,9 @@ export const TOKEN_EXPIRY_MAX_S = 10 * 366 * 24 * 3600;
 /** Keys that one R2 delete takes. */
 export const DELETE_KEYS_MAX = 1000;
 
+/** A key that could not be deleted is tried again this long after. */
+export const DELETE_RETRY_MS = 10 * minute;
+
 /** From its POST, an upload may take this long. */
 export const UPLOAD_LIFETIME_MS = 1 * day;
 /** What an expired session began is aborted this long after, so that no request is still writing. */

@@ -68,8 +68,8 @@ export interface BlobStore {
 
   /** The bytes of a key, or `length` of them from `offset`. Null where there are none. */
   get(key: string, range?: { offset: number; length: number }): Promise<ReadableStream<Uint8Array> | null>;
-  /** Deletes keys, however many; those that are not there are no error. */
-  delete(keys: string[]): Promise<void>;
+  /** Deletes keys, however many, and gives those that could not be deleted. Keys that are not there are no error. */
+  delete(keys: string[]): Promise<string[]>;
 }
 
 export type Tap = (bytes: Uint8Array) => void;

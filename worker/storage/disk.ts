@@ -48,7 +48,7 @@ export class DiskBlobs implements BlobStore {
       return true;
     } finally {
       buffers.release(STREAM_BYTES);
-      if (!good) await this.delete([key]); // The disk service keeps a body that was cut off as a short file.
+      if (!good) await this.#removeContent(key); // The disk service keeps a body that was cut off as a short file.
     }
   }
 
@@ -132,7 +132,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async discard(draft: Draft): Promise<void> {
-    await this.delete([blobKey(draft.id)]);
+    await this.#removeContent(blobKey(draft.id));
   }
 
   async get(
@@ -146,12 +146,23 @@ export class DiskBlobs implements BlobStore {
     return this.#joined(key.slice(0, -LIST.length), pieces, range);
   }
 
-  async delete(keys: string[]): Promise<void> {
+  async delete(keys: string[]): Promise<string[]> {
+    const failed: string[] = [];
     for (const key of keys) {
-      // Content in a folder of its own goes with the folder.
-      const [blobs, id] = key.split('/');
-      await this.#remove(`${blobs}/${id}`);
+      try {
+        await this.#removeContent(key);
+      } catch (fault) {
+        console.error(`${key} could not be deleted`, fault);
+        failed.push(key);
+      }
     }
+    return failed;
+  }
+
+  /** Content that has a folder of its own is removed with the folder. */
+  async #removeContent(key: string): Promise<void> {
+    const [blobs, id] = key.split('/');
+    await this.#remove(`${blobs}/${id}`);
   }
 
   /** Waits until files are on the platter. Throws UNAVAILABLE where nothing says that they are. */

@@ -10,6 +10,8 @@ import { BodyReader, buffers } from './body.ts';
 import { blobKey } from './key.ts';
 
 const TRIES = 3;
+/** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */
+const DELETE_RETRIES_MAX = 50;
 
 /** The numbers at the end of R2's messages. */
 const WRONG_DIGEST = 10037;
@@ -119,10 +121,25 @@ export class R2Blobs implements BlobStore {
     return object === null ? null : object.body;
   }
 
-  async delete(keys: string[]): Promise<void> {
-    for (let at = 0; at < keys.length; at += DELETE_KEYS_MAX) {
-      await this.#bucket.delete(keys.slice(at, at + DELETE_KEYS_MAX));
+  /** A key that R2 refuses fails the whole call: the halves of such a call are tried again, up to a bound. */
+  async delete(keys: string[]): Promise<string[]> {
+    const failed: string[] = [];
+    const batches: string[][] = [];
+    for (let at = 0; at < keys.length; at += DELETE_KEYS_MAX)
+      batches.push(keys.slice(at, at + DELETE_KEYS_MAX));
+    let retries = 0;
+    for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+      try {
+        await this.#bucket.delete(batch);
+      } catch (fault) {
+        console.error(`${batch.length} keys from ${batch[0]} on could not be deleted`, fault);
+        const half = batch.length >> 1;
+        if (half === 0 || retries === DELETE_RETRIES_MAX) failed.push(...batch);
+        else batches.unshift(batch.slice(0, half), batch.slice(half));
+        if (retries < DELETE_RETRIES_MAX) retries++;
+      }
     }
+    return failed;
   }
 
   async #abort(key: string, multipart: string): Promise<void> {
