@@ -50,6 +50,11 @@ export class Home {
     return this.#running.url;
   }
 
+  /** Where everything is kept; empty while the home does not run. */
+  get stateDir(): string {
+    return this.#stateDir;
+  }
+
   /** Origin of the Worker that stands for an R2 custom domain; only where `HomeOptions` has one. */
   get blobDomain(): string {
     const { blobDomain } = this.#running ?? {};

@@ -1,0 +1,55 @@
+/** The Worker with graces so short that blobs are collected and uploads expire while the clients are at it. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build, type Plugin, stop } from 'esbuild';
+
+const LIMITS = /worker[\\/]oci[\\/]limits\.ts$/;
+
+/** Builds it into a folder that `remove` deletes. */
+export async function shortGraces(
+  entry: string,
+  seconds: number,
+): Promise<{ entry: string; remove(): void }> {
+  const ms = seconds * 1000;
+  const limits = {
+    UNREFERENCED_GRACE_MS: ms,
+    UNLINKED_GRACE_MS: ms,
+    UPLOAD_LIFETIME_MS: 2 * ms,
+    UPLOAD_ABORT_DELAY_MS: ms / 4,
+    LINK_CONFIRM_MS: 2 * ms,
+    VOID_LINK_MS: 8 * ms,
+  };
+  const shorter: Plugin = {
+    name: 'shorter graces',
+    setup: (plugins) =>
+      plugins.onLoad({ filter: LIMITS }, ({ path }) => ({ loader: 'ts', contents: replaced(path, limits) })),
+  };
+  const folder = mkdtempSync(join(tmpdir(), 'longshore-soak-'));
+  const outfile = join(folder, 'worker.js');
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    target: 'esnext',
+    conditions: ['workerd', 'worker', 'browser'],
+    mainFields: ['browser', 'module', 'main'],
+    external: ['cloudflare:*', 'node:*'],
+    logLevel: 'error',
+    plugins: [shorter],
+  });
+  await stop();
+  return { entry: outfile, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** The module of the limits, with other values for some. */
+function replaced(path: string, values: Record<string, number>): string {
+  let text = readFileSync(path, 'utf8');
+  for (const [name, value] of Object.entries(values)) {
+    const before = text;
+    text = text.replace(new RegExp(`^export const ${name} = .*;$`, 'm'), `export const ${name} = ${value};`);
+    if (text === before) throw new Error(`${path} has no limit ${name}: see test/soak/graces.ts`);
+  }
+  return text;
+}
