@@ -101,7 +101,7 @@ export class Session {
     this.note(`${line} -> ${reply.status} at ${reply.end.toFixed(0)}`);
     if (method === 'GET') report.bytesPulled += reply.body.length;
     else if (reply.status < 300) report.bytesPushed += sent.body?.length ?? 0;
-    this.#checkShape(line, method, reply);
+    this.#checkShape(line, method, target, reply);
     if (reply.status === 503 || (reply.status === 429 && !allowed.includes(429))) {
       if (reply.status === 429) throw new Violation(`${line}: 429 ${said(reply)}`);
       const seconds = Math.min(Number(reply.headers['retry-after']), RETRY_AFTER_MAX_S);
@@ -130,6 +130,13 @@ export class Session {
     return span;
   }
 
+  /** The registry has started anew, perhaps at another address: for that one other tokens are made. */
+  moveTo(origin: string): void {
+    this.wire.close();
+    this.wire.origin = origin;
+    this.#token = null;
+  }
+
   note(line: string): void {
     this.trail.push(line);
     if (this.trail.length > TRAIL_MAX) this.trail.shift();
@@ -143,13 +150,14 @@ export class Session {
   }
 
   /** What holds for every answer. */
-  #checkShape(line: string, method: string, reply: Reply): void {
+  #checkShape(line: string, method: string, target: string, reply: Reply): void {
     const { status, headers, body } = reply;
     const wrong = (what: string) => new Violation(`${line}: ${status} ${what}: ${said(reply)}`);
     if (status >= 500 && status !== 503) throw wrong('is a fault of the registry');
     if ((status === 503 || status === 429) && !(Number(headers['retry-after']) >= 0))
       throw wrong('without Retry-After');
-    if (status === 401 && headers['www-authenticate'] === undefined) throw wrong('without a challenge');
+    if (status === 401 && target.startsWith('/v2/') && headers['www-authenticate'] === undefined)
+      throw wrong('without a challenge');
     if (status === 416 && headers['content-range'] === undefined && headers.range === undefined)
       throw wrong('does not say where to go on');
     if (status >= 400 && method !== 'HEAD') {

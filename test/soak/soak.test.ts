@@ -25,6 +25,10 @@ for (const [home, where] of [
     });
     console.log(`${home}: ${report.operations} operations, seed ${seed}`);
     assert.ok(report.operations > 100, 'the clients did next to nothing');
-    assert.deepEqual(report.violations, [], `SOAK_SEED=${seed} node --test test/soak/soak.test.ts repeats it`);
+    assert.deepEqual(
+      report.violations,
+      [],
+      `SOAK_SEED=${seed} node --test test/soak/soak.test.ts repeats it`,
+    );
   });
 }

@@ -266,9 +266,6 @@ class Run {
 
   /** After a restart, connections are new and the address may be. */
   #moved(): void {
-    for (const { session } of this.#clients) {
-      session.wire.close();
-      session.wire.origin = this.#home.url;
-    }
+    for (const { session } of this.#clients) session.moveTo(this.#home.url);
   }
 }
