@@ -11,6 +11,10 @@ import { ARTIFACT_TYPES, type World } from './world.ts';
 /** The catalog hears of a repository a moment later, and again after a while if that message is lost. */
 const CATALOG_LAG_MS = 60_000;
 const BURST = 6;
+/** Of all clients together, more than the registry has buffers for. */
+const SLOW_PUSHES = 2;
+const SLOW_BYTES = 2 * 1024 * 1024;
+const SLOW_PAUSE_MS = 600;
 
 type Action = () => Promise<unknown>;
 
@@ -63,6 +67,16 @@ export class SoakClient {
   /** Pushes the image that stays in a repository. */
   anchor(repository: RepositoryModel): Promise<void> {
     return this.#images.anchor(repository);
+  }
+
+  /** Pushes some MiB over several slow links at once. */
+  async pushSlowly(): Promise<void> {
+    const pushes = Array.from({ length: SLOW_PUSHES }, async () => {
+      const [repository, blob] = [this.#repository(), this.#world.contents.blob(this.#random, SLOW_BYTES)];
+      if (await this.#pushes.slowly(repository, blob, SLOW_PAUSE_MS))
+        await this.pulls.blob(repository, blob.digest);
+    });
+    await Promise.all(pushes);
   }
 
   /** Reads all that a repository may have. */

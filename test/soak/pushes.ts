@@ -52,6 +52,16 @@ export class Pushes {
     return true;
   }
 
+  /** A push over a slow link, of a length that is not told. */
+  async slowly(repository: RepositoryModel, blob: Blob, pauseMs: number): Promise<boolean> {
+    const upload = await this.#requests.begin(repository);
+    if (upload === null) return false;
+    const sent = { body: blob.bytes(), chunked: true, slow: { pieces: 4, pauseMs } };
+    const reply = await this.#requests.ask('PATCH, slow', 'PATCH', upload, sent, [202]);
+    if (reply !== null) upload.location = this.#requests.locationOf(reply);
+    return this.#finish(upload, blob, reply === null ? null : blob.size);
+  }
+
   /** One POST with all bytes. */
   async #post(repository: RepositoryModel, blob: Blob): Promise<boolean> {
     const target = `/v2/${repository.name}/blobs/uploads/?digest=${blob.digest}`;

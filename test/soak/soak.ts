@@ -124,6 +124,8 @@ class Run {
   async run(): Promise<Outcome> {
     const { seconds, crashAfterSeconds, home } = this.#options;
     await this.#prepare();
+    await Promise.all(this.#clients.map((client) => this.#guarded(client, () => client.pushSlowly())));
+    this.#report.say(`pushed over slow links: ${this.#report.violations.length} violations`);
     this.#began = performance.now();
     await this.#load(seconds, true);
     await this.#audit('after the load');
