@@ -12,9 +12,9 @@ import { ARTIFACT_TYPES, type World } from './world.ts';
 const CATALOG_LAG_MS = 60_000;
 const BURST = 6;
 /** Of all clients together, more than the registry has buffers for. */
-const SLOW_PUSHES = 2;
-const SLOW_BYTES = 2 * 1024 * 1024;
-const SLOW_PAUSE_MS = 600;
+const SLOW_PUSHES = 3;
+const SLOW_BYTES = 3 * 1024 * 1024;
+const SLOW_PAUSE_MS = 750;
 
 type Action = () => Promise<unknown>;
 

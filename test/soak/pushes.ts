@@ -52,14 +52,24 @@ export class Pushes {
     return true;
   }
 
-  /** A push over a slow link, of a length that is not told. */
+  /** A push over a slow link: a PATCH of a length that is not told, or a PUT. */
   async slowly(repository: RepositoryModel, blob: Blob, pauseMs: number): Promise<boolean> {
-    const upload = await this.#requests.begin(repository);
-    if (upload === null) return false;
-    const sent = { body: blob.bytes(), chunked: true, slow: { pieces: 4, pauseMs } };
-    const reply = await this.#requests.ask('PATCH, slow', 'PATCH', upload, sent, [202]);
-    if (reply !== null) upload.location = this.#requests.locationOf(reply);
-    return this.#finish(upload, blob, reply === null ? null : blob.size);
+    const chunked = this.#random.chance(0.5);
+    const sent = { body: blob.bytes(), chunked, slow: { pieces: 4, pauseMs } };
+    for (let tries = 0; tries < TRIES; tries++) {
+      const upload = await this.#requests.begin(repository);
+      if (upload === null) continue;
+      upload.whole = !chunked;
+      if (!chunked) {
+        const reply = await this.#requests.put(upload, blob, withDigest(upload.location, blob.digest), sent);
+        if (reply?.status === 201) return true;
+        continue;
+      }
+      const reply = await this.#requests.ask('PATCH, slow', 'PATCH', upload, sent, [202]);
+      if (reply !== null) upload.location = this.#requests.locationOf(reply);
+      return this.#finish(upload, blob, reply === null ? null : blob.size);
+    }
+    return false;
   }
 
   /** One POST with all bytes. */

@@ -12,6 +12,7 @@ Many clients push, pull, list, cancel, delete and drop connections at random, an
   --seed=N       repeats the choices of a run
   --clients=N    how many (40)
   --grace=N      seconds that unreferenced content is kept (30); 0 for production's day
+  --auth=off     without access control
   --entry=PATH   another entry module of the Worker
 `;
 
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     clients: { type: 'string', default: '40' },
     grace: { type: 'string', default: '30' },
+    auth: { type: 'string', default: 'on' },
     entry: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -31,8 +33,8 @@ if (values.help || (values.home !== 'disk' && values.home !== 'r2')) {
   process.stdout.write(HELP);
   process.exit(values.help ? 0 : 1);
 }
-const { home, minutes, seed, clients, grace, entry } = values;
-const again = `npm run soak -- --minutes=${minutes} --home=${home} --seed=${seed} --clients=${clients} --grace=${grace}`;
+const { home, minutes, seed, clients, grace, auth, entry } = values;
+const again = `npm run soak -- --minutes=${minutes} --home=${home} --seed=${seed} --clients=${clients} --grace=${grace} --auth=${auth}`;
 console.log(again);
 const { report, samples, grown } = await soak({
   home,
@@ -41,6 +43,7 @@ const { report, samples, grown } = await soak({
   seconds: Number(minutes) * 60,
   graceSeconds: Number(grace),
   crashAfterSeconds: 5,
+  access: auth !== 'off',
   ...(entry === undefined ? {} : { entry }),
   log: (line) => console.log(line),
 });

@@ -48,8 +48,13 @@ export class Session {
   }
 
   get basic(): Record<string, string> {
-    const { shown } = this.#credentials ?? { shown: '' };
-    return { Authorization: `Basic ${Buffer.from(shown).toString('base64')}` };
+    if (this.#credentials === null) return {};
+    return { Authorization: `Basic ${Buffer.from(this.#credentials.shown).toString('base64')}` };
+  }
+
+  async logIn(): Promise<void> {
+    const reply = await this.ask('login', 'GET', '/token', { headers: this.basic }, [200]);
+    if (reply === null) throw new Error('a client cannot log in');
   }
 
   async #authorizationFor({ headers }: Sent): Promise<Record<string, string>> {

@@ -24,6 +24,8 @@ export interface SoakOptions {
   graceSeconds: number;
   /** The workerd process is killed under load once, and the clients go on for so long before (s). Only on disk. */
   crashAfterSeconds: number;
+  /** Whether access control is on. Without it, requests wait for less. */
+  access: boolean;
   /** The entry module of the Worker. */
   entry?: string;
   log: (line: string) => void;
@@ -56,7 +58,12 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
     options.graceSeconds > 0 ? await shortGraces(options.entry ?? OWN_ENTRY, options.graceSeconds) : null;
   const home = new Home(options.home, {
     entry: graces?.entry ?? options.entry ?? OWN_ENTRY,
-    vars: { AUTH: 'on', ADMIN_PASSWORD, TOKEN_LIFETIME: '60', TRUSTED_PROXIES: '127.0.0.1' },
+    vars: {
+      AUTH: options.access ? 'on' : 'off',
+      ADMIN_PASSWORD,
+      TOKEN_LIFETIME: '60',
+      TRUSTED_PROXIES: '127.0.0.1',
+    },
     onLog: (text) => keepLog(text),
   });
   const log: string[] = [];
@@ -116,8 +123,7 @@ class Run {
       shared: Array.from({ length: SHARED_BLOBS }, () => contents.blob(random)),
       anchored: new Set(),
       manifestsMax: MANIFESTS_MAX,
-      logins: ['ops', 'alice', 'admin'],
-      reader: `reader:${PASSWORD}`,
+      access: options.access ? { logins: ['ops', 'alice', 'admin'], reader: `reader:${PASSWORD}` } : null,
     };
   }
 
@@ -151,26 +157,7 @@ class Run {
 
   /** Makes users and tokens, logs everybody in, and pushes an image to half of the repositories. */
   async #prepare(): Promise<void> {
-    const random = new Random(this.#options.seed, 2000);
-    const users = [
-      ['ops', 'maintainer'],
-      ['alice', 'maintainer'],
-      ['reader', 'reader'],
-    ];
-    for (const [name = '', role = ''] of users) {
-      await this.#manage('/users', { name, password: PASSWORD });
-      await this.#manage('/rules', { subject: `user:${name}`, role, repositories: '**' });
-    }
-    const grants = [{ role: 'maintainer', repositories: '**' }];
-    const { token: robot } = await this.#manage('/tokens', { name: 'ci', grants });
-    const { token: personal } = await this.#manage('/tokens', { name: 'laptop', owner: 'alice' });
-    const credentials: Credentials[] = [
-      { shown: `ops:${PASSWORD}`, bearer: true },
-      { shown: `ci:${robot}`, bearer: true },
-      { shown: `alice:${personal}`, bearer: true },
-      { shown: `ops:${PASSWORD}`, bearer: false },
-      { shown: `ci:${robot}`, bearer: false },
-    ];
+    const credentials = this.#options.access ? await this.#makeAccounts() : [];
     this.#clients = Array.from({ length: this.#options.clients }, (_, at) => {
       const stream = new Random(this.#options.seed, at);
       const who = credentials[at % credentials.length] ?? null;
@@ -183,18 +170,7 @@ class Run {
       );
       return new SoakClient(this.#world, session, stream);
     });
-    const address = new Session(
-      this.#around,
-      random,
-      this.#home.url,
-      { shown: `reader:${PASSWORD}`, bearer: false },
-      '10.2.0.1',
-    );
-    await address.ask('login', 'GET', '/token', { headers: address.basic }, [200]);
-    for (const { session } of this.#clients) {
-      const reply = await session.ask('login', 'GET', '/token', { headers: session.basic }, [200]);
-      if (reply === null) throw new Error('a client cannot log in');
-    }
+    for (const { session } of this.#options.access ? this.#clients : []) await session.logIn();
     for (const [at, repository] of this.#model.repositories.entries()) {
       const [client] = this.#clients;
       for (let tries = 0; client !== undefined && at % 2 === 0 && tries < ANCHOR_TRIES; tries++) {
@@ -202,6 +178,32 @@ class Run {
           await this.#guarded(client, () => client.anchor(repository));
       }
     }
+  }
+
+  async #makeAccounts(): Promise<Credentials[]> {
+    const users = [
+      ['ops', 'maintainer'],
+      ['alice', 'maintainer'],
+      ['reader', 'reader'],
+    ];
+    for (const [name = '', role = ''] of users) {
+      await this.#manage('/users', { name, password: PASSWORD });
+      await this.#manage('/rules', { subject: `user:${name}`, role, repositories: '**' });
+    }
+    const grants = [{ role: 'maintainer', repositories: '**' }];
+    const { token: robot } = await this.#manage('/tokens', { name: 'ci', grants });
+    const { token: personal } = await this.#manage('/tokens', { name: 'laptop', owner: 'alice' });
+    // One that has logged in before does not wait for what others get wrong.
+    const reader = { shown: `reader:${PASSWORD}`, bearer: false };
+    const random = new Random(this.#options.seed, 2000);
+    await new Session(this.#around, random, this.#home.url, reader, '10.2.0.1').logIn();
+    return [
+      { shown: `ops:${PASSWORD}`, bearer: true },
+      { shown: `ci:${robot}`, bearer: true },
+      { shown: `alice:${personal}`, bearer: true },
+      { shown: `ops:${PASSWORD}`, bearer: false },
+      { shown: `ci:${robot}`, bearer: false },
+    ];
   }
 
   async #manage(path: string, body: unknown): Promise<Record<string, string>> {

@@ -57,12 +57,13 @@ export class Strangers {
   /** Logs in, with what is right and, from other addresses, with what is not. */
   async logIn(): Promise<void> {
     const random = this.#random;
-    const { logins, around } = this.#world;
+    const { access, around } = this.#world;
+    if (access === null) return;
     if (random.chance(0.5)) {
       await this.#session.ask('login', 'GET', '/token', { headers: this.#session.basic }, [200]);
       return;
     }
-    const [name = ''] = random.pick(logins).split(':');
+    const [name = ''] = random.pick(access.logins).split(':');
     const shown = random.pick([
       `${name}:${random.hex(12)}`,
       `${random.hex(6)}:${random.hex(12)}`,
@@ -78,9 +79,10 @@ export class Strangers {
 
   /** What a reader may not do, and one without credentials. */
   async askForTooMuch(): Promise<void> {
-    const { reader } = this.#world;
+    const { access } = this.#world;
+    if (access === null) return;
     const { name } = this.#random.pick(this.#world.around.model.repositories);
-    const known = { Authorization: `Basic ${Buffer.from(reader).toString('base64')}` };
+    const known = { Authorization: `Basic ${Buffer.from(access.reader).toString('base64')}` };
     const headers = this.#random.chance(0.6) ? known : { Authorization: '' };
     const [method, path] = this.#random.pick([
       ['POST', `/v2/${name}/blobs/uploads/`],

@@ -68,7 +68,7 @@ export class Wire {
         new URL(target, this.origin).href,
         {
           method,
-          agent: this.#agent,
+          agent: slow === undefined ? this.#agent : false,
           headers: { ...this.#headers, ...sized, ...headers },
           timeout: HANGS_MS,
         },

@@ -13,10 +13,8 @@ export interface World {
   anchored: Set<string>;
   /** Manifests that a repository has at most, about. */
   manifestsMax: number;
-  /** `user:password` of those who may do something here. */
-  logins: string[];
-  /** `user:password` of one who may only pull. */
-  reader: string;
+  /** Names of those who may do something, and `user:password` of one who may only pull; null without access control. */
+  access: { logins: string[]; reader: string } | null;
 }
 
 /** The tag of the image that is never deleted. */
