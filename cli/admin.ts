@@ -1,6 +1,7 @@
 // `npm run admin -- <command>`: manages a registry from the shell, over its management API. Secrets that it makes are all that
 // it prints of them, on the standard output, so that they can go on to where they are needed.
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { printableLines } from '../worker/oci/printable.ts';
 import { type Call, COMMANDS, type Command } from './commands.ts';
 import { connect } from './connection.ts';
 import { CommandFailure } from './failure.ts';
@@ -22,10 +23,10 @@ async function run(args: string[]): Promise<void> {
     const { values, positionals } = parse(command, args.slice(wordsOf(command.usage).length));
     const { url, ...own } = values;
     const api = connect(url === undefined ? undefined : String(url), process.env);
-    process.stdout.write(await command.run({ api, positionals, values: own }));
+    process.stdout.write(printableLines(await command.run({ api, positionals, values: own })));
   } catch (fault) {
     if (!(fault instanceof CommandFailure)) throw fault;
-    process.stderr.write(`${fault.message}\n`);
+    process.stderr.write(`${printableLines(fault.message)}\n`);
     process.exitCode = 1;
   }
 }

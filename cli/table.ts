@@ -1,6 +1,7 @@
 // Lists as people read them: a column for each property, as wide as its longest value.
+import { printable } from '../worker/oci/printable.ts';
 
-/** Empty for an empty list. What could move a terminal's cursor is left out. */
+/** Empty for an empty list. What could move a terminal's cursor is escaped. */
 export function table(rows: Record<string, unknown>[], columns: string[]): string {
   if (rows.length === 0) return '';
   const lines = [
@@ -15,7 +16,7 @@ export function table(rows: Record<string, unknown>[], columns: string[]): strin
 function cell(value: unknown): string {
   if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return '-';
   if (Array.isArray(value)) return value.map(cell).join(', ');
-  if (typeof value !== 'object') return String(value).replace(/\p{Cc}/gu, '?');
+  if (typeof value !== 'object') return printable(String(value));
   const { role, repositories, tags } = value as Record<string, unknown>;
   if (role !== undefined) return `${role}:${repositories}${tags ? `:${tags}` : ''}`;
   return Object.entries(value)

@@ -1,16 +1,26 @@
 /**
- * AuditLog: one for the registry. It keeps what was done and refused, for a set time. Events come in about the order of
- * their time, so that the oldest are those of the lowest ids.
+ * AuditLog: one for the registry. It keeps what was done and refused, for a set time and up to a set number of rows. A row
+ * holds the events that an isolate sent together, as JSON, and there is no index: a message costs one row, however many
+ * events it has. A list walks the rows from the newest to the oldest, a bounded number for each page.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { AuditEvent } from '../worker/auth/rules/rules.ts';
 import type { Env } from '../worker/env.ts';
-import { AUDIT_SWEEP_MS, AUDIT_TEXT_MAX_LENGTH, EXPIRED_ROWS_AT_A_TIME } from '../worker/oci/limits.ts';
-import type { Listing } from '../worker/oci/page.ts';
+import {
+  AUDIT_MAX_BYTES,
+  AUDIT_REFUSAL_ROWS_A_MINUTE,
+  AUDIT_ROW_EVENTS_MAX,
+  AUDIT_ROW_MAX_LENGTH,
+  AUDIT_SCAN_MAX_LENGTH,
+  AUDIT_SCAN_ROWS_MAX,
+  AUDIT_SWEEP_MS,
+  AUDIT_TEXT_MAX_LENGTH,
+  EXPIRED_ROWS_AT_A_TIME,
+} from '../worker/oci/limits.ts';
 import { Alarm } from './alarm.ts';
-import { retentionMs } from './audit-retention.ts';
+import { retentionMs, rowsMax } from './audit-retention.ts';
 import { type Migration, migrate } from './migrations.ts';
-import { allRows, firstRow, pageOf } from './rows.ts';
+import { allRows, firstRow } from './rows.ts';
 
 /** Which events are listed: newest first, of ids below `before`, and only those of what is given. */
 export interface AuditQuery {
@@ -23,7 +33,12 @@ export interface AuditQuery {
 
 export type ListedEvent = AuditEvent & { id: number };
 
-// Most events are allowed: those that are not have an index, and to look for the others needs none.
+export interface AuditPage {
+  entries: ListedEvent[];
+  /** `before` of the next page; null at the end. A page may have few entries, or none, and still not be the last. */
+  next: number | null;
+}
+
 const MIGRATIONS: Migration[] = [
   {
     keepsOlderCode: true,
@@ -46,18 +61,44 @@ const MIGRATIONS: Migration[] = [
       CREATE INDEX IF NOT EXISTS events_refused ON events (decision) WHERE decision <> 'allowed';
     `,
   },
+  {
+    // Release 0.1.0 wrote a row and its indexes for each event. Those rows are read until they expire.
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE batches (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL, -- when it was written
+        events TEXT NOT NULL -- JSON: what an isolate sent together
+      );
+      DROP INDEX IF EXISTS events_actor;
+      DROP INDEX IF EXISTS events_repository;
+      DROP INDEX IF EXISTS events_refused;
+    `,
+  },
 ];
+
+/** The older table first: its events are older than those of all batches. */
+const TABLES = ['events', 'batches'] as const;
+
+/** An event is known by its batch and its place there. Batches begin above all ids of the older table. */
+const FIRST_BATCH = 1_000_000;
+const NEVER = Number.MAX_SAFE_INTEGER;
+const idOf = (batch: number, place: number) => batch * AUDIT_ROW_EVENTS_MAX + place;
 
 export class AuditLog extends DurableObject<Env> {
   readonly #retentionMs: number;
   readonly #alarm: Alarm;
   /** Whether the last pass found something, so that there may be more. */
   #hasSwept = false;
+  readonly #rowsMax: number;
+  /** Rows of nothing but refusals: how many were written in the minute, and the events that were left out. */
+  #refusals = { minute: 0, rows: 0, leftOut: 0 };
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
     this.#retentionMs = retentionMs(env.AUDIT_DAYS);
+    this.#rowsMax = rowsMax(env.AUDIT_ROWS_MAX);
     this.#alarm = new Alarm(ctx, {
       run: (now) => this.#sweep(now),
       nextDue: (now) => this.#nextSweep(now),
@@ -68,47 +109,44 @@ export class AuditLog extends DurableObject<Env> {
   /** Takes all events, or none. */
   async record(events: AuditEvent[]): Promise<void> {
     const now = Date.now();
+    const kept = this.#withinLimit(events, now).map((event) => shortened(event, now));
+    if (kept.length === 0) return;
     // The time of the oldest: the setting may have been longer when the alarm was set.
     await this.#alarm.ringBy(Math.max(now, (this.#oldest() ?? now) + this.#retentionMs));
     this.ctx.storage.transactionSync(() => {
-      for (const event of events) this.#insert(event, now);
+      kept.push(...this.#makeRoom(now));
+      for (const text of rowsOf(kept)) {
+        const id = `(SELECT COALESCE(MAX(id), ${FIRST_BATCH}) + 1 FROM batches)`;
+        this.ctx.storage.sql.exec(`INSERT INTO batches (id, at, events) VALUES (${id}, ?, ?)`, now, text);
+      }
     });
   }
 
-  list({ before, count, actor, repository, decision }: AuditQuery): Listing<ListedEvent> {
-    const conditions: string[] = [];
-    const values: (string | number)[] = [];
-    const filter = (condition: string, value: string | number | null | undefined) => {
-      if (value === undefined || value === null) return;
-      conditions.push(condition);
-      values.push(value);
-    };
-    filter('id < ?', before);
-    filter('actor = ?', actor);
-    filter('repository = ?', repository);
-    filter(decision === 'allowed' ? 'decision = ?' : "decision = ? AND decision <> 'allowed'", decision);
-    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-    const query = `SELECT * FROM events ${where} ORDER BY id DESC LIMIT ?`;
-    return pageOf(allRows<ListedEvent>(this.ctx.storage.sql, query, ...values, count + 1), count);
+  list({ before, count, ...filter }: AuditQuery): AuditPage {
+    const entries: ListedEvent[] = [];
+    const scanned = { rows: 0, length: 0 };
+    for (const events of this.#batchesBefore(before ?? Number.MAX_SAFE_INTEGER, scanned)) {
+      for (const event of events.filter((event) => isWanted(event, filter))) {
+        if (entries.length === count) return { entries, next: entries.at(-1)?.id ?? null };
+        entries.push(event);
+      }
+      const last = events.at(-1);
+      const isEnough = scanned.rows >= AUDIT_SCAN_ROWS_MAX || scanned.length >= AUDIT_SCAN_MAX_LENGTH;
+      if (isEnough && last !== undefined) return { entries, next: last.id };
+    }
+    return { entries, next: null };
   }
 
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
   }
 
-  /** Removes the oldest events whose time is over, some at a time. */
+  /** Removes the oldest rows whose time is over, some at a time. */
   #sweep(now: number): void {
-    this.#hasSwept =
-      allRows(
-        this.ctx.storage.sql,
-        `DELETE FROM events WHERE id IN
-           (SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?) WHERE at <= ?) RETURNING 1`,
-        EXPIRED_ROWS_AT_A_TIME,
-        now - this.#retentionMs,
-      ).length > 0;
+    this.#hasSwept = this.#deleteOldest(EXPIRED_ROWS_AT_A_TIME, now - this.#retentionMs).rows > 0;
   }
 
-  /** Events that end one after another are removed in one pass. */
+  /** Rows that end one after another are deleted in one pass. */
   #nextSweep(now: number): number | null {
     const oldest = this.#oldest();
     if (oldest === null) return null;
@@ -117,29 +155,155 @@ export class AuditLog extends DurableObject<Env> {
     return isMoreDue ? now : Math.max(dueAt, now + AUDIT_SWEEP_MS);
   }
 
-  /** No row is near the largest that there may be, whatever was sent. A clock that runs ahead must not keep the log. */
-  #insert(event: AuditEvent, now: number): void {
-    const texts = [
-      event.actor,
-      event.action,
-      event.repository,
-      event.reference,
-      event.address,
-      event.userAgent,
-      event.decision,
-      event.rule,
-      event.requestId,
-    ].map((text) => text?.slice(0, AUDIT_TEXT_MAX_LENGTH) ?? null);
-    this.ctx.storage.sql.exec(
-      `INSERT INTO events (at, actor, action, repository, reference, address, userAgent, decision, rule, requestId)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      Math.min(event.at, now),
-      ...texts,
+  /** The events of each row before an id, newest first. Rows are read when they are asked for. */
+  *#batchesBefore(before: number, scanned: { rows: number; length: number }): Generator<ListedEvent[]> {
+    const { sql } = this.ctx.storage;
+    const batches = sql.exec<{ id: number; events: string }>(
+      'SELECT id, events FROM batches WHERE id <= ? ORDER BY id DESC',
+      Math.floor(before / AUDIT_ROW_EVENTS_MAX),
     );
+    for (const { id, events } of batches) {
+      scanned.rows++;
+      scanned.length += events.length;
+      const listed = (JSON.parse(events) as AuditEvent[]).map((event, place) => ({
+        ...event,
+        id: idOf(id, place),
+      }));
+      yield listed.filter((event) => event.id < before).reverse();
+    }
+    const old = sql.exec(
+      `SELECT id, at, actor, action, repository, reference, address, userAgent, decision, rule, requestId
+       FROM events WHERE id < ? ORDER BY id DESC`,
+      before,
+    ) as Iterable<unknown> as Iterable<Omit<ListedEvent, 'count' | 'examples'>>;
+    for (const event of old) {
+      scanned.rows++;
+      yield [{ ...event, count: 1, examples: [] }];
+    }
+  }
+
+  /** Leaves out what is nothing but refusals where the minute has had enough of it, and says so with what comes later. */
+  #withinLimit(events: AuditEvent[], now: number): AuditEvent[] {
+    const minute = Math.floor(now / 60_000);
+    if (this.#refusals.minute !== minute) this.#refusals = { ...this.#refusals, minute, rows: 0 };
+    const refusals = this.#refusals;
+    if (events.every(({ decision }) => decision !== 'allowed')) {
+      refusals.rows++;
+      if (refusals.rows > AUDIT_REFUSAL_ROWS_A_MINUTE) {
+        if (refusals.rows === AUDIT_REFUSAL_ROWS_A_MINUTE + 1)
+          console.warn(
+            'the audit log gets too many refusals: those of this minute are only counted from here on',
+          );
+        refusals.leftOut += events.reduce((sum, { count }) => sum + count, 0);
+        return [];
+      }
+    }
+    const { leftOut } = refusals;
+    if (leftOut === 0) return events;
+    refusals.leftOut = 0;
+    const why = `more than ${AUDIT_REFUSAL_ROWS_A_MINUTE} rows of refusals came in a minute`;
+    return [...events, dropEvent(now, leftOut, `${leftOut} refusals were not written`, why)];
+  }
+
+  /** Deletes the oldest rows where the log is full, and gives the event that says so. */
+  #makeRoom(now: number): AuditEvent[] {
+    const { sql } = this.ctx.storage;
+    // Only the oldest are ever deleted, so the ids have no gaps. Each of the two reads one row.
+    const count = 'SELECT (SELECT MAX(id) FROM batches) - (SELECT MIN(id) FROM batches) + 1 AS rows';
+    const rows = firstRow<{ rows: number | null }>(sql, count)?.rows ?? 0;
+    const hasTooMany = rows >= this.#rowsMax;
+    if (!hasTooMany && sql.databaseSize < AUDIT_MAX_BYTES) return [];
+    const deleted = this.#deleteOldest(
+      Math.min(EXPIRED_ROWS_AT_A_TIME, Math.ceil(this.#rowsMax / 10)),
+      NEVER,
+    );
+    const until = new Date(deleted.until).toISOString();
+    const why = hasTooMany
+      ? `AUDIT_ROWS_MAX is ${this.#rowsMax}`
+      : 'the log has as many bytes as it may have';
+    return [dropEvent(now, deleted.rows, `${deleted.rows} rows until ${until} were deleted`, why)];
+  }
+
+  /** Of rows that were written until a time. Both tables have `id` and `at`. */
+  #deleteOldest(count: number, writtenUntil: number): { rows: number; until: number } {
+    let rows = 0;
+    let until = 0;
+    for (const table of TABLES) {
+      const deleted = allRows<{ at: number }>(
+        this.ctx.storage.sql,
+        `DELETE FROM ${table} WHERE id IN
+           (SELECT id FROM (SELECT id, at FROM ${table} ORDER BY id LIMIT ?) WHERE at <= ?) RETURNING at`,
+        count - rows,
+        writtenUntil,
+      );
+      rows += deleted.length;
+      until = deleted.reduce((latest, { at }) => Math.max(latest, at), until);
+    }
+    return { rows, until };
   }
 
   #oldest(): number | null {
-    const query = 'SELECT at FROM events ORDER BY id LIMIT 1';
-    return firstRow<{ at: number }>(this.ctx.storage.sql, query)?.at ?? null;
+    const times = TABLES.map((table) =>
+      firstRow<{ at: number }>(this.ctx.storage.sql, `SELECT at FROM ${table} ORDER BY id LIMIT 1`),
+    ).flatMap((row) => (row === null ? [] : [row.at]));
+    return times.length === 0 ? null : Math.min(...times);
   }
+}
+
+function isWanted(event: AuditEvent, filter: Omit<AuditQuery, 'before' | 'count'>): boolean {
+  const { actor = event.actor, repository = event.repository, decision = event.decision } = filter;
+  return event.actor === actor && event.repository === repository && event.decision === decision;
+}
+
+/** What the log itself has to tell. */
+function dropEvent(at: number, count: number, reference: string, rule: string): AuditEvent {
+  return {
+    at,
+    actor: 'registry',
+    action: 'audit.drop',
+    repository: null,
+    reference,
+    address: '',
+    userAgent: '',
+    decision: 'allowed',
+    rule,
+    requestId: '',
+    count,
+    examples: [],
+  };
+}
+
+/** As JSON, each within the length of a row. */
+function rowsOf(events: AuditEvent[]): string[] {
+  const rows: string[][] = [];
+  let length = Number.POSITIVE_INFINITY;
+  for (const text of events.map((event) => JSON.stringify(event))) {
+    length += text.length;
+    if (length > AUDIT_ROW_MAX_LENGTH || (rows.at(-1)?.length ?? 0) >= AUDIT_ROW_EVENTS_MAX) {
+      rows.push([]);
+      length = text.length;
+    }
+    rows.at(-1)?.push(text);
+  }
+  return rows.map((texts) => `[${texts.join(',')}]`);
+}
+
+/** No text is longer than it is for, whatever was sent. A clock that runs ahead must not give a time to come. */
+function shortened(event: AuditEvent, now: number): AuditEvent {
+  const short = (text: string) => text.slice(0, AUDIT_TEXT_MAX_LENGTH);
+  const { repository, reference } = event;
+  return {
+    at: Math.min(event.at, now),
+    actor: short(event.actor),
+    action: short(event.action),
+    repository: repository === null ? null : short(repository),
+    reference: reference === null ? null : short(reference),
+    address: short(event.address),
+    userAgent: short(event.userAgent),
+    decision: event.decision,
+    rule: short(event.rule),
+    requestId: short(event.requestId),
+    count: event.count,
+    examples: event.examples.map(short),
+  };
 }

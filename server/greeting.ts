@@ -1,4 +1,5 @@
 // What `npm start` prints when the registry answers: where it is, who may do what, and what to type next.
+import { printableLines } from '../worker/oci/printable.ts';
 import type { Certificate } from './certificate.ts';
 import { hostAndPort, isLoopback, reachableHost } from './port.ts';
 import type { Settings } from './settings.ts';
@@ -20,14 +21,15 @@ export function greeting(
     ...(certificate === null && !isLoopback(host) ? [inClear(host)] : []),
     ...(certificate === null ? [] : certificateNotes(certificate, settings.certificate?.cert ?? '', name)),
   ];
-  return `Longshore is running on ${certificate === null ? 'http' : 'https'}://${name}
+  // Names in a certificate, and paths, may be of others.
+  return printableLines(`Longshore is running on ${certificate === null ? 'http' : 'https'}://${name}
 It keeps everything in ${stateDir}. Ctrl-C ends it.
 ${notes.map((note) => `\n${note}\n`).join('')}
 ${isOpen ? '' : login(settings, name, isTerminal)}What to type next, with an image that you have:
   docker tag alpine ${name}/alpine
   docker push ${name}/alpine
   docker pull ${name}/alpine
-`;
+`);
 }
 
 const OPEN = `AUTH is off: every program on this machine can push, pull and delete, whoever runs it.`;

@@ -22,6 +22,8 @@ interface Layer {
 
 /** From the bottom up. */
 const LAYERS: Layer[] = [
+  // Texts of others on a terminal: the management API, the command and `npm start` escape the same characters.
+  { name: 'text', files: /^worker\/oci\/printable\.ts$/, values: [] },
   { name: 'oci', files: /^worker\/oci\//, values: [], packages: ['node:crypto'] },
   { name: 'env', files: /^worker\/env\.ts$/, values: [], types: ['objects'] },
   {
@@ -82,7 +84,7 @@ const LAYERS: Layer[] = [
   {
     name: 'management',
     files: /^worker\/management\//,
-    values: ['oci', 'rules', 'passwords', 'address', 'auth'],
+    values: ['text', 'oci', 'rules', 'passwords', 'address', 'auth'],
     types: ['env', 'objects'],
     packages: ['hono', 'zod/mini', 'zod/v4/locales/en.js'],
   },
@@ -99,8 +101,8 @@ const LAYERS: Layer[] = [
     values: ['oci', 'app', 'storage', 'delivery', 'auth', 'management', 'objects'],
     types: ['env'],
   },
-  { name: 'server', files: /^server\//, values: ['passwords'], packages: ['esbuild', 'node:*'] },
-  { name: 'cli', files: /^cli\//, values: ['passwords'], packages: ['node:*'] },
+  { name: 'server', files: /^server\//, values: ['text', 'passwords'], packages: ['esbuild', 'node:*'] },
+  { name: 'cli', files: /^cli\//, values: ['text', 'passwords'], packages: ['node:*'] },
   // What prepares Cloudflare for the registry: it takes the limits, and the rule of signed URLs, from the Worker.
   { name: 'deploy', files: /^deploy\//, values: ['oci', 'passwords', 'delivery'], packages: ['node:*'] },
 ];

@@ -15,9 +15,9 @@ import { ADMIN, GUARDED_ROWS } from './budgets/guarded.ts';
 import { PULLS } from './budgets/pulls.ts';
 import { PUSHES } from './budgets/pushes.ts';
 import { type Cost, cost, type Row } from './budgets/row.ts';
+import type { Counts } from './support/counts.ts';
 import { blob, digest } from './support/fixtures.ts';
 import { eachHome, type Home, type HomeOptions } from './support/homes.ts';
-import type { Counts } from './support/observed.ts';
 
 const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.release'];
 

@@ -9,6 +9,7 @@ import { DRAIN_MAX_BYTES } from './oci/limits.ts';
 
 /** What is mounted, made when it is first needed: a setting that is wrong is then told to whoever asks. */
 export interface Parts {
+  requestId(request: Request): string;
   services(): Services;
   /** What `/` says. */
   welcome(): Promise<string>;
@@ -25,7 +26,7 @@ export interface Parts {
 }
 
 export function createApp(parts: Parts): Hono {
-  const { services, blobHost, welcome, token, signIn, publishedKeys, management } = parts;
+  const { requestId, services, blobHost, welcome, token, signIn, publishedKeys, management } = parts;
   const app = new Hono();
   app.use(async (c, next) => {
     // Workerd makes the URL of whatever Host says: a path in it would be taken for that of the request,
@@ -51,15 +52,14 @@ export function createApp(parts: Parts): Hono {
   );
   app.onError(async (fault, c) => {
     await drain(c.req.raw);
-    return answerTo(fault instanceof OciError ? fault : unexpected(fault, c.req.raw));
+    return answerTo(fault instanceof OciError ? fault : unexpected(fault, c.req.raw, requestId(c.req.raw)));
   });
   return app;
 }
 
 /** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
-function unexpected(fault: Error, request: Request): OciError {
+function unexpected(fault: Error, request: Request, requestId: string): OciError {
   const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
-  const requestId = request.headers.get('cf-ray') ?? crypto.randomUUID();
   console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, fault);
   // Durable Objects say so of faults that pass by themselves. Cloudflare docs, "Error handling".
   if (retryable || overloaded)

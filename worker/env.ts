@@ -52,6 +52,8 @@ export interface Env {
   TRUSTED_PROXIES?: string;
   /** How long the audit log keeps events, in days. */
   AUDIT_DAYS?: string;
+  /** How many rows the audit log keeps. */
+  AUDIT_ROWS_MAX?: string;
   /** Sign-in of people. */
   OIDC_ISSUER?: string;
   OIDC_CLIENT_ID?: string;

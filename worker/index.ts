@@ -1,5 +1,5 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
-import { auditDays } from '../durable-objects/audit-retention.ts';
+import { auditDays, auditRows } from '../durable-objects/audit-retention.ts';
 import { createApp } from './app.ts';
 import { Audit } from './auth/audit.ts';
 import { Credentials } from './auth/credentials/credentials.ts';
@@ -20,6 +20,7 @@ import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
 import { createManagement } from './management/management.ts';
 import type { Registry } from './oci/registry.ts';
+import { requestIdOf } from './oci/request-id.ts';
 import { readSettings, switchSetting } from './oci/settings.ts';
 import { cacheLifetime } from './storage/edge-cache.ts';
 import { hmacKey, Keys } from './storage/keys.ts';
@@ -60,7 +61,7 @@ function compose(env: Env): App {
     const signer = new UrlSigner(() => urlSecrets(env, keys), settings.delivery.urls);
     const delivery = new BlobDelivery(settings.delivery, signer);
     const issuers = new Issuers();
-    const auth = composeAuth(env, settings.auth, registry, issuers);
+    const auth = composeAuth(env, settings.auth, registry, issuers, keys);
     return {
       signer,
       auth,
@@ -70,6 +71,7 @@ function compose(env: Env): App {
   });
   const management = once(() => createManagement({ env, ...parts().auth }));
   return createApp({
+    requestId: (request) => requestIdOf(request, env),
     services: () => parts().services,
     blobHost: (request) => blobHost(request, env, parts().signer),
     welcome: () => parts().auth.credentials.welcome(),
@@ -90,7 +92,8 @@ function settingsOf(env: Env): { auth: AuthSettings; delivery: DeliverySettings 
     delivery: () => deliverySettings(env),
     signIn: () => signInSettings(env),
     cache: () => cacheLifetime(env),
-    audit: () => auditDays(env.AUDIT_DAYS),
+    auditDays: () => auditDays(env.AUDIT_DAYS),
+    auditRows: () => auditRows(env.AUDIT_ROWS_MAX),
     sparse: () => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
   });
 }
@@ -100,12 +103,13 @@ function composeAuth(
   settings: AuthSettings,
   registry: Registry,
   issuers: Issuers,
+  ownKeys: Keys,
 ): TokenParts & { guard: Guard; keys: KeyRing } {
   const keys = new KeyRing(env);
   const tokens = new AccessTokens(keys, settings.tokenLifetime);
   const trusts = new Trusts(issuers);
   const credentials = new Credentials(env, settings, tokens, trusts);
-  const audit = new Audit(env);
+  const audit = new Audit(env, () => ownKeys.get('audit-names'));
   const guard = new Guard(registry, settings, keys, tokens, credentials, audit, env.REQUEST_LIMIT);
   return { registry, settings, tokens, credentials, trusts, audit, limit: env.REQUEST_LIMIT, guard, keys };
 }

@@ -229,7 +229,8 @@ onHome(
           loot.foreign.split('.')[2] ?? '',
           loot.named.text.slice(-43),
         ];
-        const events = JSON.stringify(await home.rows('AUDIT', 'audit', 'SELECT * FROM events'));
+        await home.settled();
+        const events = JSON.stringify(await home.rows('AUDIT', 'audit', 'SELECT events FROM batches'));
         assert.ok(
           events.includes('wrong name or password') && events.includes('may not pull'),
           'refusals are there',

@@ -1,8 +1,7 @@
 /** Calls of the two objects of access control by name, with what they answer typed, and what tests give them. */
 
-import type { AuditQuery, ListedEvent } from '../../durable-objects/audit-log.ts';
+import type { AuditPage, AuditQuery } from '../../durable-objects/audit-log.ts';
 import type { AuditEvent, Lookup, LookupQuery, SigningKey } from '../../worker/auth/rules/rules.ts';
-import type { Listing } from '../../worker/oci/page.ts';
 import type { Home } from '../support/homes.ts';
 
 /** A time so far ahead that the platform itself rings no alarm which is due by the registry's stopped clock. */
@@ -64,7 +63,7 @@ export class Log {
     await this.#home.call('AUDIT', 'audit', 'record', events);
   }
 
-  list(query: Partial<AuditQuery>): Promise<Listing<ListedEvent>> {
+  list(query: Partial<AuditQuery>): Promise<AuditPage> {
     return this.#home.call('AUDIT', 'audit', 'list', { before: null, count: 100, ...query });
   }
 
@@ -115,6 +114,8 @@ export function event(more: Partial<AuditEvent> = {}): AuditEvent {
     decision: 'allowed',
     rule: 'rule 1',
     requestId: '1',
+    count: 1,
+    examples: [],
     ...more,
   };
 }

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { type Machine, startMachine } from '../../server/machine.ts';
-import type { Counts, Fault } from './observed.ts';
+import type { Counts } from './counts.ts';
+import type { Fault } from './observed.ts';
 import { type SimulatorOptions, startSimulator } from './simulator.ts';
 
 const ENTRY = join(import.meta.dirname, 'worker.ts');
@@ -137,7 +138,7 @@ export class Home {
     await this.#door('cached');
   }
 
-  /** Resolves when nothing goes on any more: no call, and no message of a Durable Object after its answer. */
+  /** Resolves when nothing goes on any more: no call, no message after an answer, and no event that waits to be written. */
   async settled(): Promise<void> {
     await this.#door('settled');
   }

@@ -4,29 +4,14 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Env } from '../../worker/env.ts';
-import { countRows } from './counted-rows.ts';
+import { countRows, fresh } from './counts.ts';
+import { sizeOf } from './sizes.ts';
 
 const MiB = 1024 * 1024;
 const SUBREQUESTS_MAX = 1000;
 const RPC_MAX_BYTES = 32 * MiB;
 const ROW_MAX_BYTES = 2_000_000;
 const PARAMETERS_MAX = 100;
-const STATEMENT_MAX_LENGTH = 100;
-
-/** What went to the bindings since the last reset. */
-export interface Counts {
-  durableObjects: number;
-  classA: number;
-  classB: number;
-  deletes: number;
-  disk: number;
-  rowsRead: number;
-  rowsWritten: number;
-  /** The calls by name, in order. */
-  calls: string[];
-  /** Rows by statement, as `Repository: INSERT INTO tags ...`. */
-  statements: Record<string, { times: number; read: number; written: number }>;
-}
 
 /** What befalls one call: the one of a number, counted from 0 at the last reset, or the first of a name. */
 export interface Fault {
@@ -37,18 +22,6 @@ export interface Fault {
    */
   how: 'before' | 'after' | 'hang' | 'wait';
 }
-
-const fresh = (): Counts => ({
-  durableObjects: 0,
-  classA: 0,
-  classB: 0,
-  deletes: 0,
-  disk: 0,
-  rowsRead: 0,
-  rowsWritten: 0,
-  calls: [],
-  statements: {},
-});
 
 export const observation = {
   counts: fresh(),
@@ -243,34 +216,12 @@ function checkMessage(what: string, values: unknown[]): void {
   if (bytes > RPC_MAX_BYTES) violation(`${bytes} bytes of ${what}`);
 }
 
-function sizeOf(value: unknown): number {
-  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return value.byteLength;
-  if (typeof value === 'string') return utf8Length(value);
-  if (typeof value !== 'object' || value === null) return 8;
-  return Object.entries(value).reduce((sum, [name, field]) => sum + name.length + sizeOf(field), 0);
-}
-
-/** Small strings are taken as they are: their bytes decide nothing. */
-function utf8Length(text: string): number {
-  return text.length < 100_000 ? text.length : new TextEncoder().encode(text).length;
-}
-
 /**
  * The same storage, whose rows are counted for its class, and whose SQL refuses what production refuses: values, and rows of
  * values, over 2 MB, over 100 parameters. Cloudflare docs, "Durable Objects: Limits".
  */
 export function observedState(ctx: DurableObjectState, className: string): DurableObjectState {
-  countRows(ctx.storage, (what, read, written) => {
-    const { counts } = observation;
-    counts.rowsRead += read;
-    counts.rowsWritten += written;
-    const name = `${className}: ${what.replace(/\s+/g, ' ').trim().slice(0, STATEMENT_MAX_LENGTH)}`;
-    const statement = counts.statements[name] ?? { times: 0, read: 0, written: 0 };
-    statement.times++;
-    statement.read += read;
-    statement.written += written;
-    counts.statements[name] = statement;
-  });
+  countRows(ctx.storage, className, () => observation.counts);
   const later = ctx.waitUntil.bind(ctx);
   Object.defineProperty(ctx, 'waitUntil', { value: (work: Promise<unknown>) => later(underWay(work)) });
   const { sql } = ctx.storage;

@@ -1,161 +1,229 @@
 /**
  * What goes into the audit log: who did what to which repository, from where, with the decision and its rule. Events are
- * written after the answer, together with those of other requests of the isolate. Secrets never get this far.
+ * written after the answer, those of several requests together. What changes nothing is counted: the log gets one event for
+ * the pulls, or the refusals, of the same sort. Secrets never get this far.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { auditLogOf } from '../../durable-objects/address.ts';
 import type { Env } from '../env.ts';
 import {
-  AUDIT_EVENTS_REMEMBERED,
+  AUDIT_CHANGES_MS,
+  AUDIT_COUNTED_MS,
+  AUDIT_EXAMPLES_MAX,
   AUDIT_PENDING_MAX,
-  AUDIT_REPEATED_MS,
+  AUDIT_REFUSALS_MS,
+  AUDIT_STRANGERS_MAX,
   AUDIT_STUCK_MS,
   AUDIT_TEXT_MAX_LENGTH,
 } from '../oci/limits.ts';
-import { withoutSecrets } from './credentials/token-text.ts';
+import { requestIdOf } from '../oci/request-id.ts';
+import { accountOf } from './credentials/credentials.ts';
 import type { Caller } from './guard.ts';
 import type { Client } from './rules/conditions.ts';
 import type { AuditEvent } from './rules/rules.ts';
 
 /** What changes something is written down each time. */
 const CHANGES = /^(?:push|delete|mount|[a-z]+\..+)$/;
+/** A timer may end this much before the clock says so. */
+const TIMER_SLACK_MS = 50;
+const STRANGER = 'unknown';
+
+type What = Pick<AuditEvent, 'actor' | 'action' | 'repository' | 'reference' | 'decision' | 'rule'> & {
+  /** A name that is no account's. It may be a password in the wrong field: only a hash of it is kept. */
+  typed?: string;
+};
+type Pending = AuditEvent & { typed?: string };
+
+/** Those that have events to write, for tests that do not wait. */
+export const auditsToFlush = new Set<Audit>();
 
 export class Audit {
   readonly #env: Env;
-  #pending: AuditEvent[] = [];
-  /** When the message that is under way was begun (Unix time, ms); 0 for none. */
-  #writingSince = 0;
-  /** What was written down, and when. */
-  readonly #written = new Map<string, number>();
+  /** The key that names are hashed by. */
+  readonly #nameKey: () => Promise<CryptoKey>;
+  #changes: Pending[] = [];
+  /** What is counted, by what makes it the same sort. */
+  #counted = new Map<string, Pending>();
+  /** When refusals were last written, by their sort: the next of them can wait. */
+  #refused = new Map<string, number>();
+  /** Events that were not taken because too many waited. */
+  #lost = 0;
+  /** When the next flush is due (Unix time, ms). */
+  #dueAt = Number.POSITIVE_INFINITY;
+  /** After a flush that failed, the next one is not before this (Unix time, ms). */
+  #notBefore = 0;
 
-  constructor(env: Env) {
+  constructor(env: Env, nameKey: () => Promise<CryptoKey>) {
     this.#env = env;
+    this.#nameKey = nameKey;
   }
 
-  done(
-    { claims, client, request }: Caller,
+  done(caller: Caller, action: string, repository: string, reference: string, rule: string): void {
+    const { claims, client, request } = caller;
+    const actor = claims.subject;
+    this.#record(request, client, { actor, action, repository, reference, decision: 'allowed', rule });
+  }
+
+  denied(
+    { claims, client, request }: Omit<Caller, 'isLive'>,
     action: string,
-    repository: string,
-    reference: string,
+    repository: string | null,
     rule: string,
   ): void {
-    this.#record(request, client, {
-      actor: claims.subject,
-      action,
-      repository,
-      reference,
-      decision: 'allowed',
-      rule,
-    });
+    const actor = claims.subject;
+    this.#record(request, client, { actor, action, repository, reference: null, decision: 'denied', rule });
   }
 
-  denied({ claims, client, request }: Caller, action: string, repository: string | null, why: string): void {
+  /** A login that failed; `typed` is the name that came with it, null where none is asked for. */
+  failed(request: Request, client: Client, fault: Error, typed: string | null, action = 'login'): void {
+    const account = accountOf(fault);
+    const known = account ?? (typed === null ? 'anonymous' : null);
     this.#record(request, client, {
-      actor: claims.subject,
+      actor: known ?? STRANGER,
+      ...(known === null && typed !== null && { typed }),
       action,
-      repository,
-      reference: null,
-      decision: 'denied',
-      rule: why,
-    });
-  }
-
-  /** A login that failed; `name` is whoever it claimed to be. */
-  failed(request: Request, client: Client, name: string, why: string): void {
-    // Some put their token into the place of the name.
-    const actor = `user:${withoutSecrets(name)}`;
-    this.#record(request, client, {
-      actor,
-      action: 'login',
       repository: null,
       reference: null,
       decision: 'failed',
-      rule: why,
+      rule: fault.message,
     });
   }
 
-  issued(request: Request, client: Client, subject: string, scopes: string): void {
-    this.#record(request, client, {
-      actor: subject,
-      action: 'token',
-      repository: null,
-      reference: scopes,
-      decision: 'allowed',
-      rule: '',
-    });
+  issued(request: Request, client: Client, actor: string, scopes: string): void {
+    const what = { action: 'token', repository: null, decision: 'allowed', rule: '' } as const;
+    this.#record(request, client, { ...what, actor, reference: scopes });
   }
 
   /** A change that the management API made. */
-  managed(request: Request, client: Client, subject: string, action: string, reference: string): void {
-    this.#record(request, client, {
-      actor: subject,
-      action,
-      repository: null,
-      reference,
-      decision: 'allowed',
-      rule: 'admin',
-    });
+  managed(request: Request, client: Client, actor: string, action: string, reference: string): void {
+    const what = { repository: null, decision: 'allowed', rule: 'admin' } as const;
+    this.#record(request, client, { ...what, actor, action, reference });
   }
 
-  #record(
-    request: Request,
-    client: Client,
-    event: Omit<AuditEvent, 'at' | 'address' | 'userAgent' | 'requestId'>,
-  ): void {
-    const { actor, action, repository, decision } = event;
-    const what = JSON.stringify([
-      actor,
-      client.address,
-      action,
-      repository,
-      event.reference,
-      event.rule,
-      decision,
-    ]);
-    const isChange = decision === 'allowed' && CHANGES.test(action);
-    if (!isChange && this.#isRepeated(what)) return;
-    const userAgent = request.headers.get('User-Agent') ?? '';
-    const requestId = request.headers.get('cf-ray') ?? '';
-    this.#pending.push(
-      shortened({ ...event, at: Date.now(), address: client.address, userAgent, requestId }),
-    );
-    waitUntil(this.#write());
-  }
-
-  /**
-   * Pulls, tokens, refusals and failures of the same sort are one event a minute: some clients ask many times, and nobody fills
-   * the log.
-   */
-  #isRepeated(what: string): boolean {
-    const now = Date.now();
-    if (Math.abs(now - (this.#written.get(what) ?? 0)) < AUDIT_REPEATED_MS) return true;
-    if (this.#written.size >= AUDIT_EVENTS_REMEMBERED) this.#written.clear();
-    this.#written.set(what, now);
-    return false;
-  }
-
-  /** What comes while one message is under way goes with the next, unless that has been cut off with its request. */
-  async #write(): Promise<void> {
-    if (Math.abs(Date.now() - this.#writingSince) < AUDIT_STUCK_MS) return;
-    while (this.#pending.length > 0) {
-      this.#writingSince = Date.now();
-      const events = this.#pending.splice(0);
-      try {
-        await auditLogOf(this.#env).record(events);
-      } catch (fault) {
-        console.error(`${events.length} events are not in the audit log yet`, fault);
-        this.#pending = [...events, ...this.#pending].slice(0, AUDIT_PENDING_MAX);
-        break; // They go with the next event.
-      }
+  /** Writes what waits. What cannot be written waits for the next flush. */
+  async flush(): Promise<void> {
+    const changes = this.#changes;
+    const counted = this.#counted;
+    const lost = this.#lost;
+    this.#changes = [];
+    this.#counted = new Map();
+    this.#lost = 0;
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    auditsToFlush.delete(this);
+    const events = [...changes, ...counted.values()];
+    if (events.length === 0) return;
+    try {
+      const named = await Promise.all(events.map((event) => this.#named(event)));
+      named.sort((one, other) => one.at - other.at);
+      await auditLogOf(this.#env).record(lost === 0 ? named : [...named, lostEvent(lost)]);
+    } catch (fault) {
+      console.error(`${events.length} events are not in the audit log yet`, fault);
+      this.#lost += lost;
+      this.#notBefore = Date.now() + AUDIT_REFUSALS_MS;
+      for (const event of changes) this.#addChange(event);
+      for (const [sort, event] of counted) this.#count(sort, event);
     }
-    this.#writingSince = 0;
+  }
+
+  #record(request: Request, client: Client, what: What): void {
+    const event: Pending = {
+      ...what,
+      at: Date.now(),
+      address: client.address,
+      userAgent: request.headers.get('User-Agent') ?? '',
+      requestId: requestIdOf(request, this.#env),
+      count: 1,
+      examples: [],
+    };
+    const isMachine = this.#env.HOME === 'machine';
+    if (what.decision !== 'allowed') {
+      const sort = this.#refusalSort(event);
+      const isFirst = Math.abs(event.at - (this.#refused.get(sort) ?? 0)) > AUDIT_COUNTED_MS;
+      if (isFirst) this.#refused.set(sort, event.at);
+      this.#count(sort, event);
+      this.#flushBy(event.at + (isFirst ? AUDIT_REFUSALS_MS : AUDIT_COUNTED_MS));
+    } else if (CHANGES.test(what.action)) {
+      this.#addChange(event);
+      this.#flushBy(event.at + AUDIT_CHANGES_MS[isMachine ? 'machine' : 'cloudflare']);
+    } else {
+      const { actor, address, action, repository, reference, rule } = event;
+      this.#count(JSON.stringify([actor, address, action, repository, reference, rule]), event);
+      this.#flushBy(event.at + AUDIT_COUNTED_MS);
+    }
+  }
+
+  /** Refusals are of one sort by actor and address. Made-up names are one actor, and many addresses become one sort. */
+  #refusalSort({ actor, address, decision }: AuditEvent): string {
+    const now = Date.now();
+    for (const [sort, at] of this.#refused) {
+      if (Math.abs(now - at) <= AUDIT_COUNTED_MS) break; // They are in the order of their times.
+      this.#refused.delete(sort);
+    }
+    const isStranger = actor === STRANGER || actor === 'anonymous';
+    const sort = JSON.stringify([decision, isStranger ? STRANGER : actor, address]);
+    const isMany = this.#refused.size >= (isStranger ? AUDIT_STRANGERS_MAX : AUDIT_PENDING_MAX);
+    return isMany && !this.#refused.has(sort) ? decision : sort;
+  }
+
+  #addChange(event: Pending): void {
+    if (this.#changes.length >= AUDIT_PENDING_MAX) this.#lost += event.count;
+    else this.#changes.push(event);
+  }
+
+  #count(sort: string, event: Pending): void {
+    const first = this.#counted.get(sort);
+    if (first === undefined) {
+      if (this.#counted.size >= AUDIT_PENDING_MAX) this.#lost += event.count;
+      else this.#counted.set(sort, event);
+      return;
+    }
+    first.count += event.count;
+    if (event.decision === 'allowed' || first.examples.length >= AUDIT_EXAMPLES_MAX) return;
+    const example = [event.action, event.repository, event.rule].filter(Boolean).join(' ');
+    const isNew = example !== [first.action, first.repository, first.rule].filter(Boolean).join(' ');
+    if (isNew && !first.examples.includes(example)) first.examples.push(example);
+  }
+
+  /** A flush at the time, unless one comes sooner; one whose request was cut off before it does not count. */
+  #flushBy(at: number): void {
+    auditsToFlush.add(this);
+    const isFull = Math.max(this.#changes.length, this.#counted.size) >= AUDIT_PENDING_MAX;
+    const due = Math.max(isFull ? Date.now() : at, this.#notBefore);
+    if (this.#dueAt <= due && Date.now() < this.#dueAt + AUDIT_STUCK_MS) return;
+    this.#dueAt = due;
+    waitUntil(this.#flushAt(due));
+  }
+
+  async #flushAt(due: number): Promise<void> {
+    const waitMs = due - Date.now();
+    if (waitMs > 0) await scheduler.wait(waitMs);
+    // What waited was written sooner, or is due later, with another timer.
+    if (Date.now() + TIMER_SLACK_MS >= this.#dueAt) await this.flush();
+  }
+
+  /** The event as it is kept: of a name that is no account's, enough to see that it is the same one again. */
+  async #named({ typed, ...event }: Pending): Promise<AuditEvent> {
+    const short = { ...event, userAgent: event.userAgent.slice(0, AUDIT_TEXT_MAX_LENGTH) };
+    if (typed === undefined) return short;
+    const mac = await crypto.subtle.sign('HMAC', await this.#nameKey(), new TextEncoder().encode(typed));
+    const hash = Buffer.from(mac).toString('hex').slice(0, 8);
+    return { ...short, actor: `${STRANGER}:${hash}` };
   }
 }
 
-/** Names and agents are what clients say: however long they are, the log is not filled by one. */
-function shortened(event: AuditEvent): AuditEvent {
-  const texts = Object.entries(event).map(([key, value]) => {
-    return [key, typeof value === 'string' ? value.slice(0, AUDIT_TEXT_MAX_LENGTH) : value];
-  });
-  return Object.fromEntries(texts) as AuditEvent;
+function lostEvent(count: number): AuditEvent {
+  return {
+    at: Date.now(),
+    actor: 'registry',
+    action: 'audit.drop',
+    repository: null,
+    reference: `${count} events were not written`,
+    address: '',
+    userAgent: '',
+    decision: 'allowed',
+    rule: 'the log did not answer in time',
+    requestId: '',
+    count,
+    examples: [],
+  };
 }

@@ -73,7 +73,7 @@ export class Guard {
     if (isOpen(this.#settings, request)) return this.#registry;
     const scopes = scopesFor(need, name, new URL(request.url));
     const caller = await this.#caller(request, scopes);
-    await checkRate(this.#limit, keyOf(caller));
+    await this.#checkRate(caller, need, name);
     if (need === 'none') return this.#registry;
     if (need === 'catalog') {
       if (caller.claims.catalog) return this.#registry;
@@ -118,9 +118,20 @@ export class Guard {
       const identity = await this.#identity(shown, client, originOf(request));
       return { claims: await claimsFor(identity, scopes, this.#registry), client, isLive: true, request };
     } catch (fault) {
-      if (!(fault instanceof OciError) || fault.code !== 'UNAUTHORIZED') throw fault;
-      this.#audit.failed(request, client, shown.name, fault.message);
+      if (!(fault instanceof OciError) || !/^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) throw fault;
+      this.#audit.failed(request, client, fault, shown.name);
+      if (fault.code !== 'UNAUTHORIZED') throw fault;
       throw challenge(request, scopes, fault.message, 'invalid_token');
+    }
+  }
+
+  /** Throws TOOMANYREQUESTS. */
+  async #checkRate(caller: Caller, need: Need, name: string | null): Promise<void> {
+    try {
+      await checkRate(this.#limit, keyOf(caller));
+    } catch (fault) {
+      this.#audit.denied(caller, need, name, fault instanceof OciError ? fault.message : '');
+      throw fault;
     }
   }
 

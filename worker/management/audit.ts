@@ -1,6 +1,7 @@
 /** The audit log, newest first: by page, or as JSON lines for whatever collects them. */
 import * as z from 'zod/mini';
 import type { AuditEvent } from '../auth/rules/rules.ts';
+import { escapedJson } from '../oci/printable.ts';
 import { listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
 import { paged, time, timeOf } from './schemas.ts';
@@ -19,6 +20,10 @@ const event = z.object({
   decision,
   rule: z.string().check(z.describe('The rule that decided, in words.')),
   requestId: z.string(),
+  count: z.number().check(z.describe('Pulls and refusals of the same sort are counted together.')),
+  examples: z
+    .array(z.string())
+    .check(z.describe('Of refusals that were counted together: what others of them were.')),
 });
 
 const filter = z.optional(z.string().check(z.maxLength(500)));
@@ -47,27 +52,34 @@ export const AUDIT: Operation[] = [
     status: 200,
     answer: z.object({
       events: z.array(event),
-      next: z.nullable(z.number()).check(z.describe('`before` of the next page; null where there is none.')),
+      next: z
+        .nullable(z.number())
+        .check(
+          z.describe(
+            '`before` of the next page; null where there is none. A page with filters may have few events and still have a next.',
+          ),
+        ),
     }),
     types: ['application/x-ndjson'],
-    run: async ({ audited, query, request }) => {
+    run: async ({ audited, query, request, managed }) => {
+      await managed.audit.flush();
       const { n, before, actor, repository, decision: decided } = query;
       const filters = { actor, repository, decision: decided };
-      const { entries, more } = await audited.list({
+      const { entries, next } = await audited.list({
         before: before === undefined ? null : Number(before),
         count: n,
         ...filters,
       });
-      const next = more ? (entries.at(-1)?.id ?? null) : null;
       const events = entries.map(shownEvent);
       const answer = listed(request, { events, next }, next === null ? null : { before: String(next) });
       if (!/\bapplication\/x-ndjson\b/.test(request.headers.get('Accept') ?? '')) return answer;
-      const lines = events.map((entry) => `${JSON.stringify(entry)}\n`).join('');
+      const lines = events.map((entry) => `${escapedJson(entry)}\n`).join('');
       return { ...answer, body: lines, type: 'application/x-ndjson' };
     },
   }),
 ];
 
 function shownEvent(entry: AuditEvent & { id: number }): z.output<typeof event> {
-  return { ...entry, at: timeOf(entry.at) };
+  const { id, ...event } = entry;
+  return { id, ...event, at: timeOf(entry.at) };
 }

@@ -55,7 +55,7 @@ export interface AuditQuery {
 
 export interface AuditTrail {
   /** Newest first. */
-  list(query: AuditQuery): Promise<Listing<AuditEvent & { id: number }>>;
+  list(query: AuditQuery): Promise<{ entries: (AuditEvent & { id: number })[]; next: number | null }>;
 }
 
 export function directoryOf(env: Env): Directory {

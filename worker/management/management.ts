@@ -5,6 +5,7 @@
 import { Hono } from 'hono';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
+import { escapedJson } from '../oci/printable.ts';
 import { AUDIT } from './audit.ts';
 import { auditTrailOf, directoryOf } from './directory.ts';
 import { EXPLAIN } from './explain.ts';
@@ -83,8 +84,8 @@ async function perform(row: Operation, request: Request, named: string, managed:
 
 function responseOf({ body, type, headers = {} }: Answer, status: number): Response {
   if (body === undefined) return new Response(null, { status, headers });
-  if (type === undefined) return Response.json(body, { status, headers });
-  return new Response(String(body), { status, headers: { ...headers, 'Content-Type': type } });
+  const text = type === undefined ? escapedJson(body) : String(body);
+  return new Response(text, { status, headers: { ...headers, 'Content-Type': type ?? 'application/json' } });
 }
 
 function notHere(path: string): OciError {

@@ -61,8 +61,9 @@ async function identify(
   try {
     return await credentials.identify(shown, client, originOf(request));
   } catch (fault) {
-    if (!(fault instanceof OciError) || fault.code !== 'UNAUTHORIZED') throw fault;
-    audit.failed(request, client, shown.name, fault.message);
+    if (!(fault instanceof OciError) || !/^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) throw fault;
+    audit.failed(request, client, fault, shown.name);
+    if (fault.code !== 'UNAUTHORIZED') throw fault;
     throw new OciError('UNAUTHORIZED', { message: fault.message, headers: CHALLENGE });
   }
 }

@@ -181,13 +181,37 @@ export const SIGN_IN_GROUPS_MAX = 200;
 export const SIGN_IN_NAME_MAX_LENGTH = 100;
 /** One text of an audit event. */
 export const AUDIT_TEXT_MAX_LENGTH = 500;
-/** What changes nothing is one audit event in this time, by the same client and as far as an isolate remembers. */
-export const AUDIT_REPEATED_MS = 60 * second;
-export const AUDIT_EVENTS_REMEMBERED = 10_000;
-/** A message to the audit log that takes longer was cut off; what it would have taken along goes with another. */
+/**
+ * Changes are written this long after their answers: at once on Cloudflare, where each may be the last of its isolate, and
+ * on one machine, where every write is synced to the disk, so that those of one push are written together.
+ */
+export const AUDIT_CHANGES_MS = { cloudflare: 0, machine: 250 };
+/** A refusal that is the first of its sort waits this long for others. */
+export const AUDIT_REFUSALS_MS = 2 * second;
+/** Pulls, tokens, and refusals of a sort that was written already wait this long. Cloudflare gives 30 s after an answer. */
+export const AUDIT_COUNTED_MS = 20 * second;
+/** A flush that is late by this was cut off with its request; the next event begins another. */
 export const AUDIT_STUCK_MS = 10 * second;
-/** Events that wait in an isolate while the audit log does not answer. */
+/** Events that wait in an isolate. When so many wait they are written at once; what then still comes is counted as lost. */
 export const AUDIT_PENDING_MAX = 1000;
+/** Sorts of refusals without an account that an isolate tells apart; all others are counted together. */
+export const AUDIT_STRANGERS_MAX = 50;
+/** What a refused event says of others that are counted with it. */
+export const AUDIT_EXAMPLES_MAX = 5;
+/** One row of the log: events, and characters of their JSON. Production refuses rows over 2 MB. */
+export const AUDIT_ROW_EVENTS_MAX = 1000;
+export const AUDIT_ROW_MAX_LENGTH = 256 * KiB;
+/** Rows of nothing but refusals that the log takes in a minute, of all isolates together. */
+export const AUDIT_REFUSAL_ROWS_A_MINUTE = 60;
+/** Rows that the log keeps unless a setting says otherwise. */
+export const AUDIT_ROWS_MAX = 1_000_000;
+export const AUDIT_ROWS_MIN = 1000;
+export const AUDIT_ROWS_LIMIT = 10_000_000;
+/** The log drops its oldest rows beyond this: a Durable Object has 10 GB at most. */
+export const AUDIT_MAX_BYTES = 8 * 1024 * MiB;
+/** What one page of the log may look through, in rows and in characters. */
+export const AUDIT_SCAN_ROWS_MAX = 1000;
+export const AUDIT_SCAN_MAX_LENGTH = 8 * MiB;
 
 /** The management API: the key set of an issuer is the longest thing in a body. */
 export const MANAGEMENT_BODY_MAX_BYTES = 64 * KiB;

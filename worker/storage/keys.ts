@@ -3,7 +3,7 @@ import { accountsOf } from '../../durable-objects/address.ts';
 import type { Env } from '../env.ts';
 
 /** What a key is for: no key serves two purposes. */
-export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in';
+export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names';
 
 const HMAC = { name: 'HMAC', hash: 'SHA-256' };
 

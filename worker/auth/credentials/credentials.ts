@@ -33,6 +33,14 @@ const NOBODY: LookupQuery = { account: '', address: '', user: null, token: null,
 
 type Recognised = Omit<Identity, 'policies' | 'revision'>;
 
+/** The accounts that failed logins were for. */
+const accounts = new WeakMap<Error, string>();
+
+/** The account that a login which failed was for; null where what was typed as its name is no account. */
+export function accountOf(fault: Error): string | null {
+  return accounts.get(fault) ?? null;
+}
+
 export class Credentials {
   readonly #env: Env;
   readonly #settings: AuthSettings;
@@ -63,13 +71,27 @@ export class Credentials {
       ...(token === null ? {} : { tokenHash: token.hash }),
       issuer,
     });
-    if (lookup.waitMs > 0) throw tooManyAttempts(lookup.waitMs);
-    const identity = await this.#counted(account, client, lookup, async () => {
-      const found = await this.#recognise(shown, lookup, origin, client);
-      if (found !== null) return found;
-      throw new OciError('UNAUTHORIZED', { message: this.#isSetUp(lookup) ? WRONG : NO_ADMIN });
-    });
-    return { ...identity, policies: lookup.policies, revision: lookup.revision };
+    try {
+      if (lookup.waitMs > 0) throw tooManyAttempts(lookup.waitMs);
+      const identity = await this.#counted(account, client, lookup, async () => {
+        const found = await this.#recognise(shown, lookup, origin, client);
+        if (found !== null) return found;
+        throw new OciError('UNAUTHORIZED', { message: this.#isSetUp(lookup) ? WRONG : NO_ADMIN });
+      });
+      return { ...identity, policies: lookup.policies, revision: lookup.revision };
+    } catch (fault) {
+      const known = this.#accountShown(shown, lookup);
+      if (known !== null && fault instanceof Error) accounts.set(fault, known);
+      throw fault;
+    }
+  }
+
+  /** The account that a login was for, where there is one. */
+  #accountShown({ name }: Shown, { user, token }: Lookup): string | null {
+    if (token !== null) return token.owner === null ? `token:${token.name}` : `user:${token.owner}`;
+    const { adminPassword, htpasswd } = this.#settings;
+    const isKnown = user !== null || htpasswd.has(name) || (name === ADMIN && adminPassword !== null);
+    return isKnown ? `user:${name}` : null;
   }
 
   /** A token of a trusted issuer becomes a login, once. Throws UNAUTHORIZED, TOOMANYREQUESTS. */

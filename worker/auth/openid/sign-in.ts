@@ -107,7 +107,7 @@ export class SignIn {
     } catch (fault) {
       if (!(fault instanceof OciError)) throw fault;
       const client = clientOf(request, this.#settings);
-      this.#audit.failed(request, client, 'sign-in', fault.message);
+      this.#audit.failed(request, client, fault, null, 'sign-in');
       return refusalPage(fault.status, fault.message);
     }
   }

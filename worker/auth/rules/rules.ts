@@ -144,7 +144,7 @@ export interface AccessState {
 export interface AuditEvent {
   /** Unix time, ms. */
   at: number;
-  /** `user:bob`, `token:ci`, `trust:github`, `anonymous`. */
+  /** `user:bob`, `token:ci`, `trust:github`, `anonymous`; `unknown:` and a hash for a name that is no account's. */
   actor: string;
   /** `login`, `token`, `pull`, `push`, `delete`, `mount`, or of the management API `user.create` and the like. */
   action: string;
@@ -157,4 +157,8 @@ export interface AuditEvent {
   /** The rule that decided, in words. */
   rule: string;
   requestId: string;
+  /** Of how many events of the same sort this is the first: pulls and refusals are counted together. */
+  count: number;
+  /** Of refusals that were counted together: what others of them asked for, and why they were refused. */
+  examples: string[];
 }

@@ -44,8 +44,8 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
   const origin = originOf(request);
   const client = clientOf(request, parts.settings);
   const { credentials, audit } = parts;
-  await checkRate(parts.limit, client.address);
   try {
+    await checkRate(parts.limit, client.address);
     if (asked.assertion !== null) {
       const login = await credentials.exchange(asked.assertion, client);
       const { token, lifetime } = await parts.tokens.issueLogin(login, origin);
@@ -78,7 +78,8 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
     });
   } catch (fault) {
     if (fault instanceof OciError && /^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) {
-      audit.failed(request, client, asked.shown?.name ?? 'token exchange', fault.message);
+      const action = asked.assertion === null ? 'login' : 'exchange';
+      audit.failed(request, client, fault, asked.shown?.name ?? null, action);
     }
     throw fault;
   }
