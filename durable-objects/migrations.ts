@@ -2,6 +2,7 @@
  * Numbered migrations of the tables of a Durable Object. The version of the tables is a row of its own, so a class knows
  * which migrations are still to run, and code that is older than the tables knows whether it can work with them.
  */
+import { TABLES_TOO_NEW } from '../worker/oci/errors.ts';
 import { firstRow } from './rows.ts';
 
 /** One step from a version of the tables to the next. Released migrations never change; new ones are appended. */
@@ -29,7 +30,7 @@ const VERSION_TABLE = `
 
 /** The tables were written by a newer release, and this code cannot work with them. */
 export class TablesTooNew extends Error {
-  override readonly name = 'TablesTooNew';
+  override readonly name = TABLES_TOO_NEW;
 }
 
 /** Whether the object has tables. An object that never wrote anything has none and costs no storage. */
@@ -49,7 +50,7 @@ export function migrate(storage: DurableObjectStorage, migrations: readonly Migr
   if (found.version > migrations.length) {
     if (found.readable_from <= migrations.length) return;
     throw new TablesTooNew(
-      `these tables are of version ${found.version} and need code that knows version ${found.readable_from}, but this release of Longshore knows version ${migrations.length}: deploy the newer release again`,
+      `a newer release of Longshore has written this part of the registry (version ${found.version} of its tables, and this release knows ${migrations.length}): deploy that release again`,
     );
   }
   storage.transactionSync(() => {

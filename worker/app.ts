@@ -4,7 +4,7 @@
 import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
 import { distribution } from './distribution/routes.ts';
-import { OciError } from './oci/errors.ts';
+import { OciError, TABLES_TOO_NEW } from './oci/errors.ts';
 import { DRAIN_MAX_BYTES } from './oci/limits.ts';
 
 /** What is mounted, made when it is first needed: a setting that is wrong is then told to whoever asks. */
@@ -61,10 +61,19 @@ export function createApp(parts: Parts): Hono {
 function unexpected(fault: Error, request: Request, requestId: string): OciError {
   const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
   console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, fault);
+  if (isTooNew(fault)) {
+    const { message } = fault;
+    return new OciError('UNAVAILABLE', { message, detail: { requestId }, headers: { 'Retry-After': '60' } });
+  }
   // Durable Objects say so of faults that pass by themselves. Cloudflare docs, "Error handling".
   if (retryable || overloaded)
     return new OciError('UNAVAILABLE', { detail: { requestId }, headers: { 'Retry-After': '1' } });
   return new OciError('UNKNOWN', { detail: { requestId } });
+}
+
+/** A Durable Object's tables are those of a newer release. An error that comes from it has lost its class. */
+function isTooNew({ name, message }: Error): boolean {
+  return name === TABLES_TOO_NEW || message.startsWith(`${TABLES_TOO_NEW}:`);
 }
 
 /**

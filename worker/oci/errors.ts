@@ -47,6 +47,9 @@ export interface ErrorOptions {
   headers?: Record<string, string>;
 }
 
+/** Name of the error of a Durable Object whose tables a newer release wrote. Over RPC an error loses its class, but not its name. */
+export const TABLES_TOO_NEW = 'TablesTooNew';
+
 /** An error that the client is told of, in the shape of the specification ("Error Codes"). */
 export class OciError extends Error {
   readonly code: ErrorCode;
