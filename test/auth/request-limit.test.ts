@@ -12,7 +12,7 @@ describe('requests', () => {
   before(() => home.start());
   after(() => home.stop());
 
-  it('are limited for each that asks', async () => {
+  it('are limited for each that asks, and what is refused is in the audit log', async () => {
     const admin = new Visitor(home, `admin:${ADMIN_PASSWORD}`);
     const nobody = new Visitor(home, null);
     const authorization = await admin.bearer('repository:a/b:pull');
@@ -25,6 +25,18 @@ describe('requests', () => {
     const refused = answers.find(({ status }) => status === 429);
     assert.equal(refused?.code, 'TOOMANYREQUESTS');
     assert.equal(refused?.headers.get('Retry-After'), '60');
+
+    await home.settled();
+    const { events } = JSON.parse((await admin.send('GET', '/api/v1/audit?decision=denied')).text) as {
+      events: { actor: string; rule: string; count: number }[];
+    };
+    const told = events.filter(({ rule }) => rule.startsWith('too many requests'));
+    assert.equal(told[0]?.actor, 'user:admin');
+    assert.equal(
+      told.reduce((sum, { count }) => sum + count, 0),
+      answers.filter(({ status }) => status === 429).length,
+      'refusals are counted together',
+    );
 
     const other = await nobody.bearer('repository:a/b:pull');
     assert.equal((await nobody.send('GET', '/v2/', { authorization: other })).status, 200);

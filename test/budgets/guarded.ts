@@ -11,6 +11,8 @@ async function pusher(registry: Registry): Promise<Registry> {
   return admin;
 }
 
+const TAGS = ['1.0', '1.1', '1.2', '1.3'];
+
 export const GUARDED_ROWS: Row[] = [
   {
     name: 'a token',
@@ -27,5 +29,18 @@ export const GUARDED_ROWS: Row[] = [
       return async () => registry.as(await registry.token(ADMIN, 'pull,push')).pushSmallImage('latest');
     },
     budget: cost(9, 2, 0, 39),
+  },
+  {
+    name: '20 pulls of 4 tags with a token, audited',
+    given: async (registry) => {
+      const admin = await pusher(registry);
+      for (const tag of TAGS) await admin.pushImage(tag);
+      const puller = registry.as(await registry.token(ADMIN, 'pull'));
+      return async () => {
+        for (let n = 0; n < 20; n++) await puller.send('GET', `manifests/${TAGS[n % TAGS.length]}`, 200);
+      };
+    },
+    // A call for each tag, and one to the audit log; 0.2 rows for a pull.
+    budget: cost(21, 0, 0, 4),
   },
 ];

@@ -1,0 +1,105 @@
+/** What strangers can make the audit log keep: how many rows, and which texts. */
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import type { ListedEvent } from '../../durable-objects/audit-log.ts';
+import type { AuditEvent } from '../../worker/auth/rules/rules.ts';
+import { Log } from '../durable-objects/calls.ts';
+import { eachHome } from '../support/homes.ts';
+import { ADMIN, Api, GUARDED, type Json } from './api.ts';
+
+const MANY = 200;
+
+eachHome((home) => {
+  const api = new Api(home);
+  // Not by the API, because an address that failed to log in waits.
+  const events = async (decision: AuditEvent['decision']): Promise<ListedEvent[]> =>
+    (await new Log(home).list({ count: 1000, decision })).entries;
+  const ask = (path: string, headers: Record<string, string> = {}) =>
+    fetch(`${home.url}${path}`, { headers }).then((response) => response.text());
+  const basic = (name: string, password: string) => ({
+    Authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`,
+  });
+  const rowsWritten = async () => {
+    const { statements } = await home.counts();
+    return Object.entries(statements)
+      .filter(([statement]) => statement.startsWith('AuditLog: '))
+      .reduce((sum, [, { written }]) => sum + written, 0);
+  };
+
+  before(() => api.made('POST', '/users', { name: 'bob', password: 'the password of bob' }));
+
+  describe('the audit log', () => {
+    it('is answered without characters that move a cursor or turn a line around', async () => {
+      const userAgent = 'docker\u009b31m\u202ereverse';
+      // Headers are bytes of UTF-8 to the registry, and of Latin-1 to this client.
+      const headers = { 'User-Agent': Buffer.from(userAgent).toString('latin1') };
+      await api.call('PATCH', '/users/bob', { groups: ['dev'] }, ADMIN, headers);
+      await home.settled();
+      for (const accept of ['application/json', 'application/x-ndjson']) {
+        const { text } = await api.call('GET', '/audit?n=1', undefined, ADMIN, { Accept: accept });
+        assert.doesNotMatch(text.replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
+        const json = JSON.parse(text) as Json;
+        const [event] = (json.events ?? [json]) as Json[];
+        assert.equal(event?.userAgent, userAgent, 'a reader of JSON gets what was sent');
+      }
+    });
+
+    it('writes one row for many refused requests of an anonymous client', async () => {
+      const { token } = JSON.parse(await ask('/token?service=longshore&scope=repository:a/b:pull')) as Json;
+      await home.settled();
+      await home.reset();
+      const headers = { Authorization: `Bearer ${token}` };
+      for (let n = 0; n < MANY; n++) await ask(`/v2/stranger/of-${n}/manifests/latest`, headers);
+      await home.settled();
+      // A slow machine takes longer than the events wait, and then writes them in several rows.
+      const rows = await rowsWritten();
+      assert.ok(rows <= 10, `${rows} rows`);
+      const refused = (await events('denied')).filter(({ actor }) => actor === 'anonymous');
+      assert.equal(
+        refused.reduce((sum, { count }) => sum + count, 0),
+        MANY,
+      );
+      assert.match(String(refused[0]?.examples[0]), /^pull stranger\/of-\d+ /);
+    });
+
+    it('counts failed logins under made-up names as those of one actor', async () => {
+      await home.reset();
+      // Of the form of a token, so that no slow hash is computed.
+      const secret = `lsr_${'0'.repeat(16)}_${'A'.repeat(43)}`;
+      for (let n = 0; n < 50; n++) await ask('/token?service=longshore', basic(`made-up-${n}`, secret));
+      await home.settled();
+      const rows = await rowsWritten();
+      assert.ok(rows <= 10, `${rows} rows`);
+      const failed = await events('failed');
+      assert.equal(
+        failed.reduce((sum, { count }) => sum + count, 0),
+        50,
+      );
+    });
+
+    it('keeps a hash of a name that is no account, and the name of one that is', async () => {
+      const typed = 'correct horse battery staple';
+      for (const name of [typed, 'bob', typed]) {
+        await ask('/v2/', basic(name, `lsr_wrong for ${name}`));
+        await home.settled();
+      }
+      const page = await events('failed');
+      assert.ok(!JSON.stringify(page).includes(typed), 'what may be a password is not there');
+      const actors = page.map(({ actor }) => actor);
+      assert.ok(actors.includes('user:bob'), actors.join());
+      const [last = '', , first = ''] = actors;
+      assert.match(last, /^unknown:[0-9a-f]{8}$/);
+      assert.equal(first, last, 'the same name has the same hash');
+      const kept = await home.rows('AUDIT', 'audit', 'SELECT events FROM batches');
+      assert.ok(!JSON.stringify(kept).includes(typed));
+    });
+
+    it('has the id that Cloudflare gave a request, and one of its own on one machine', async () => {
+      await ask('/v2/', { ...basic('bob', 'lsr_wrong'), 'cf-ray': 'ray-of-the-client' });
+      await home.settled();
+      const [{ requestId } = {}] = await events('failed');
+      if (home.name === 'r2') assert.equal(requestId, 'ray-of-the-client');
+      else assert.match(String(requestId), /^[0-9a-f]{8}-[0-9a-f-]{27}$/);
+    });
+  });
+}, GUARDED);
