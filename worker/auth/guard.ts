@@ -16,6 +16,7 @@ import { GuardedRegistry } from './guarded.ts';
 import { clientOf } from './rules/address.ts';
 import { type Client, checkClient } from './rules/conditions.ts';
 import type { Denial, Identity } from './rules/decide.ts';
+import { checkLocal } from './rules/local.ts';
 import type { Action } from './rules/rules.ts';
 import type { AuthSettings } from './settings.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
@@ -174,9 +175,10 @@ export async function checkRate(limit: Env['REQUEST_LIMIT'], key: string): Promi
   });
 }
 
-/** Whether access control is off for a request: on loopback only, whatever is bound. */
-export function isOpen({ off }: AuthSettings, request: Request): boolean {
-  return off && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(new URL(request.url).hostname);
+/** Whether access control is off. Throws DENIED where it is off for others than the one who asks. */
+export function isOpen({ off, onMachine }: AuthSettings, request: Request): boolean {
+  if (off) checkLocal(request, onMachine);
+  return off;
 }
 
 /** Why an action is not among the claims, as whoever issued them was told. */

@@ -1,0 +1,91 @@
+/** AUTH=off: programs on this machine may do everything, and what comes through a proxy or from a page of the web nothing. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { describe, it } from 'node:test';
+import { checkLocal } from '../../worker/auth/rules/local.ts';
+import { eachHome, type Home } from '../support/homes.ts';
+
+const ELSEWHERE: { name: string; headers: Record<string, string>; want: RegExp }[] = [
+  ...[
+    'Forwarded',
+    'X-Forwarded-For',
+    'X-Forwarded-Host',
+    'X-Forwarded-Proto',
+    'X-Real-IP',
+    'Via',
+    'CF-Ray',
+  ].map((header) => ({
+    name: `that a proxy has passed on, as ${header} says`,
+    headers: { [header]: 'for=192.0.2.1' },
+    want: new RegExp(`the header ${header.toLowerCase()} says that a proxy`),
+  })),
+  { name: 'for another host', headers: { Host: 'registry.example' }, want: /is for registry\.example/ },
+  ...['cross-site', 'same-site'].map((site) => ({
+    name: `that a ${site} page has made a browser send`,
+    headers: { 'Sec-Fetch-Site': site },
+    want: /a page of another site/,
+  })),
+];
+
+eachHome((home) => {
+  for (const { name, headers, want } of ELSEWHERE) {
+    it(`a request ${name} is refused, with what to do`, async () => {
+      for (const [method, path] of [
+        ['GET', '/v2/'],
+        ['POST', '/v2/a/blobs/uploads/'],
+        ['GET', '/api/v1/users'],
+      ] as const) {
+        const { status, body } = await send(home, method, path, headers);
+        // A host that the registry does not know is not even asked what it wants.
+        assert.ok(status === 403 || (status === 421 && 'Host' in headers), `${path}: ${status}`);
+        if (status !== 403) continue;
+        assert.match(body, /"code":"DENIED"/);
+        assert.match(body, want);
+        assert.match(body, /unset AUTH and log in, or ask http:\/\/localhost directly/);
+      }
+    });
+  }
+
+  for (const headers of [{}, { Host: 'localhost' }, { Host: '[::1]:8787' }, { 'Sec-Fetch-Site': 'none' }]) {
+    it(`a request of this machine with ${JSON.stringify(headers)} is answered`, async () => {
+      assert.equal((await send(home, 'GET', '/v2/', headers)).status, 200);
+      assert.equal((await send(home, 'POST', '/v2/a/blobs/uploads/', headers)).status, 202);
+    });
+  }
+});
+
+describe('the address of a client', () => {
+  for (const { clientIp, onMachine = true, isHere } of [
+    { clientIp: '127.0.0.1:4711', isHere: true },
+    { clientIp: '127.9.9.9', isHere: true },
+    { clientIp: '[::1]:4711', isHere: true },
+    { clientIp: '::ffff:127.0.0.1', isHere: true },
+    { clientIp: '192.0.2.1:4711', isHere: false },
+    { clientIp: '[2001:db8::1]:4711', isHere: false },
+    { clientIp: undefined, isHere: false },
+    { clientIp: undefined, onMachine: false, isHere: true },
+  ]) {
+    it(`${clientIp} is ${isHere ? '' : 'not '}here ${onMachine ? 'on one machine' : 'in a simulator'}`, () => {
+      const own = Object.assign(new Request('http://localhost/v2/'), { cf: { clientIp } });
+      if (isHere) checkLocal(own, onMachine);
+      else assert.throws(() => checkLocal(own, onMachine), { code: 'DENIED' });
+    });
+  }
+
+  it('is what Cloudflare says in its header, and there only', () => {
+    const from = (address: string) =>
+      new Request('http://localhost/v2/', { headers: { 'CF-Connecting-IP': address } });
+    checkLocal(from('127.0.0.1'), false);
+    assert.throws(() => checkLocal(from('192.0.2.1'), false), { code: 'DENIED', message: /comes from 192/ });
+    assert.throws(() => checkLocal(from('127.0.0.1'), true), { code: 'DENIED', message: /cf-connecting-ip/ });
+  });
+});
+
+async function send(home: Home, method: string, path: string, headers: Record<string, string>) {
+  const outgoing = request(home.url + path, { method, headers, agent: false });
+  outgoing.end();
+  const [response] = await once(outgoing, 'response');
+  return { status: response.statusCode as number, body: await text(response) };
+}
