@@ -24,7 +24,7 @@ export const PUSHES: Row[] = [
   {
     name: 'POST+PUT to a new repository',
     given: async (registry) => () => registry.pushWhole(blob()),
-    budget: cost(2, 1, 0, 20),
+    budget: cost(2, 1, 0, 17),
   },
   {
     name: 'POST+PUT',
@@ -32,7 +32,7 @@ export const PUSHES: Row[] = [
       await used(registry);
       return () => registry.pushWhole(blob());
     },
-    budget: cost(2, 1, 0, 9),
+    budget: cost(2, 1, 0, 8),
   },
   {
     name: 'POST with the blob',
@@ -40,7 +40,7 @@ export const PUSHES: Row[] = [
       await used(registry);
       return () => registry.pushAtOnce(blob());
     },
-    budget: cost(2, 1, 0, 9),
+    budget: cost(2, 1, 0, 8),
   },
   chunked('under one part', () => [blob()], cost(5, 1, 0, 20)),
   chunked('exactly one part', () => [blob(PART_BYTES)], cost(5, 1, 0, 26)),
@@ -61,7 +61,7 @@ export const PUSHES: Row[] = [
       return () => other.pushWhole(bytes);
     },
     // The shard asks the first repository whether it has the link that is not confirmed yet; after that it knows.
-    budget: cost(3, 0, 0, 9),
+    budget: cost(3, 0, 0, 8),
   },
   ...[true, false].map(
     (from): Row => ({
@@ -72,7 +72,7 @@ export const PUSHES: Row[] = [
         const query = `mount=${digest(bytes)}${from ? `&from=${registry.name}` : ''}`;
         return () => other.send('POST', `blobs/uploads/?${query}`, 201);
       },
-      budget: cost(3, 0, 0, 9),
+      budget: cost(3, 0, 0, 8),
     }),
   ),
   ...[1, 5].map(
@@ -83,7 +83,7 @@ export const PUSHES: Row[] = [
         const image = await registry.pushBlobs(imageManifest({ layers }));
         return () => registry.pushManifest(image, 'latest');
       },
-      budget: cost(1, 0, 0, 8 + 3 * (layers + 1)),
+      budget: cost(1, 0, 0, 8 + 2 * (layers + 1)),
     }),
   ),
   {
@@ -93,7 +93,7 @@ export const PUSHES: Row[] = [
       const image = await registry.pushBlobs(imageManifest({ layers: 1 }));
       return () => registry.pushManifest(image, 'used');
     },
-    budget: cost(1, 0, 0, 14),
+    budget: cost(1, 0, 0, 12),
   },
   {
     name: 'manifest PUT, as it is already',
@@ -120,7 +120,7 @@ export const PUSHES: Row[] = [
       await used(registry);
       return () => registry.pushSmallImage('latest');
     },
-    budget: cost(5, 2, 0, 32),
+    budget: cost(5, 2, 0, 25),
   },
   {
     name: 'DELETE tag',
