@@ -209,14 +209,22 @@ export class Manifests {
 
   /** True where these were the last. */
   #removeSomeTags(digest: Digest, generation: number, at: number): boolean {
-    const tags = this.#all<{ name: string }>(
-      'SELECT name FROM tags WHERE digest = ? AND generation = ? LIMIT ?',
+    const some = 'FROM tags t WHERE t.digest = ?1 AND t.generation = ?2 ORDER BY t.name LIMIT ?3';
+    this.#sql.exec(
+      `INSERT INTO tag_history (tag, seq, digest, at)
+         SELECT t.name, (SELECT COALESCE(MAX(seq), 0) + 1 FROM tag_history WHERE tag = t.name), NULL, ?4 ${some}`,
+      digest,
+      generation,
+      EXPIRED_ROWS_AT_A_TIME,
+      at,
+    );
+    const removed = this.#all(
+      `DELETE FROM tags WHERE name IN (SELECT t.name ${some}) RETURNING 1`,
       digest,
       generation,
       EXPIRED_ROWS_AT_A_TIME,
     );
-    for (const { name } of tags) this.#removeTag(name, at);
-    return tags.length < EXPIRED_ROWS_AT_A_TIME;
+    return removed.length < EXPIRED_ROWS_AT_A_TIME;
   }
 
   #removeTag(tag: string, at: number): void {
