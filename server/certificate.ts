@@ -44,6 +44,17 @@ export function readCertificate({ cert, key }: CertificateFiles): Certificate {
   return { ...pair, leaf };
 }
 
+/** The hosts that a certificate is for; an IPv6 address is in brackets. */
+export function certificateNames({ leaf }: Pick<Certificate, 'leaf'>): string[] {
+  const names = leaf.subjectAltName?.matchAll(/(DNS|IP Address):([^,\s"]+)/g) ?? [];
+  return [...names].map(([, , name = '']) => (name.includes(':') ? compressed(name) : name.toLowerCase()));
+}
+
+/** An IPv6 address as a URL writes it. */
+function compressed(address: string): string {
+  return URL.parse(`http://[${address}]`)?.hostname ?? address;
+}
+
 /** Hands over every new pair that works, and says what is wrong with one that does not. */
 export function watchCertificate(
   files: CertificateFiles,

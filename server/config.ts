@@ -8,6 +8,7 @@ export const COMPATIBILITY_FLAGS = ['nodejs_compat'];
 
 /** The settings that `npm start` takes from its environment and hands to the Worker as they are. */
 export const SETTINGS = [
+  'PUBLIC_URL',
   'SPARSE_MANIFESTS',
   'BLOB_DELIVERY',
   'BLOB_HOST',

@@ -1,6 +1,6 @@
 // What `npm start` prints when the registry answers: where it is, who may do what, and what to type next.
 import { printableLines } from '../worker/oci/printable.ts';
-import type { Certificate } from './certificate.ts';
+import { type Certificate, certificateNames } from './certificate.ts';
 import { hostAndPort, isLoopback, reachableHost } from './port.ts';
 import type { Settings } from './settings.ts';
 
@@ -75,10 +75,8 @@ function nameOf(host: string): string {
 /** The name by which clients reach the host, if the certificate has it, or else the first that it has. */
 function namedBy({ leaf }: Certificate, name: string): string {
   if (leaf.checkHost(name) !== undefined || leaf.checkIP(name) !== undefined) return name;
-  const names = [...(leaf.subjectAltName ?? '').matchAll(/(?:DNS|IP Address):([^,\s"]+)/g)].map(
-    ([, one]) => one,
-  );
-  return names.find((one) => one !== undefined && !one.includes('*')) ?? name;
+  const names = certificateNames({ leaf });
+  return names.find((one) => !one.includes('*')) ?? name;
 }
 
 /** For a shell. */

@@ -7,7 +7,7 @@ import { bundle } from './bundle.ts';
 import { CF_HEADER, configuration, PROTOCOL_HEADER, STATE_FOLDERS } from './config.ts';
 import { makeFolder } from './durable.ts';
 import { StartFailure } from './failure.ts';
-import { checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
+import { boundNames, checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
 import { privateSocket } from './socket.ts';
 import { openStateFolder, type StateFolder } from './state-folder.ts';
 import { type SyncService, startSyncService } from './sync-service.ts';
@@ -142,7 +142,7 @@ function writeConfiguration(
       modules,
       stateFolder: folder.state,
       blobsFolder: folder.blobs,
-      vars: options.vars ?? {},
+      vars: { BOUND_NAMES: boundNames(host).join(','), ...options.vars },
       services: {
         // What takes the folder's place syncs by its own means.
         ...(options.services?.DISK === undefined ? { SYNC: syncs.address } : {}),

@@ -2,6 +2,7 @@
 // before workerd is started, because Node says what is wrong with an address in a code and not in prose.
 import { once } from 'node:events';
 import { createServer, isIPv4 } from 'node:net';
+import { hostname } from 'node:os';
 import { StartFailure, systemErrorCode } from './failure.ts';
 
 const EVERY_ADDRESS = ['*', '0.0.0.0', '::'];
@@ -14,6 +15,12 @@ export function hostAndPort(host: string, port: number): string {
 /** What this machine's own clients call the host: a registry that listens everywhere is reached at the loopback. */
 export function reachableHost(host: string): string {
   return EVERY_ADDRESS.includes(host) ? '127.0.0.1' : host;
+}
+
+/** What requests that reach the host may call it, beside loopback (`BOUND_NAMES` in worker/env.ts). */
+export function boundNames(host: string): string[] {
+  if (EVERY_ADDRESS.includes(host)) return ['*', hostname().toLowerCase()];
+  return [host.includes(':') ? `[${host}]` : host.toLowerCase()];
 }
 
 /** Whether only this machine's own clients can reach the host. */

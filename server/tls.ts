@@ -5,10 +5,16 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { type Certificate, type CertificateFiles, readCertificate, watchCertificate } from './certificate.ts';
+import {
+  type Certificate,
+  type CertificateFiles,
+  certificateNames,
+  readCertificate,
+  watchCertificate,
+} from './certificate.ts';
 import { forward, HEADERS_MAX_BYTES, upstreamAgent } from './forward.ts';
 import { type Machine, type MachineOptions, startMachine } from './machine.ts';
-import { checkAddress, hostAndPort, reachableHost } from './port.ts';
+import { boundNames, checkAddress, hostAndPort, reachableHost } from './port.ts';
 
 export interface SecuredMachine extends Machine {
   /** The certificate that new connections get. */
@@ -30,7 +36,9 @@ export async function startSecured(
   const { host = '127.0.0.1', port = 0 } = options;
   let certificate = readCertificate(files);
   await checkAddress(host, port);
-  const machine = await startMachine({ ...options, host: '127.0.0.1', port: 0, isBehindTls: true });
+  const names = [...boundNames(host), ...certificateNames(certificate)];
+  const vars = { ...options.vars, BOUND_NAMES: names.join(',') };
+  const machine = await startMachine({ ...options, host: '127.0.0.1', port: 0, vars, isBehindTls: true });
   const agent = upstreamAgent(machine.socketPath ?? '');
   const server = front(certificate);
   const answer = (incoming: IncomingMessage, response: ServerResponse) => forward(incoming, response, agent);

@@ -5,12 +5,15 @@ import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
 import { distribution } from './distribution/routes.ts';
 import { OciError, TABLES_TOO_NEW } from './oci/errors.ts';
-import { DRAIN_MAX_BYTES } from './oci/limits.ts';
+import { DRAIN_MAX_BYTES, DRAIN_STRANGER_MAX_BYTES } from './oci/limits.ts';
+import { originOf } from './oci/origin.ts';
 
 /** What is mounted, made when it is first needed: a setting that is wrong is then told to whoever asks. */
 export interface Parts {
   requestId(request: Request): string;
   services(): Services;
+  /** Decides what the registry is called in the answer (`oci/origin.ts`). Throws NAME_INVALID. */
+  decideOrigin(request: Request): void;
   /** What `/` says. */
   welcome(): Promise<string>;
   /** `/token`. */
@@ -28,11 +31,15 @@ export interface Parts {
 export function createApp(parts: Parts): Hono {
   const { requestId, services, blobHost, welcome, token, signIn, publishedKeys, management } = parts;
   const app = new Hono();
+  // For load balancers, which ask by an address and whatever is set.
+  app.get('/health', (c) => c.json({ status: 'ok' }));
   app.use(async (c, next) => {
     // Workerd makes the URL of whatever Host says: a path in it would be taken for that of the request,
     // and of two hosts there is none.
     if (/[/?#@\\\s,]/.test(c.req.header('Host') ?? ''))
       throw new OciError('NAME_INVALID', { message: 'the Host header is not the name of a host' });
+    parts.decideOrigin(c.req.raw);
+    refuseOtherSites(c.req.raw);
     await next();
   });
   app.all('/v2', (c) => distribution(c.req.raw, services()));
@@ -44,17 +51,43 @@ export function createApp(parts: Parts): Hono {
     c.json(await publishedKeys(), 200, { 'Cache-Control': 'public, max-age=300' }),
   );
   app.all('/api/v1/*', (c) => management(c.req.raw));
-  app.get('/health', (c) => c.json({ status: 'ok' }));
   app.all('/blob-host/*', (c) => blobHost(c.req.raw));
   app.get('/', async (c) => c.text(`${await welcome()}\n`));
   app.notFound(() =>
     answerTo(new OciError('NAME_UNKNOWN', { message: 'nothing is here: the API is at /v2/' })),
   );
   app.onError(async (fault, c) => {
-    await drain(c.req.raw);
+    await drain(c.req.raw, isKnown(c.req.raw, parts) ? DRAIN_MAX_BYTES : DRAIN_STRANGER_MAX_BYTES);
     return answerTo(fault instanceof OciError ? fault : unexpected(fault, c.req.raw, requestId(c.req.raw)));
   });
   return app;
+}
+
+const READS = ['GET', 'HEAD', 'OPTIONS'];
+
+/**
+ * A page of another site can have a browser send a request here, with what the browser remembers. No client but a browser
+ * sends these headers, and no page of a script may change them. Fetch Metadata, section 2.3; RFC 6454, section 7. Throws DENIED.
+ */
+function refuseOtherSites(request: Request): void {
+  if (READS.includes(request.method)) return;
+  const site = request.headers.get('Sec-Fetch-Site');
+  const origin = request.headers.get('Origin');
+  const isOwn = site === null || site === 'same-origin' || site === 'none';
+  if (isOwn && (origin === null || origin === originOf(request))) return;
+  throw new OciError('DENIED', {
+    message:
+      'a page of another site has sent this, and only the registry itself may: if this is its own page, set PUBLIC_URL to the URL in the address bar',
+  });
+}
+
+/** True where whoever has sent the request has shown credentials that are right. */
+function isKnown(request: Request, { services }: Parts): boolean {
+  try {
+    return services().guard.knows(request);
+  } catch {
+    return false; // A setting is wrong: that was the answer.
+  }
 }
 
 /** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
@@ -78,15 +111,14 @@ function isTooNew({ name, message }: Error): boolean {
 
 /**
  * Reads what a refused request still sends: most clients write the whole body before they read an answer, and would see
- * a broken connection instead of the error. What is larger than any chunk is cut off.
+ * a broken connection instead of the error. What is larger is cut off.
  */
-async function drain(request: Request): Promise<void> {
+async function drain(request: Request, maxBytes: number): Promise<void> {
   const { body } = request;
   if (body === null || body.locked) return;
-  if (request.headers.has('Expect') || Number(request.headers.get('Content-Length')) > DRAIN_MAX_BYTES)
-    return;
+  if (request.headers.has('Expect') || Number(request.headers.get('Content-Length')) > maxBytes) return;
   const reader = body.getReader();
-  for (let bytes = 0; bytes < DRAIN_MAX_BYTES; ) {
+  for (let bytes = 0; bytes < maxBytes; ) {
     const piece = await reader.read().catch(() => ({ done: true, value: undefined }));
     if (piece.done || piece.value === undefined) return;
     bytes += piece.value.length;

@@ -21,6 +21,10 @@ export interface Env {
   SYNC?: Fetcher;
   /** "machine" on one machine, where one isolate is all there is. */
   HOME?: string;
+  /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */
+  BOUND_NAMES?: string;
+  /** URLs of the registry, separated by commas: what its answers call it. docs/access.md. */
+  PUBLIC_URL?: string;
   /** `redirect`, `presigned` or `stream`: how blobs reach a client. These and the following are told in docs/delivery.md. */
   BLOB_DELIVERY?: string;
   /** Host of an R2 custom domain. */

@@ -8,6 +8,7 @@ import { Issuers } from './auth/openid/issuer.ts';
 import { SignIn } from './auth/openid/sign-in.ts';
 import { signInSettings } from './auth/openid/sign-in-settings.ts';
 import { Trusts } from './auth/openid/trusts.ts';
+import { isProxied } from './auth/rules/address.ts';
 import { type AuthSettings, authSettings } from './auth/settings.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
 import { KeyRing } from './auth/tokens/key-ring.ts';
@@ -19,6 +20,7 @@ import { type DeliverySettings, deliverySettings, listOf } from './delivery/sett
 import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
 import { createManagement } from './management/management.ts';
+import { decideOrigin, isSecure, type Naming, publicOriginsOf } from './oci/origin.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
 import { readSettings, switchSetting } from './oci/settings.ts';
@@ -34,6 +36,15 @@ export { Repository } from '../durable-objects/repository.ts';
 export { UploadSession } from '../durable-objects/upload-session.ts';
 export { CachedBlobs } from './delivery/cached-blobs.ts';
 
+/** What users store is data, and never a page of this origin, whatever a browser makes of its type. */
+const AS_DATA = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': "sandbox; default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+};
+/** A year. Only this host: others below its name are not ours to decide about. RFC 6797, section 6.1. */
+const HSTS_S = 365 * 24 * 3600;
+
 type App = ReturnType<typeof createApp>;
 const apps = new WeakMap<Env, App>();
 
@@ -47,11 +58,19 @@ export default {
     const response = Promise.resolve(app.fetch(request, env, ctx));
     // A client that goes away must not keep us from writing down what it has sent.
     if (request.method !== 'GET' && request.method !== 'HEAD') ctx.waitUntil(response);
-    const answer = await response;
-    answer.headers.set('Docker-Distribution-API-Version', 'registry/2.0');
-    return answer;
+    return hardened(await response, request);
   },
 };
+
+/** What every answer says. The pages of the sign-in have a policy of their own. */
+function hardened(answer: Response, request: Request): Response {
+  answer.headers.set('Docker-Distribution-API-Version', 'registry/2.0');
+  for (const [name, value] of Object.entries(AS_DATA)) {
+    if (!answer.headers.has(name)) answer.headers.set(name, value);
+  }
+  if (isSecure(request)) answer.headers.set('Strict-Transport-Security', `max-age=${HSTS_S}`);
+  return answer;
+}
 
 function compose(env: Env): App {
   const keys = new Keys(env);
@@ -65,6 +84,7 @@ function compose(env: Env): App {
     return {
       signer,
       auth,
+      naming: namingOf(settings),
       signIn: new SignIn(env, auth.settings, issuers, auth.audit, () => keys.get('sign-in')),
       services: { guard: auth.guard, delivery, prefetch: new Prefetch(settings.delivery, delivery) },
     };
@@ -73,6 +93,7 @@ function compose(env: Env): App {
   return createApp({
     requestId: (request) => requestIdOf(request, env),
     services: () => parts().services,
+    decideOrigin: (request) => decideOrigin(request, parts().naming),
     blobHost: (request) => blobHost(request, env, parts().signer),
     welcome: () => parts().auth.credentials.welcome(),
     token: (request) => tokenEndpoint(request, parts().auth),
@@ -85,9 +106,18 @@ function compose(env: Env): App {
   });
 }
 
+interface Settings {
+  publicOrigins: string[];
+  boundNames: string[];
+  auth: AuthSettings;
+  delivery: DeliverySettings;
+}
+
 /** All that is set, also what is read elsewhere. Throws a WrongSetting, which names every setting that is wrong. */
-function settingsOf(env: Env): { auth: AuthSettings; delivery: DeliverySettings } {
+function settingsOf(env: Env): Settings {
   return readSettings({
+    publicOrigins: () => publicOriginsOf(env.PUBLIC_URL, env.OIDC_ISSUER ? 'OIDC_ISSUER' : null),
+    boundNames: () => listOf(env.BOUND_NAMES),
     auth: () => authSettings(env),
     delivery: () => deliverySettings(env),
     signIn: () => signInSettings(env),
@@ -96,6 +126,15 @@ function settingsOf(env: Env): { auth: AuthSettings; delivery: DeliverySettings 
     auditRows: () => auditRows(env.AUDIT_ROWS_MAX),
     sparse: () => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
   });
+}
+
+function namingOf({ publicOrigins, boundNames, auth }: Settings): Naming {
+  const { onMachine, trustedProxies } = auth;
+  return {
+    publicOrigins,
+    boundNames: onMachine ? boundNames : null,
+    isProxied: (request) => isProxied(request, trustedProxies),
+  };
 }
 
 function composeAuth(

@@ -66,13 +66,9 @@ eachHome((home) => {
         assert.match(message, /wrong name or password/);
       });
 
-    it('lead to the host that was asked for, through a proxy', async () => {
-      const headers = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'Registry.Example.com' };
-      const { challenge } = await nobody.send('GET', '/v2/', { headers });
-      assert.deepEqual(challenge, {
-        realm: 'https://registry.example.com/token',
-        service: 'registry.example.com',
-      });
+    it('lead to the host that was asked for', async () => {
+      const { challenge } = await nobody.send('GET', '/v2/');
+      assert.deepEqual(challenge, { realm: `${home.url}/token`, service: new URL(home.url).host });
     });
   });
 

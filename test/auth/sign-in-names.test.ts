@@ -16,7 +16,7 @@ issuer.metadata = {
 };
 const vars = { ...VARS, OIDC_ISSUER: issuer.url };
 
-for (const name of ['disk', 'r2'] as const) onHome(name, suite, { vars });
+for (const name of ['disk', 'r2'] as const) onHome(name, suite, { vars, hasPublicUrl: true });
 
 function suite(home: Home): void {
   describe('a name is kept from others', () => {

@@ -29,6 +29,8 @@ onHome(
         'X-Amz-Expires',
         'X-Amz-Signature',
         'X-Amz-SignedHeaders',
+        'response-content-disposition',
+        'response-content-type',
       ]);
       assert.equal(query['X-Amz-Expires'], String(LIFETIME_S + WINDOW_S));
       assert.equal(query['X-Amz-Signature'], signatureOf(url));

@@ -41,6 +41,7 @@ test('those of the Worker are handed on as they are, and others are not', () => 
     OIDC_CLIENT_SECRET: 'a "secret"',
     OIDC_GROUPS_CLAIM: 'teams',
     SPARSE_MANIFESTS: 'true',
+    PUBLIC_URL: 'https://registry.example',
     PREFETCH: '',
   };
   assert.deepEqual(readSettings({ ...handedOn, STATE_DIR: '/nowhere', PATH: '/bin' }).vars, handedOn);

@@ -9,7 +9,7 @@ import { after, before, describe } from 'node:test';
 import { type Machine, startMachine } from '../../server/machine.ts';
 import type { Counts } from './counts.ts';
 import type { Fault } from './observed.ts';
-import { type SimulatorOptions, startSimulator } from './simulator.ts';
+import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';
 
 const ENTRY = join(import.meta.dirname, 'worker.ts');
 
@@ -19,6 +19,8 @@ export type Binding = 'REPOSITORY' | 'UPLOAD_SESSION' | 'BLOB_SHARD' | 'CATALOG'
 export interface HomeOptions extends SimulatorOptions {
   /** Settings of the registry. Access control is off unless they say otherwise. */
   vars?: Record<string, string>;
+  /** Sets `PUBLIC_URL` to the URL that it answers on. */
+  hasPublicUrl?: boolean;
   /** The Worker's entry module, where it is not `worker.ts` beside this; it exports all that that one does. */
   entry?: string;
   /** Of one machine: the folder of the registry, where it is not one of its own; it is deleted in the end like that one. */
@@ -32,6 +34,7 @@ export class Home {
   readonly name: 'disk' | 'r2';
   readonly #options: HomeOptions;
   #stateDir = '';
+  #publicUrl: Record<string, string> = {};
   #running: {
     url: string;
     pid?: number;
@@ -66,10 +69,15 @@ export class Home {
   async start(): Promise<void> {
     if (this.#stateDir === '')
       this.#stateDir = this.#options.stateDir ?? mkdtempSync(join(tmpdir(), 'longshore-test-'));
-    const port = this.#running === null ? 0 : Number(new URL(this.#running.url).port);
+    const port = await this.#port();
+    const { entry = ENTRY, hasPublicUrl } = this.#options;
+    if (hasPublicUrl) this.#publicUrl = { PUBLIC_URL: `http://127.0.0.1:${port}` };
     this.#running = await (this.name === 'disk'
       ? this.#startMachine(port)
-      : startSimulator(this.#options.entry ?? ENTRY, this.#stateDir, this.#vars, this.#options));
+      : startSimulator(entry, this.#stateDir, this.#vars, {
+          ...this.#options,
+          port: hasPublicUrl ? port : 0,
+        }));
   }
 
   async stop(): Promise<void> {
@@ -240,7 +248,13 @@ export class Home {
   }
 
   get #vars(): Record<string, string> {
-    return { AUTH: 'off', ...this.#options.vars };
+    return { AUTH: 'off', ...this.#publicUrl, ...this.#options.vars };
+  }
+
+  /** The one that it had before, or 0 for a free one, unless it must be known beforehand. */
+  async #port(): Promise<number> {
+    if (this.#running !== null) return Number(new URL(this.#running.url).port);
+    return this.#options.hasPublicUrl ? freePort() : 0;
   }
 
   async #door(what: string, query: Record<string, string> = {}, body?: string): Promise<Response> {

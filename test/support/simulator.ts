@@ -43,6 +43,8 @@ export interface SimulatorOptions {
   cache?: boolean;
   /** Requests that the rate limiting binding lets through in a minute; without it nothing is bound. */
   requestLimit?: number;
+  /** Where the registry answers; 0, the default, is a free one. */
+  port?: number;
   /** Hears every line that the Workers log. */
   onLog?: (line: string) => void;
 }
@@ -77,7 +79,7 @@ export async function startSimulator(
           S3_SECRET_ACCESS_KEY: s3Credentials.secretAccessKey,
         };
   const registry: WorkerOptions = {
-    ...workerOf('registry', entry, 0, s3Credentials),
+    ...workerOf('registry', entry, options.port ?? 0, s3Credentials),
     durableObjects: {
       REPOSITORY: object('Repository'),
       UPLOAD_SESSION: object('UploadSession'),
@@ -140,7 +142,7 @@ function workerOf(name: string, entry: string, port: number, s3Credentials?: S3C
 }
 
 /** The registry has to know the domain's port before either has started. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -8,6 +8,7 @@ import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
+import { parseRepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { Audit } from './audit.ts';
 import { authorizationOf } from './credentials/authorization.ts';
@@ -49,6 +50,8 @@ export class Guard {
   /** Who has shown Basic credentials here, by a keyed hash of them, for as long as a token would live. */
   readonly #identities = new Map<string, { identity: Identity; until: number }>();
   readonly #key = randomBytes(32);
+  /** Requests that came with credentials, or a token, of a user or a robot. */
+  readonly #known = new WeakSet<Request>();
 
   constructor(
     registry: Registry,
@@ -71,11 +74,16 @@ export class Guard {
 
   /** The registry as this request may use it. Throws UNAUTHORIZED with a challenge, DENIED, TOOMANYREQUESTS. */
   async admit(request: Request, need: Need, name: string | null): Promise<Registry> {
-    if (isOpen(this.#settings, request)) return this.#registry;
+    if (isOpen(this.#settings, request)) {
+      this.#known.add(request);
+      return this.#registry;
+    }
     const scopes = scopesFor(need, name, new URL(request.url));
     const caller = await this.#caller(request, scopes);
     await this.#checkRate(caller, need, name);
     if (need === 'none') return this.#registry;
+    // Of a name that no repository can have, no other token would help.
+    if (name !== null) parseRepositoryName(name);
     if (need === 'catalog') {
       if (caller.claims.catalog) return this.#registry;
       throw this.#refusal(
@@ -100,6 +108,11 @@ export class Guard {
     return new GuardedRegistry(this.#registry, caller, access, this.#audit);
   }
 
+  /** True where the request was admitted, or refused, for a user or a robot. */
+  knows(request: Request): boolean {
+    return this.#known.has(request);
+  }
+
   async #caller(request: Request, scopes: Scope[]): Promise<Caller> {
     const shown = authorizationOf(request);
     const client = clientOf(request, this.#settings);
@@ -111,12 +124,14 @@ export class Guard {
       if (this.#keys.isRevoked(claims.subject, claims.revision)) {
         throw challenge(request, scopes, 'this token has been revoked: log in again', 'invalid_token');
       }
+      if (claims.subject !== 'anonymous') this.#known.add(request);
       const caller = { claims, client, isLive: false, request };
       if (claims.expiresAt * 1000 > Date.now() || isUpload(request)) return caller;
       throw challenge(request, scopes, 'this token has expired: get a new one', 'invalid_token');
     }
     try {
       const identity = await this.#identity(shown, client, originOf(request));
+      this.#known.add(request);
       return { claims: await claimsFor(identity, scopes, this.#registry), client, isLive: true, request };
     } catch (fault) {
       if (!(fault instanceof OciError) || !/^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) throw fault;

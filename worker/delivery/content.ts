@@ -71,6 +71,8 @@ function rangesOf(request: Request, digest: Digest) {
 function headersOf({ digest, mediaType, cacheControl }: Content) {
   return {
     'Content-Type': mediaType,
+    // A browser that is led to a blob saves it, and shows nothing.
+    ...(mediaType === BLOB_TYPE ? { 'Content-Disposition': 'attachment' } : {}),
     'Docker-Content-Digest': digest,
     ETag: etagOf(digest),
     'Accept-Ranges': 'bytes',

@@ -9,6 +9,12 @@ export interface S3Bucket {
   secretAccessKey: string;
 }
 
+/** What S3 says of the object: a browser saves it, and shows nothing. S3 API, "GetObject". */
+const AS_DATA = new URLSearchParams({
+  'response-content-disposition': 'attachment',
+  'response-content-type': 'application/octet-stream',
+});
+
 export class Presigner {
   readonly #client: AwsClient;
   readonly #url: string;
@@ -25,7 +31,7 @@ export class Presigner {
     const { lifetime, window } = this.#times;
     const now = Math.floor(Date.now() / 1000);
     const datetime = new Date((now - (now % window)) * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '');
-    const url = `${this.#url}/${key}?X-Amz-Expires=${lifetime + window}`;
+    const url = `${this.#url}/${key}?X-Amz-Expires=${lifetime + window}&${AS_DATA}`;
     return (await this.#client.sign(url, { aws: { signQuery: true, datetime } })).url;
   }
 }

@@ -3,7 +3,7 @@ import { answerWith, type Content, IMMUTABLE, REVALIDATE } from '../delivery/con
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, TAGS_PER_MANIFEST_PUT_MAX } from '../oci/limits.ts';
-import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
+import { isManifestType, parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.ts';
 import type { Exchange } from './exchange.ts';
@@ -61,7 +61,9 @@ function wanted(exchange: Exchange): Reference {
 }
 
 function contentOf(manifest: StoredManifest & { bytes: Uint8Array }, reference: Reference): Content {
-  const { digest, mediaType, size, bytes } = manifest;
+  const { digest, size, bytes } = manifest;
+  // Earlier releases took any type that ends in "json".
+  const mediaType = isManifestType(manifest.mediaType) ? manifest.mediaType : 'application/json';
   const cacheControl = reference.kind === 'tag' ? REVALIDATE : IMMUTABLE;
   const read = async (range: ByteRange | null) =>
     range === null ? bytes : bytes.slice(range.first, range.last + 1);

@@ -70,8 +70,9 @@ export const PREFETCH_BLOBS_MAX = 20;
 export const PREFETCH_BYTES_MAX = 1024 * MiB;
 export const PREFETCH_AT_A_TIME = 4;
 
-/** Of a body that is refused, this much is read before the answer. */
+/** Of a body that is refused, this much is read before the answer, and less where no credentials came with it. */
 export const DRAIN_MAX_BYTES = 128 * MiB;
+export const DRAIN_STRANGER_MAX_BYTES = 64 * KiB;
 
 /** A pattern of names. */
 export const PATTERN_MAX_LENGTH = 255;

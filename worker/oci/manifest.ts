@@ -36,6 +36,17 @@ const NON_DISTRIBUTABLE = /(?:nondistributable|foreign\.diff)/;
 const MEDIA_TYPE = /^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$/;
 
 /**
+ * The types of manifests: those of the vendor, personal and unregistered trees (RFC 6838, section 3) that are JSON, and plain
+ * JSON. A browser makes a page of none of these, as it might of `application/xhtml+json` some day.
+ */
+const MANIFEST_TYPE = /^application\/(?:(?:vnd|prs|x)\.[a-z0-9!#$&^_.+-]+[+.]json|json)$/i;
+
+/** True for the media type of a manifest. */
+export function isManifestType(mediaType: string): boolean {
+  return MEDIA_TYPE.test(mediaType) && MANIFEST_TYPE.test(mediaType);
+}
+
+/**
  * Reads a manifest pushed with this Content-Type header (or none). Throws MANIFEST_INVALID.
  * Manifests of types that we do not know are taken too: they must be JSON objects, and what they reference by the usual
  * fields must be there.
@@ -113,7 +124,11 @@ function mediaTypeOf(json: Json, contentType: string | null): string {
   if (mediaType.startsWith(SCHEMA_1)) {
     throw invalid('Docker schema 1 manifests are not taken: push with a client of this decade');
   }
-  if (!mediaType.endsWith('json')) throw invalid(`"${mediaType}" is not the media type of a manifest`);
+  if (!isManifestType(mediaType)) {
+    throw invalid(
+      `"${mediaType}" is not the media type of a manifest, which is application/vnd.<name>+json: push with another Content-Type`,
+    );
+  }
   return mediaType;
 }
 

@@ -1,22 +1,108 @@
-/** Where a client reaches the registry: URLs in answers must lead it back there, whatever stands in between. */
+/**
+ * The name of the registry: scheme and host that its answers lead clients back to, and that its tokens are for. It is decided
+ * once for a request, where it comes in, and no header that a stranger writes decides it.
+ */
+import { OciError } from './errors.ts';
+import { wrongSetting } from './settings.ts';
+
+export interface Naming {
+  /** The origins of `PUBLIC_URL`. Where there are some, an answer uses one of these and nothing else. */
+  publicOrigins: string[];
+  /**
+   * Without them, the hosts that a request may be for: names, `*.` and a name, or `*` for every address of IPv4 and IPv6. Null
+   * where the platform has already checked the host: Cloudflare routes no other to the Worker.
+   */
+  boundNames: string[] | null;
+  /** True for a request that a trusted proxy has sent. */
+  isProxied(request: Request): boolean;
+}
 
 const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/;
+
+const decided = new WeakMap<Request, string>();
+
+/** Scheme and host of the registry for this request, without a slash at the end. It must have been decided. */
+export function originOf(request: Request): string {
+  const origin = decided.get(request);
+  if (origin === undefined) throw new Error('the origin of this request has not been decided');
+  return origin;
+}
+
+/** True where the client speaks HTTPS with the registry, as it knows itself. */
+export function isSecure(request: Request): boolean {
+  return (decided.get(request) ?? request.url).startsWith('https:');
+}
+
+/** Throws NAME_INVALID (421) where a request is for a host that is not this registry. */
+export function decideOrigin(request: Request, { publicOrigins, boundNames, isProxied }: Naming): string {
+  const asked = askedFor(request, isProxied(request));
+  const [first] = publicOrigins;
+  const own = publicOrigins.find((origin) => hostOf(origin) === hostOf(asked, origin)) ?? first;
+  if (own === undefined && boundNames !== null && !isBound(new URL(asked).hostname, boundNames)) {
+    const { host } = new URL(asked);
+    throw new OciError('NAME_INVALID', {
+      status: 421,
+      message: `this registry does not know that it is called ${host}: if it is, set PUBLIC_URL to its URL, such as https://${host}`,
+    });
+  }
+  const origin = own ?? asked;
+  decided.set(request, origin);
+  return origin;
+}
 
 /**
- * Scheme and host as the client wrote them, without a slash at the end. A reverse proxy says what it was asked by
- * `X-Forwarded-Proto` and `X-Forwarded-Host`; a client that makes them up misleads nobody but itself.
+ * The origins that `PUBLIC_URL` names. `needed` says what cannot do without it, if something does. Throws a WrongSetting.
  */
-export function originOf(request: Request): string {
+export function publicOriginsOf(setting: string | undefined, needed: string | null): string[] {
+  const texts = (setting ?? '').split(',').map((text) => text.trim());
+  const origins = texts.filter((text) => text !== '').map(originIn);
+  if (origins.length > 0 || needed === null) return origins;
+  throw wrongSetting(
+    'PUBLIC_URL',
+    `is needed for ${needed}: set it to https:// and the name of this registry`,
+  );
+}
+
+function originIn(text: string): string {
+  const url = URL.parse(text);
+  if (url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`) return url.origin;
+  throw wrongSetting(
+    'PUBLIC_URL',
+    'is the URL of this registry, or several separated by commas, such as https://registry.example.com, without a path',
+  );
+}
+
+/** What the request says that it was sent to, or what a proxy that is trusted says of it. */
+function askedFor(request: Request, isProxied: boolean): string {
   const { protocol, host } = new URL(request.url);
-  const scheme = first(request.headers.get('X-Forwarded-Proto'))?.toLowerCase();
-  const forwarded = first(request.headers.get('X-Forwarded-Host'));
-  return [
+  if (!isProxied) return `${protocol}//${host}`;
+  const scheme = outermost(request.headers.get('X-Forwarded-Proto'))?.toLowerCase();
+  const forwarded = outermost(request.headers.get('X-Forwarded-Host'));
+  const said = [
     scheme === 'http' || scheme === 'https' ? `${scheme}:` : protocol,
     forwarded !== undefined && HOST.test(forwarded) ? forwarded.toLowerCase() : host,
   ].join('//');
+  return URL.canParse(said) ? said : `${protocol}//${host}`;
 }
 
 /** Of several proxies, the outermost writes first. */
-function first(header: string | null): string | undefined {
+function outermost(header: string | null): string | undefined {
   return header?.split(',')[0]?.trim();
+}
+
+/** The host of an origin, where a port is left out if it is the usual one of the scheme (of another origin, if one is given). */
+function hostOf(origin: string, schemeOf: string = origin): string {
+  const url = URL.parse(origin.replace(/^https?:/, new URL(schemeOf).protocol));
+  return url?.host ?? '';
+}
+
+function isBound(hostname: string, names: string[]): boolean {
+  if (LOOPBACK.test(hostname)) return true;
+  return names.some((name) => {
+    if (name === '*') return ADDRESS.test(hostname);
+    if (name.startsWith('*.')) return hostname.slice(hostname.indexOf('.')) === name.slice(1);
+    return name === hostname;
+  });
 }

@@ -51,6 +51,14 @@ export function clientOf(
   };
 }
 
+/** True where a proxy that is trusted has sent the request: what it says about it counts. */
+export function isProxied(request: Request, trustedProxies: string[]): boolean {
+  const { clientIp } = (request.cf ?? {}) as { clientIp?: string };
+  if (clientIp === undefined) return false;
+  const peer = withoutPort(clientIp);
+  return trustedProxies.some((network) => inNetwork(peer, network));
+}
+
 /** The nearest address that is not one of a proxy that is trusted: what stands left of it anybody may have written. */
 function behindProxies(peer: string, forwarded: string | null, trusted: string[]): string {
   const chain = [...(forwarded?.split(',').map((entry) => withoutPort(entry.trim())) ?? []), peer];
