@@ -165,7 +165,7 @@ eachHome(
         lines: [`Content-Length: ${size}`, ...lines],
       });
 
-      it('is not waited for where no credentials came with it', async () => {
+      it('is not waited for where no credentials came with it', { timeout: 20_000 }, async () => {
         for (const lines of [
           [],
           ['Authorization: Bearer x.y.z'],
