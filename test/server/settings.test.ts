@@ -122,7 +122,8 @@ test('no secret can be read by others, from files or from the list of processes'
     chmodSync(join(STATE_DIR, name), 0o755);
   }
   writeFileSync(join(STATE_DIR, 'run/config.capnp'), '', { mode: 0o644 });
-  const issuer = { OIDC_ISSUER: 'https://issuer.example', OIDC_CLIENT_ID: 'registry' };
+  const named = { PUBLIC_URL: 'https://registry.example' };
+  const issuer = { ...named, OIDC_ISSUER: 'https://issuer.example', OIDC_CLIENT_ID: 'registry' };
   const secrets = { OIDC_CLIENT_SECRET: 'secret-of-the-client', ADMIN_PASSWORD: 'secret-of-the-admin' };
   const command = await started(t, { STATE_DIR, ...issuer, ...secrets });
   const config = join(STATE_DIR, 'run/config.capnp');
