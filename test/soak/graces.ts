@@ -6,6 +6,9 @@ import { build, type Plugin, stop } from 'esbuild';
 
 const LIMITS = /worker[\\/]oci[\\/]limits\.ts$/;
 
+/** How long an upload may take, in graces. */
+export const UPLOAD_LIFETIME_GRACES = 4;
+
 /** Builds it into a folder that `remove` deletes. */
 export async function shortGraces(
   entry: string,
@@ -15,9 +18,9 @@ export async function shortGraces(
   const limits = {
     UNREFERENCED_GRACE_MS: ms,
     UNLINKED_GRACE_MS: ms,
-    UPLOAD_LIFETIME_MS: 2 * ms,
+    UPLOAD_LIFETIME_MS: UPLOAD_LIFETIME_GRACES * ms,
     UPLOAD_ABORT_DELAY_MS: ms / 4,
-    LINK_CONFIRM_MS: 2 * ms,
+    LINK_CONFIRM_MS: 4 * ms,
     VOID_LINK_MS: 8 * ms,
   };
   const shorter: Plugin = {

@@ -5,7 +5,7 @@ import * as limits from '../../worker/oci/limits.ts';
 import { Home } from '../support/homes.ts';
 import { SoakClient } from './client.ts';
 import { Contents } from './content.ts';
-import { shortGraces } from './graces.ts';
+import { shortGraces, UPLOAD_LIFETIME_GRACES } from './graces.ts';
 import { Model } from './model.ts';
 import { Random } from './random.ts';
 import { Violation } from './register.ts';
@@ -63,6 +63,8 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
       ADMIN_PASSWORD,
       TOKEN_LIFETIME: '60',
       TRUSTED_PROXIES: '127.0.0.1',
+      // What the edge keeps has to end before the bytes do.
+      ...(options.graceSeconds > 0 ? { CACHE_LIFETIME: String(Math.ceil(options.graceSeconds / 4)) } : {}),
     },
     onLog: (text) => keepLog(text),
   });
@@ -119,7 +121,10 @@ class Run {
     this.#world = {
       around: this.#around,
       contents,
-      uploads: { open: [], lifetimeMs: options.graceSeconds > 0 ? 2 * graceMs : limits.UPLOAD_LIFETIME_MS },
+      uploads: {
+        open: [],
+        lifetimeMs: options.graceSeconds > 0 ? UPLOAD_LIFETIME_GRACES * graceMs : limits.UPLOAD_LIFETIME_MS,
+      },
       shared: Array.from({ length: SHARED_BLOBS }, () => contents.blob(random)),
       anchored: new Set(),
       manifestsMax: MANIFESTS_MAX,

@@ -142,7 +142,8 @@ export class UploadRequests {
   }
 
   isOld(upload: Upload): boolean {
-    return performance.now() > upload.begun + this.#uploads.lifetimeMs;
+    // Its end is told in whole seconds.
+    return performance.now() > upload.begun + this.#uploads.lifetimeMs - 1000;
   }
 
   /** Sends a request that publishes a blob, and settles what it writes. */
