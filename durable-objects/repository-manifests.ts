@@ -169,6 +169,17 @@ export class Manifests {
     return isThere;
   }
 
+  /** Up to `count` tags of a manifest, in lexical order, by index. */
+  tagsOf(digest: Digest, count: number): string[] {
+    const rows = this.#all<{ name: string }>(
+      `SELECT t.name FROM manifests m JOIN tags t ON t.digest = m.digest AND t.generation = m.generation
+       WHERE m.digest = ? ORDER BY t.name LIMIT ?`,
+      digest,
+      count,
+    );
+    return rows.map(({ name }) => name);
+  }
+
   /**
    * Up to `count` tags after `last`, in lexical order, by index. Where a manifest with many tags was just deleted, a page may
    * have fewer than there are, or none, and say where to go on.

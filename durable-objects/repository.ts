@@ -154,6 +154,10 @@ export class Repository extends DurableObject<Env> {
     return this.#exists() ? this.#manifests.tags(count, last) : null;
   }
 
+  tagsOf(digest: Digest, count: number): string[] {
+    return this.#exists() ? this.#manifests.tagsOf(digest, count) : [];
+  }
+
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor> {
     return this.#exists()
       ? this.#manifests.referrers(subject, artifactType, last)

@@ -1,6 +1,6 @@
 /** Rights that are narrowed to some tags reach no further: not into the management, and not to what other tags point to. */
 import assert from 'node:assert/strict';
-import { before, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { Visitor } from './visitor.ts';
@@ -45,6 +45,66 @@ eachHome(
     it('to delete what they do not name', async () => {
       assert.equal((await robot.send('DELETE', PATH)).status, 403);
       assert.equal((await robot.send('DELETE', '/v2/app/x/manifests/latest')).status, 403);
+    });
+
+    describe('to attach to', () => {
+      const attach = (who: Visitor, subject: string) => {
+        const body = JSON.stringify({
+          schemaVersion: 2,
+          manifests: [],
+          annotations: { about: subject, by: who.shown?.slice(0, 5) ?? '' },
+          subject: { mediaType: TYPE, digest: subject, size: 10 },
+        });
+        const path = `/v2/app/x/manifests/${digest(Buffer.from(body))}`;
+        return who.send('PUT', path, { body, headers: { 'Content-Type': TYPE } });
+      };
+      const pushed = async (who: Visitor, text: string, ...tags: string[]) => {
+        const body = JSON.stringify({ schemaVersion: 2, manifests: [], annotations: { text } });
+        const subject = digest(Buffer.from(body));
+        const query = tags.map((tag) => `tag=${tag}`).join('&');
+        const headers = { 'Content-Type': TYPE };
+        await who.must(201, 'PUT', `/v2/app/x/manifests/${subject}?${query}`, { body, headers });
+        return subject;
+      };
+
+      it('what others tag', async () => {
+        for (const tags of [['v1.0'], ['pr-7', 'v1.1'], ['aa', 'pr-8']]) {
+          const subject = await pushed(admin, tags.join(), ...tags);
+          const { status, code, message } = await attach(robot, subject);
+          assert.deepEqual([status, code], [403, 'DENIED']);
+          assert.match(
+            message,
+            /which has the tag (?:v1\.[01]|aa): only to what has no other tags than pr-\*/,
+          );
+          const { text } = await admin.must(200, 'GET', `/v2/app/x/referrers/${subject}`);
+          assert.deepEqual(JSON.parse(text).manifests, []);
+        }
+      });
+
+      it('what has no tag, or is not here', async () => {
+        for (const subject of [await pushed(admin, 'untagged'), digest(Buffer.from('missing'))]) {
+          const { status, message } = await attach(robot, subject);
+          assert.equal(status, 403);
+          assert.match(message, /has no tag here: give it a tag/);
+        }
+      });
+
+      it('what has more tags than are checked', async () => {
+        const tags = Array.from({ length: 100 }, (_, at) => `pr-many-${at}`);
+        const subject = await pushed(robot, 'many', ...tags);
+        assert.equal((await attach(robot, subject)).status, 201);
+        await pushed(robot, 'many', 'pr-one-more');
+        assert.match((await attach(robot, subject)).message, /has more than 100 tags/);
+      });
+
+      it('anything, but for what has only their own tags', async () => {
+        const own = await pushed(robot, 'own', 'pr-9', 'pr-10');
+        assert.equal((await attach(robot, own)).status, 201);
+        const { text } = await robot.must(200, 'GET', `/v2/app/x/referrers/${own}`);
+        assert.equal(JSON.parse(text).manifests.length, 1);
+        const other = await pushed(admin, 'by admin', 'v2.0');
+        assert.equal((await attach(admin, other)).status, 201);
+      });
     });
 
     it('to manage the registry', async () => {

@@ -5,6 +5,7 @@
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
+import { SUBJECT_TAGS_CHECKED } from '../oci/limits.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
@@ -19,7 +20,7 @@ import type {
 } from '../oci/registry.ts';
 import type { Audit } from './audit.ts';
 import type { Caller } from './guard.ts';
-import { checkClient, checkTags } from './rules/conditions.ts';
+import { checkClient, checkSubjectTags, checkTags } from './rules/conditions.ts';
 import type { Access } from './rules/decide.ts';
 import type { Action } from './rules/rules.ts';
 import { challenge } from './tokens/challenge.ts';
@@ -106,7 +107,10 @@ class GuardedRepository implements Repository {
 
   async putManifest(put: ManifestPut): Promise<void> {
     this.#refuses('push', () => checkTags(this.#access, 'push', put.tags));
-    if (this.#access.tags?.push !== undefined) await this.#checkSameType(put);
+    if (this.#access.tags?.push !== undefined) {
+      await this.#checkSubject(put);
+      await this.#checkSameType(put);
+    }
     await this.#inner.putManifest(put);
     this.#done('push', [...put.tags, put.digest].join(' '));
   }
@@ -122,6 +126,10 @@ class GuardedRepository implements Repository {
     this.#refuses('delete', () => checkTags(this.#access, 'delete', [tag]));
     await this.#inner.deleteTag(tag);
     this.#done('delete', tag);
+  }
+
+  tagsOf(digest: Digest, count: number): Promise<string[]> {
+    return this.#inner.tagsOf(digest, count);
   }
 
   tags(page: Page): Promise<Listing<string>> {
@@ -172,6 +180,24 @@ class GuardedRepository implements Repository {
     this.#refuses('delete', () => {
       if (this.#access.tags?.delete === undefined) return;
       throw new OciError('DENIED', { message: 'access to some tags only deletes nothing but those tags' });
+    });
+  }
+
+  /**
+   * What a manifest is attached to shows it to all who pull that: who may set only some tags attaches to what only these point
+   * to. A subject without a tag may be a part of an image that others tag, and one that is missing may be pushed by others.
+   */
+  async #checkSubject({ manifest: { subject } }: ManifestPut): Promise<void> {
+    if (subject === null) return;
+    const tags = await this.#inner.tagsOf(subject, SUBJECT_TAGS_CHECKED + 1);
+    this.#refuses('push', () => {
+      if (tags.length === 0 || tags.length > SUBJECT_TAGS_CHECKED) {
+        const what = tags.length === 0 ? 'no tag here' : `more than ${SUBJECT_TAGS_CHECKED} tags`;
+        throw new OciError('DENIED', {
+          message: `access to some tags only attaches nothing to ${subject}, which has ${what}: give it a tag that this access covers first`,
+        });
+      }
+      checkSubjectTags(this.#access, subject, tags);
     });
   }
 

@@ -76,6 +76,8 @@ export const DRAIN_STRANGER_MAX_BYTES = 64 * KiB;
 
 /** A pattern of names. */
 export const PATTERN_MAX_LENGTH = 255;
+/** With access to some tags only, the subject of a manifest has at most this many tags: each is checked. */
+export const SUBJECT_TAGS_CHECKED = 100;
 /** Stars in a pattern, where `**` is one. */
 export const PATTERN_STARS_MAX = 8;
 /** Patterns that an isolate keeps ready for matching: about 2 KB each where they are as long as they may be. */

@@ -42,6 +42,8 @@ export interface Repository {
   deleteTag(tag: Tag): Promise<void>;
   /** NAME_UNKNOWN. end-8. */
   tags(page: Page): Promise<Listing<string>>;
+  /** Up to `count` tags of a manifest, in lexical order; none of one that is not here. */
+  tagsOf(digest: Digest, count: number): Promise<string[]>;
   /** The manifests whose subject is this digest, by their digests after `last`. Never an error. end-12. */
   referrers(subject: Digest, filter: ReferrersFilter): Promise<Listing<Descriptor>>;
 }

@@ -124,6 +124,10 @@ export class DurableRepository implements Repository {
     return listing;
   }
 
+  async tagsOf(digest: Digest, count: number): Promise<string[]> {
+    return this.#state().tagsOf(digest, count);
+  }
+
   async referrers(subject: Digest, { artifactType, last }: ReferrersFilter): Promise<Listing<Descriptor>> {
     return this.#state().referrers(subject, artifactType, last) as Promise<Listing<Descriptor>>;
   }

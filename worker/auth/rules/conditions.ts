@@ -29,12 +29,29 @@ export function checkClient(access: Access, { address, certificate }: Client): v
 }
 
 /** Throws DENIED for a tag that the access does not cover. */
-export function checkTags({ tags, name, rule }: Access, action: 'push' | 'delete', wanted: string[]): void {
+export function checkTags(access: Access, action: 'push' | 'delete', wanted: string[]): void {
+  const { name, rule } = access;
+  const other = outside(access, action, wanted);
+  if (other === null) return;
+  throw new OciError('DENIED', {
+    message: `the tag ${other.tag} of ${name} may not be ${action === 'push' ? 'set' : 'deleted'}: only ${other.patterns.join(', ')}, by ${rule}`,
+  });
+}
+
+/** Throws DENIED where a manifest that others tag would get a referrer. */
+export function checkSubjectTags(access: Access, subject: string, tags: string[]): void {
+  const other = outside(access, 'push', tags);
+  if (other === null) return;
+  throw new OciError('DENIED', {
+    message: `nothing may be attached to ${subject}, which has the tag ${other.tag}: only to what has no other tags than ${other.patterns.join(', ')}, by ${access.rule}`,
+  });
+}
+
+/** The first tag that an access does not cover, and the patterns that it does not match. */
+function outside({ tags }: Access, action: 'push' | 'delete', wanted: string[]) {
   for (const patterns of tags?.[action] ?? []) {
-    const other = wanted.find((tag) => !patterns.some((pattern) => matches(pattern as Pattern, tag)));
-    if (other === undefined) continue;
-    throw new OciError('DENIED', {
-      message: `the tag ${other} of ${name} may not be ${action === 'push' ? 'set' : 'deleted'}: only ${patterns.join(', ')}, by ${rule}`,
-    });
+    const tag = wanted.find((one) => !patterns.some((pattern) => matches(pattern as Pattern, one)));
+    if (tag !== undefined) return { tag, patterns };
   }
+  return null;
 }
