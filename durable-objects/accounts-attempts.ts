@@ -15,6 +15,7 @@ import {
   LOGIN_WAIT_MAX_MS,
   LOGIN_WAIT_MIN_MS,
   LOGIN_WAIT_OF_ACCOUNT_MAX_MS,
+  LOGIN_WAIT_OF_ADDRESS_MAX_MS,
 } from '../worker/oci/limits.ts';
 import { networkOf } from './network.ts';
 import { firstRow } from './rows.ts';
@@ -22,7 +23,7 @@ import { firstRow } from './rows.ts';
 /** How many failures of a kind cost nothing, and the longest wait of those that do. */
 const KINDS = {
   pair: { free: FAILED_LOGINS_OF_PAIR, waitMaxMs: LOGIN_WAIT_MAX_MS },
-  address: { free: FAILED_LOGINS_OF_ADDRESS, waitMaxMs: LOGIN_WAIT_MAX_MS },
+  address: { free: FAILED_LOGINS_OF_ADDRESS, waitMaxMs: LOGIN_WAIT_OF_ADDRESS_MAX_MS },
   account: { free: FAILED_LOGINS_OF_ACCOUNT, waitMaxMs: LOGIN_WAIT_OF_ACCOUNT_MAX_MS },
   /** No failures, but that somebody has logged in to an account from an address. */
   known: { free: Number.POSITIVE_INFINITY, waitMaxMs: 0 },
@@ -154,12 +155,12 @@ export class Attempts {
     this.#rows = isNew ? total + 1 : total;
   }
 
-  /** What counts against somebody: who has logged in from here before does not wait for what others fail elsewhere. */
+  /** What counts: who has logged in from here before waits for failures of that account from here, and for no others. */
   #counting(account: string, address: string): Mark[] {
     const marks = marksOf(account, address);
     const pair = marks.find(({ kind }) => kind === 'pair');
     const isKnown = pair !== undefined && this.#row({ ...pair, kind: 'known' }) !== null;
-    return isKnown ? marks.filter(({ kind }) => kind !== 'account') : marks;
+    return isKnown ? marks.filter(({ kind }) => kind === 'pair') : marks;
   }
 
   /** When the attempts began of which no end was heard (Unix time, ms). */

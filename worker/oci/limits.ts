@@ -107,6 +107,15 @@ export const DENIALS_EXPLAINED_MAX = 5;
 export const TOKEN_PAYLOAD_MAX_LENGTH = 4000;
 /** How long an isolate remembers who showed Basic credentials, at the most. */
 export const IDENTITY_LIFETIME_MAX_S = 300;
+/**
+ * Slow hashes that an isolate computes: for those who have logged in from their address before, and for all others. One is 160 ms of
+ * the one thread.
+ */
+export const HASHES_OF_STRANGERS = { burst: 10, perSecond: 2 };
+export const HASHES_OF_KNOWN = { burst: 10, perSecond: 2 };
+/** A failed login takes at least this long, whether a hash was computed or not; in an htpasswd file, for each round of bcrypt. */
+export const FAILED_LOGIN_MIN_MS = 300;
+export const BCRYPT_ROUND_MS = 0.15;
 /** How far clocks may be apart ("Token Authentication Specification"). */
 export const CLOCK_SKEW_S = 60;
 /**
@@ -140,6 +149,8 @@ export const FAILED_LOGINS_OF_ACCOUNT = 50;
 /** What the next one costs; every further one costs twice as much, up to the most. */
 export const LOGIN_WAIT_MIN_MS = 1 * second;
 export const LOGIN_WAIT_MAX_MS = 15 * minute;
+/** Shorter: those behind one address must not be locked out for long by one of them. */
+export const LOGIN_WAIT_OF_ADDRESS_MAX_MS = 1 * minute;
 /** Shorter: by failing from anywhere, nobody locks another out for long. */
 export const LOGIN_WAIT_OF_ACCOUNT_MAX_MS = 30 * second;
 /** Of the failures on record, one is forgotten each time so long passes without another. */

@@ -47,7 +47,7 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
   try {
     await checkRate(parts.limit, client.address);
     if (asked.assertion !== null) {
-      const login = await credentials.exchange(asked.assertion, client);
+      const login = await credentials.exchange(asked.assertion);
       const { token, lifetime } = await parts.tokens.issueLogin(login, origin);
       audit.issued(request, client, login.subject, `exchanged by trust ${login.trust}`);
       return answer({

@@ -1,0 +1,86 @@
+/**
+ * Checks passwords, within a budget: a slow hash is computed only for a name that has one, and only so many in a second. What
+ * fails takes the same time for every name, so the time tells nothing about which names exist.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  BCRYPT_ROUND_MS,
+  FAILED_LOGIN_MIN_MS,
+  HASHES_OF_KNOWN,
+  HASHES_OF_STRANGERS,
+  PASSWORDS_REMEMBERED,
+} from '../../oci/limits.ts';
+import type { User } from '../rules/rules.ts';
+import { ADMIN, type AuthSettings } from '../settings.ts';
+import { HashBudget } from './hash-budget.ts';
+import { bcryptCostOf, verifyPassword } from './password.ts';
+
+/** Stands for the hash that the password of a setting has none of. */
+const ADMIN_MARK = 'ADMIN_PASSWORD';
+
+export class Passwords {
+  readonly #settings: AuthSettings;
+  /** Passwords that matched a stored hash, by a keyed hash of both: the slow one is paid once. */
+  readonly #matched = new Set<string>();
+  readonly #key = randomBytes(32);
+  readonly #strangers = new HashBudget(HASHES_OF_STRANGERS.burst, HASHES_OF_STRANGERS.perSecond);
+  readonly #known = new HashBudget(HASHES_OF_KNOWN.burst, HASHES_OF_KNOWN.perSecond);
+  readonly #failureMs: number;
+
+  constructor(settings: AuthSettings) {
+    this.#settings = settings;
+    const costs = [...settings.htpasswd.values()].map(bcryptCostOf);
+    this.#failureMs = Math.max(FAILED_LOGIN_MIN_MS, ...costs.map((cost) => 2 ** cost * BCRYPT_ROUND_MS));
+  }
+
+  /** Whether a password matched here before, and so costs no hash. */
+  hasMatched(name: string, password: string, user: User | null): boolean {
+    const stored = this.#storedOf(name, user);
+    return stored !== null && this.#matched.has(this.#markOf(password, stored));
+  }
+
+  /** The budget of those who have logged in from where they are, or of all others. */
+  budget(isNew: boolean): HashBudget {
+    return isNew ? this.#strangers : this.#known;
+  }
+
+  async matches(name: string, password: string, user: User | null): Promise<boolean> {
+    const stored = this.#storedOf(name, user);
+    if (stored === null) return false;
+    const mark = this.#markOf(password, stored);
+    if (this.#matched.has(mark)) return true;
+    const { adminPassword } = this.#settings;
+    const isRight =
+      stored === ADMIN_MARK
+        ? adminPassword !== null && equal(password, adminPassword)
+        : await verifyPassword(password, stored);
+    if (!isRight) return false;
+    if (this.#matched.size >= PASSWORDS_REMEMBERED) this.#matched.clear();
+    this.#matched.add(mark);
+    return true;
+  }
+
+  /** To be called before a check, and awaited when it has failed: real time passes while a hash is computed. */
+  failure(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, this.#failureMs));
+  }
+
+  /** Where a setting names the admin, no other password is the admin's. */
+  #storedOf(name: string, user: User | null): string | null {
+    const { adminPassword, htpasswd } = this.#settings;
+    if (name === ADMIN && adminPassword !== null) return ADMIN_MARK;
+    return htpasswd.get(name) ?? user?.password ?? null;
+  }
+
+  #markOf(password: string, stored: string): string {
+    return createHmac('sha256', this.#key)
+      .update(JSON.stringify([password, stored]))
+      .digest('base64');
+  }
+}
+
+/** Texts of any lengths, without telling by its time how much of a guess was right. */
+export function equal(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((text) => createHmac('sha256', 'equal').update(text).digest());
+  return left !== undefined && right !== undefined && timingSafeEqual(left, right);
+}
