@@ -1,10 +1,6 @@
 /** Those who guess names and passwords: they are told nothing, neither by words nor by the work that is done, and must wait. */
 import assert from 'node:assert/strict';
-import crypto from 'node:crypto';
-import { syncBuiltinESMExports } from 'node:module';
-import { before, describe, it, mock } from 'node:test';
-import bcrypt from 'bcryptjs';
-import type { Lookup, User } from '../../worker/auth/rules/rules.ts';
+import { before, describe, it } from 'node:test';
 import { GUARDED } from '../management/api.ts';
 import { onHome } from '../support/homes.ts';
 import { PASSWORD, Stage } from './attacks/stage.ts';
@@ -88,84 +84,3 @@ onHome(
   },
   { vars: { ...GUARDED.vars, HTPASSWD: `old:${FILE}` } },
 );
-
-describe('the work for a wrong password', () => {
-  const user = (over: Partial<User> = {}): User => {
-    const kept = { name: 'bob', groups: [], disabled: false, createdAt: 0 };
-    return { ...kept, password: STORED, ...over };
-  };
-  const STORED = `scrypt$16384$8$5$${Buffer.alloc(16).toString('base64url')}$${Buffer.alloc(32).toString('base64url')}`;
-  const rows: { name: string; shown: string; user: User | null }[] = [
-    { name: 'a user', shown: 'bob', user: user() },
-    { name: 'nobody of this name', shown: 'nobody', user: null },
-    { name: 'a disabled user', shown: 'bob', user: user({ disabled: true }) },
-    { name: 'a user without a password', shown: 'bob', user: user({ password: null }) },
-    { name: 'the admin', shown: 'admin', user: null },
-    { name: 'a user of the file', shown: 'old', user: null },
-    { name: 'a user whose hash is broken', shown: 'bob', user: user({ password: 'x' }) },
-  ];
-  for (const [setting, htpasswd, want] of [
-    ['without an htpasswd file', new Map<string, string>(), ['scrypt 16384 8 5']],
-    ['with one', new Map([['old', FILE]]), ['bcrypt', 'scrypt 16384 8 5']],
-  ] as const)
-    for (const { name, shown, user: known } of rows)
-      it(`is the same ${setting}: ${name}`, async () => {
-        assert.deepEqual(await hashesOf(shown, known, htpasswd), want);
-      });
-
-  /** The slow hashes that an attempt costs. */
-  async function hashesOf(
-    name: string,
-    known: User | null,
-    htpasswd: ReadonlyMap<string, string>,
-  ): Promise<string[]> {
-    const hashes: string[] = [];
-    const scrypt = crypto.scryptSync;
-    mock.method(crypto, 'scryptSync', (...args: Parameters<typeof crypto.scryptSync>) => {
-      const { N, r, p } = args[3] ?? {};
-      hashes.push(`scrypt ${N} ${r} ${p}`);
-      return scrypt(...args);
-    });
-    syncBuiltinESMExports();
-    const compare = mock.method(bcrypt, 'compare', async () => {
-      hashes.push('bcrypt');
-      return false;
-    });
-    try {
-      const { Credentials } = await import('../../worker/auth/credentials/credentials.ts');
-      const { authSettings } = await import('../../worker/auth/settings.ts');
-      const lookup: Lookup = {
-        waitMs: 0,
-        user: known,
-        token: null,
-        trusts: [],
-        rules: [],
-        policies: [],
-        hasFailed: false,
-        isNew: false,
-        hasAccounts: true,
-        revision: 0,
-      };
-      const accounts = {
-        lookup: async () => lookup,
-        mayTry: async () => true,
-        attempted: async () => undefined,
-      };
-      const env = { ACCOUNTS: { getByName: () => accounts } } as never;
-      const settings = { ...authSettings(env), adminPassword: 'x', htpasswd: new Map(htpasswd) };
-      const tokens = { verifyLogin: async () => null } as never;
-      const credentials = new Credentials(env, settings, tokens, {} as never);
-      const attempt = credentials.identify(
-        { name, password: 'wrong' },
-        { address: '', certificate: null },
-        '',
-      );
-      await assert.rejects(attempt, /wrong name or password/);
-      return hashes.sort();
-    } finally {
-      compare.mock.restore();
-      mock.restoreAll();
-      syncBuiltinESMExports();
-    }
-  }
-});

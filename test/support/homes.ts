@@ -151,6 +151,11 @@ export class Home {
     await this.#door('settled');
   }
 
+  /** Slow hashes of passwords that were computed. */
+  async hashes(): Promise<number> {
+    return (await this.#door('hashes')).json() as Promise<number>;
+  }
+
   /** Limits of production that were passed since the last call. */
   async violations(): Promise<string[]> {
     return (await this.#door('violations')).json() as Promise<string[]>;

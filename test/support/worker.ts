@@ -4,6 +4,7 @@
  */
 
 import { auditsToFlush } from '../../worker/auth/audit.ts';
+import { slowHashes } from '../../worker/auth/credentials/password.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { blobStore } from '../../worker/storage/blobs.ts';
@@ -148,6 +149,7 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return Response.json(null);
   }
   if (what === 'counts') return Response.json(observation.counts);
+  if (what === 'hashes') return Response.json(slowHashes.computed);
   if (what === 'violations') return Response.json(observation.violations.splice(0));
   if (what === 'reached') {
     await until(() => observation.reached !== null);

@@ -116,6 +116,8 @@ export const HASHES_OF_KNOWN = { burst: 10, perSecond: 2 };
 /** A failed login takes at least this long, whether a hash was computed or not; in an htpasswd file, for each round of bcrypt. */
 export const FAILED_LOGIN_MIN_MS = 300;
 export const BCRYPT_ROUND_MS = 0.15;
+/** A proxy that is not trusted is told of in the log no more often than this. */
+export const FORWARDED_WARNING_MS = 1 * hour;
 /** How far clocks may be apart ("Token Authentication Specification"). */
 export const CLOCK_SKEW_S = 60;
 /**

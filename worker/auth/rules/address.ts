@@ -1,5 +1,6 @@
 /** Addresses of clients, and the networks they are in. */
 import ipaddr from 'ipaddr.js';
+import { FORWARDED_WARNING_MS } from '../../oci/limits.ts';
 
 /** True where an address lies in a network (CIDR, or one address). False for what is neither. */
 export function inNetwork(address: string, network: string): boolean {
@@ -8,6 +9,8 @@ export function inNetwork(address: string, network: string): boolean {
   const [base, bits] = ipaddr.parseCIDR(network.includes('/') ? network : withAllBits(network));
   return ip.kind() === base.kind() && ip.match(base, bits);
 }
+
+const FORWARDED = ['X-Forwarded-For', 'Forwarded', 'X-Real-IP'];
 
 /** Without short or octal forms, which everybody reads otherwise; addresses of IPv4 are written as such. */
 const OCTET = '(?:0|[1-9]\\d{0,2})';
@@ -45,6 +48,7 @@ export function clientOf(
   // On one machine anybody may write Cloudflare's header.
   if (peer === null)
     return { address: (!onMachine && request.headers.get('CF-Connecting-IP')) || '', certificate };
+  if (onMachine && !isAmong(peer, trustedProxies)) warnOfProxy(request, peer);
   return {
     address: behindProxies(peer, request.headers.get('X-Forwarded-For'), trustedProxies),
     certificate,
@@ -62,8 +66,23 @@ export function isProxied(request: Request, trustedProxies: string[]): boolean {
 /** The nearest address that is not one of a proxy that is trusted: what stands left of it anybody may have written. */
 function behindProxies(peer: string, forwarded: string | null, trusted: string[]): string {
   const chain = [...(forwarded?.split(',').map((entry) => withoutPort(entry.trim())) ?? []), peer];
-  const isProxy = (address: string) => trusted.some((network) => inNetwork(address, network));
-  return chain.findLast((address) => !isProxy(address)) ?? peer;
+  return chain.findLast((address) => !isAmong(address, trusted)) ?? peer;
+}
+
+function isAmong(address: string, networks: string[]): boolean {
+  return networks.some((network) => inNetwork(address, network));
+}
+
+let warnedAt = Number.NEGATIVE_INFINITY;
+
+/** Behind a proxy that is not trusted, all clients have one address, and one of them can make all others wait. */
+function warnOfProxy({ headers }: Request, peer: string): void {
+  const header = FORWARDED.find((name) => headers.has(name));
+  if (header === undefined || Math.abs(Date.now() - warnedAt) < FORWARDED_WARNING_MS) return;
+  warnedAt = Date.now();
+  console.warn(
+    `a request from ${peer} has the header ${header}, which is ignored: where ${peer} is a proxy of yours, name it in TRUSTED_PROXIES, or all its clients count as one`,
+  );
 }
 
 /** `127.0.0.1:4711`, `[::1]:4711` and bare addresses. */

@@ -1,0 +1,116 @@
+/** Guesses from many addresses and from one that many share: what they cost the registry, and whom they make wait. */
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'node:test';
+import { HASHES_OF_STRANGERS } from '../../worker/oci/limits.ts';
+import { ADMIN, Api, GUARDED } from '../management/api.ts';
+import { eachHome } from '../support/homes.ts';
+import { pushBlob } from './matrix/endpoints.ts';
+import { type Answer, Visitor } from './visitor.ts';
+
+const PASSWORD = 'the password of a user';
+const SCOPE = 'repository:own/app:pull';
+const GUESSERS = 6;
+const GUESSES = 6;
+const SHARED = '192.0.2.1';
+const KNOWN = '203.0.113.7';
+
+eachHome(
+  (home) => {
+    const api = new Api(home);
+    let held = '';
+    let robot: unknown;
+    let now = Date.now() + 3600_000;
+
+    before(async () => {
+      held = `/v2/own/app/blobs/${await pushBlob(new Visitor(home, ADMIN), 'own/app')}`;
+      for (let at = 0; at < GUESSERS; at++)
+        await api.made('POST', '/users', { name: `user-${at}`, password: PASSWORD });
+      await api.made('POST', '/rules', { subject: 'authenticated', role: 'reader', repositories: 'own/*' });
+      const grants = [{ role: 'reader', repositories: 'own/*' }];
+      robot = (await api.made('POST', '/tokens', { name: 'robot', grants })).token;
+      await home.stopClock(now);
+      await from(KNOWN, `user-1:${PASSWORD}`);
+    });
+
+    /** Time only ever goes on. */
+    const later = (ms: number) => {
+      now += ms;
+      return home.stopClock(now);
+    };
+    const addressed = (address: string) => ({ 'X-Forwarded-For': address, 'CF-Connecting-IP': address });
+    const from = (address: string, shown: string, path = `/token?scope=${SCOPE}`) =>
+      new Visitor(home, shown).send('GET', path, { headers: addressed(address) });
+    const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].sort();
+
+    it('guessers from many addresses get no more hashes than the budget has, and delay no pull and no known user', async () => {
+      const token = JSON.parse((await from(SHARED, `any:${robot}`)).text).token;
+      await later(60_000);
+      const before = await home.hashes();
+      const guesses = Array.from({ length: GUESSERS * GUESSES }, (_, at) =>
+        from(`198.51.100.${at}`, `user-${at % GUESSERS}:wrong`),
+      );
+      const pulls = await Promise.all(
+        Array.from({ length: 20 }, () =>
+          new Visitor(home, null).send('GET', held, { authorization: `Bearer ${token}` }),
+        ),
+      );
+      const answers = await Promise.all(guesses);
+      assert.deepEqual(statuses(pulls), [200]);
+      assert.equal((await home.hashes()) - before, HASHES_OF_STRANGERS.burst);
+      assert.deepEqual(statuses(answers), [401, 429]);
+      for (const { status, headers } of answers)
+        if (status === 429) assert.ok(Number(headers.get('Retry-After')) >= 1);
+      // Who has logged in from there before has a budget apart.
+      assert.equal((await from(KNOWN, 'user-1:wrong')).status, 401);
+      assert.equal((await home.hashes()) - before, HASHES_OF_STRANGERS.burst + 1);
+      await later(60_000);
+    });
+
+    it('a name that does not exist costs no hash, and is answered like one that does', async () => {
+      const before = await home.hashes();
+      const unknown = await from('198.51.100.200', 'made-up:wrong');
+      assert.equal(await home.hashes(), before);
+      const known = await from('198.51.100.201', 'user-0:wrong');
+      assert.equal(await home.hashes(), before + 1);
+      assert.deepEqual([unknown.status, unknown.text], [known.status, known.text]);
+      await later(60_000);
+    });
+
+    describe('wrong passwords under made-up names from a shared address', () => {
+      const user = `user-3:${PASSWORD}`;
+      let issued = '';
+
+      before(async () => {
+        issued = JSON.parse((await from(SHARED, user)).text).token;
+        const guess = (at: number) => from(SHARED, `made-up-${at}:wrong`);
+        for (let at = 0; at < 20; at++) {
+          await guess(at);
+          await later(500);
+        }
+        await guess(20);
+        await guess(21);
+        assert.equal((await guess(99)).status, 429);
+      });
+
+      it('make a stranger wait, but for no longer than a minute', async () => {
+        const { status, headers } = await from(SHARED, `user-4:${PASSWORD}`);
+        assert.equal(status, 429);
+        assert.ok(Number(headers.get('Retry-After')) <= 60);
+      });
+
+      it('do not make a named token wait', async () => {
+        assert.equal((await from(SHARED, `any:${robot}`)).status, 200);
+      });
+
+      it('do not make an access token wait', async () => {
+        const sent = { authorization: `Bearer ${issued}`, headers: addressed(SHARED) };
+        assert.equal((await new Visitor(home, null).send('GET', held, sent)).status, 200);
+      });
+
+      it('do not make a user wait who has logged in from there before', async () => {
+        assert.equal((await from(SHARED, user)).status, 200);
+      });
+    });
+  },
+  { vars: { ...GUARDED.vars, TRUSTED_PROXIES: '127.0.0.0/8' } },
+);
