@@ -41,7 +41,7 @@ export const COMMANDS: Command[] = [
     usage: 'user list',
     help: 'Lists users.',
     run: async ({ api }) =>
-      table(await api.list('/users', 'users'), ['name', 'groups', 'disabled', 'createdAt']),
+      table(await api.list('/users', 'users'), ['name', 'signsInAs', 'groups', 'disabled', 'createdAt']),
   },
   {
     usage: 'user passwd <name>',
@@ -66,6 +66,12 @@ export const COMMANDS: Command[] = [
     run: ({ api, positionals: [name] }: Call) =>
       done(api.call('PATCH', `/users/${segment(name)}`, { disabled: verb === 'disable' })),
   })),
+  {
+    usage: 'user link <account> <name>',
+    help: 'Makes the person behind an account of a sign-in another user, and removes the account.',
+    run: ({ api, positionals: [account, to] }) =>
+      done(api.call('POST', `/users/${segment(account)}/link`, { to })),
+  },
   {
     usage: 'user revoke <name>',
     help: 'Revokes all tokens of a user. The password goes on working.',
@@ -153,7 +159,10 @@ export function segment(text: string | undefined): string {
 
 /** By name or id. */
 export async function removeNamed(api: Connection, what: 'tokens' | 'trusts', wanted = ''): Promise<string> {
-  const found = (await api.list(`/${what}`, what)).find(({ id, name }) => name === wanted || id === wanted);
+  const [found, ...more] = (await api.list(`/${what}`, what)).filter(
+    ({ id, name, owner }) => name === wanted || id === wanted || `${owner}/${name}` === wanted,
+  );
+  if (more.length > 0) throw new CommandFailure(`there are several ${what} ${wanted}: give the id of one`);
   if (found === undefined) throw new CommandFailure(`there is no ${what.slice(0, -1)} ${wanted}`);
   return done(api.call('DELETE', `/${what}/${segment(String(found.id))}`));
 }

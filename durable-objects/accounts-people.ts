@@ -1,5 +1,5 @@
 /** Users and tokens, as `Accounts` keeps them. Every method is one step; what belongs to a name goes with it. */
-import type { Token, User } from '../worker/auth/rules/rules.ts';
+import { SIGN_IN_TOKEN, type Token, tokenKey, type User } from '../worker/auth/rules/rules.ts';
 import { TOKEN_USE_WRITTEN_MS } from '../worker/oci/limits.ts';
 import type { Listing, Page } from '../worker/oci/page.ts';
 import { allRows, firstRow, pageOf } from './rows.ts';
@@ -9,8 +9,6 @@ export interface UserPut {
   name: string;
   /** What `hashPassword` made. */
   password?: string | null;
-  /** Where there is a password, nothing is changed unless it is this one. */
-  ifPassword?: string;
   groups?: string[];
   disabled?: boolean;
   /** Where there is such a user, nothing is changed. */
@@ -57,12 +55,11 @@ export class People {
   }
 
   putUser(put: UserPut, now: number): 'created' | 'updated' | 'taken' {
-    const { name, password, ifPassword, groups, disabled, onlyNew } = put;
+    const { name, password, groups, disabled, onlyNew } = put;
     const before = this.user(name);
     if (before !== null && onlyNew) return 'taken';
     // Whoever had the name before, in a setting, was somebody else.
     if (before === null) this.#sql.exec('DELETE FROM tokens WHERE owner = ?', name);
-    if (ifPassword !== undefined && (before?.password ?? ifPassword) !== ifPassword) return 'updated';
     const user = before ?? { password: null, groups: [], disabled: false, createdAt: now };
     this.#sql.exec(
       `INSERT OR REPLACE INTO users (${USER_COLUMNS}) VALUES (?, ?, ?, ?, ?)`,
@@ -79,6 +76,7 @@ export class People {
     const users = allRows(this.#sql, 'DELETE FROM users WHERE name = ? RETURNING 1', name);
     // A user of a setting has tokens here, and nothing else.
     const tokens = allRows(this.#sql, 'DELETE FROM tokens WHERE owner = ? RETURNING 1', name);
+    this.#sql.exec('DELETE FROM sign_ins WHERE user = ?', name);
     if (users.length + tokens.length === 0) return false;
     this.#sql.exec('DELETE FROM rules WHERE subject = ?', `user:${name}`);
     return true;
@@ -89,7 +87,7 @@ export class People {
     return row === null ? null : asToken(row);
   }
 
-  /** By name. Of everybody where `owner` is undefined, of robots where it is null. */
+  /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
   tokens(owner: string | null | undefined, { count, last }: Page): Listing<Token> {
     const query = `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE ${owner === undefined ? '' : 'owner IS ? AND '}name > ?
       ORDER BY name LIMIT ?`;
@@ -105,7 +103,7 @@ export class People {
       `INSERT INTO tokens (${TOKEN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (name) DO NOTHING RETURNING 1`,
       token.id,
-      token.name,
+      tokenKey(token),
       token.owner,
       token.hash,
       JSON.stringify(token.grants),
@@ -114,6 +112,22 @@ export class People {
       token.createdAt,
     );
     return made.length === 1 ? 'created' : 'name taken';
+  }
+
+  /** Adds a token that a sign-in gives. Of those, only the newest `count` of an owner stay, and none that has ended. */
+  createSignInToken(token: Token, count: number, now: number): void {
+    this.createToken(token, false);
+    this.#sql.exec(
+      `DELETE FROM tokens WHERE id IN (
+         SELECT id FROM tokens WHERE owner = ?1 AND name LIKE ?2 AND expires_at <= ?3
+         UNION SELECT id FROM (
+           SELECT id FROM tokens WHERE owner = ?1 AND name LIKE ?2
+           ORDER BY created_at DESC, id LIMIT -1 OFFSET ?4))`,
+      token.owner,
+      `%/${SIGN_IN_TOKEN}%`,
+      now,
+      count,
+    );
   }
 
   /** Gives how many there were. */
@@ -148,9 +162,10 @@ function asUser({ name, password, groups, disabled, created_at }: UserRow): User
   };
 }
 
-function asToken({ grants, expires_at, last_used_at, created_at, ...same }: TokenRow): Token {
+function asToken({ name, grants, expires_at, last_used_at, created_at, ...same }: TokenRow): Token {
   return {
     ...same,
+    name: same.owner === null ? name : name.slice(same.owner.length + 1),
     grants: JSON.parse(grants) as Token['grants'],
     expiresAt: expires_at,
     lastUsedAt: last_used_at,

@@ -94,4 +94,19 @@ export const ACCOUNTS_MIGRATIONS: Migration[] = [
       CREATE INDEX revocations_expiry ON revocations (expires_at);
     `,
   },
+  {
+    // Older code shows the names of users' tokens with their owner, and knows no links: it signs people in by their names.
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE sign_ins (
+        mark TEXT PRIMARY KEY,     -- a hash of issuer and subject
+        user TEXT NOT NULL,
+        display_name TEXT NOT NULL -- what the issuer called the person last
+      ) WITHOUT ROWID;
+      CREATE INDEX sign_ins_user ON sign_ins (user);
+      INSERT OR IGNORE INTO sign_ins (mark, user, display_name)
+        SELECT password, name, name FROM users WHERE password LIKE 'oidc$%' ORDER BY created_at;
+      UPDATE tokens SET name = owner || '/' || name WHERE owner IS NOT NULL;
+    `,
+  },
 ];

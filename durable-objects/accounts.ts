@@ -7,6 +7,7 @@ import type {
   AccessState,
   Lookup,
   LookupQuery,
+  Person,
   Policy,
   Rule,
   SigningKey,
@@ -26,6 +27,7 @@ import { Revocations } from './accounts-revocations.ts';
 import { type NewPolicy, Rules } from './accounts-rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './accounts-schema.ts';
 import { Alarm } from './alarm.ts';
+import { type SignInOutcome, SignIns } from './accounts-sign-ins.ts';
 import { migrate } from './migrations.ts';
 import { firstRow } from './rows.ts';
 
@@ -37,6 +39,7 @@ export class Accounts extends DurableObject<Env> {
   readonly #replays: Replays;
   readonly #revocations: Revocations;
   readonly #alarm: Alarm;
+  readonly #signIns: SignIns;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -53,6 +56,7 @@ export class Accounts extends DurableObject<Env> {
       nextDue: (now) => this.#nextSweep(now),
     });
     this.#alarm.check();
+    this.#signIns = new SignIns(sql, this.#people);
   }
 
   /** The key for a purpose, of 32 bytes; made at its first use. */
@@ -139,6 +143,26 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
+  /** Somebody has signed in: the user that it is, made where there is none. Who changed groups gets new tokens. */
+  signIn(person: Person): Promise<SignInOutcome> {
+    return this.#revoking(() => {
+      const { outcome, isChanged } = this.#signIns.signIn(person, Date.now());
+      return { outcome, revoked: isChanged ? [`user:${outcome.name}`] : [] };
+    });
+  }
+
+  /** The people of an account sign in as another user from now on; the account ends. */
+  linkSignIn(account: string, to: string): Promise<'linked' | 'no sign-in' | 'no user'> {
+    return this.#revoking(() => {
+      const outcome = this.#signIns.link(account, to);
+      return { outcome, revoked: outcome === 'linked' ? [`user:${account}`] : [] };
+    });
+  }
+
+  displayNames(names: string[]): Record<string, string> {
+    return this.#signIns.displayNames(names);
+  }
+
   /** With the user's tokens and rules. */
   deleteUser(name: string): Promise<boolean> {
     return this.#revoking(() => {
@@ -154,9 +178,17 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** By name, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
+  /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
   listTokens({ owner }: { owner?: string | null | undefined }, page: Page): Listing<Token> {
     return this.#people.tokens(owner, page);
+  }
+
+  getToken(id: string): Token | null {
+    return this.#people.token(id);
+  }
+
+  createSignInToken(token: Token, count: number): void {
+    this.ctx.storage.transactionSync(() => this.#people.createSignInToken(token, count, Date.now()));
   }
 
   createToken(token: Token, ofSetting = false): 'created' | 'name taken' | 'no owner' {

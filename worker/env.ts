@@ -63,6 +63,12 @@ export interface Env {
   OIDC_CLIENT_ID?: string;
   OIDC_CLIENT_SECRET?: string;
   OIDC_GROUPS_CLAIM?: string;
+  /** What the names of groups that come from the issuer begin with. */
+  OIDC_GROUPS_PREFIX?: string;
+  /** In seconds. */
+  SIGN_IN_TOKEN_LIFETIME?: string;
+  /** "true" takes issuers of OpenID Connect on private addresses. */
+  ALLOW_PRIVATE_ISSUERS?: string;
   /** On Cloudflare, where it is bound: counts requests. */
   REQUEST_LIMIT?: RateLimit;
   /** "true" takes manifests whose references are not there. */

@@ -22,9 +22,14 @@ export interface Directory {
   ): Promise<'created' | 'updated' | 'taken'>;
   /** With the user's tokens and rules. */
   deleteUser(name: string): Promise<boolean>;
-  /** Those of everybody where `owner` is undefined, those of robots where it is null. `last` is a name. */
+  /** Makes the people of an account sign in as another user. */
+  linkSignIn(account: string, to: string): Promise<'linked' | 'no sign-in' | 'no user'>;
+  /** Name -> what the issuer calls the person, of those of the names who signed in. */
+  displayNames(names: string[]): Promise<Record<string, string>>;
+  /** Those of everybody where `owner` is undefined, those of robots where it is null. `last` is a `tokenKey`. */
   listTokens(of: { owner?: string | null | undefined }, page: Page): Promise<Listing<Token>>;
   createToken(token: Token, ofSetting: boolean): Promise<'created' | 'name taken' | 'no owner'>;
+  getToken(id: string): Promise<Token | null>;
   deleteToken(id: string): Promise<boolean>;
   /** Ends also what was issued to the user. Gives how many there were. */
   deleteTokensOf(owner: string): Promise<number>;

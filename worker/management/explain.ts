@@ -100,9 +100,12 @@ async function tokenIdentity(
   return { subject: whom, rules: [...rules, ...own], limits: null, policies, revision };
 }
 
+/** A robot by its name, or any token by its id. */
 async function tokenNamed(directory: Directory, named: string): Promise<Token> {
+  const byId = await directory.getToken(named);
+  if (byId !== null) return byId;
   for (let last: string | null = null; ; ) {
-    const { entries, more } = await directory.listTokens({}, { count: 1000, last });
+    const { entries, more } = await directory.listTokens({ owner: null }, { count: 1000, last });
     const found = entries.find(({ name }) => name === named);
     if (found !== undefined) return found;
     last = entries.at(-1)?.name ?? null;

@@ -69,7 +69,7 @@ export function createManagement(managed: Managed): (request: Request) => Promis
 }
 
 async function perform(row: Operation, request: Request, named: string, managed: Managed): Promise<Response> {
-  const manager = await admit(request, row, managed);
+  const manager = await admit(request, row, named, managed);
   const query = row.query && parsed(row.query, Object.fromEntries(new URL(request.url).searchParams));
   const body = row.body && parsed(row.body, await jsonOf(request));
   const directory = directoryOf(managed.env);

@@ -10,35 +10,60 @@ import { isOpen } from '../auth/guard.ts';
 import { clientOf } from '../auth/rules/address.ts';
 import type { Client } from '../auth/rules/conditions.ts';
 import { type Identity, isAdmin } from '../auth/rules/decide.ts';
+import { type Grant, type Rule, SIGN_IN_TOKEN } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { EVERYTHING } from '../oci/pattern.ts';
+import { directoryOf } from './directory.ts';
 import type { Managed, Manager, Operation } from './operation.ts';
 
 const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="longshore", charset="UTF-8"' };
 
 /** Throws UNAUTHORIZED, DENIED, TOOMANYREQUESTS. */
-export async function admit(request: Request, { id, who }: Operation, managed: Managed): Promise<Manager> {
+export async function admit(
+  request: Request,
+  { id, who }: Operation,
+  named: string,
+  managed: Managed,
+): Promise<Manager> {
   const client = clientOf(request, managed.settings);
   if (isOpen(managed.settings, request)) return { identity: anAdmin(), client };
   if (who === 'anybody') return { identity: nobody(), client };
   const shown = shownIn(request);
   const identity = await identify(request, shown, client, managed);
-  const isToken = parseToken(shown.password) !== null;
-  const why = whyNot(identity, who, isToken);
+  const why = await whyNot(identity, who, parseToken(shown.password), named, managed);
   if (why === null) return { identity, client };
   managed.audit.denied(callerOf(identity, client, request), id, null, why);
   throw new OciError('DENIED', { message: why });
 }
 
-function whyNot(identity: Identity, who: Operation['who'], isToken: boolean): string | null {
-  const { subject } = identity;
+async function whyNot(
+  identity: Identity,
+  who: Operation['who'],
+  token: { id: string } | null,
+  named: string,
+  { env }: Managed,
+): Promise<string | null> {
+  const { subject, limits } = identity;
   if (!/^(?:user|token):/.test(subject)) return 'only users and named tokens may use this API';
+  if (token !== null) {
+    // Else a token that is narrow or about to end could make one that is neither.
+    const mayManage = who === 'admin' || who === 'user';
+    const stored = await directoryOf(env).getToken(token.id);
+    const isOwn = who === 'own' && (named === token.id || stored?.name.startsWith(SIGN_IN_TOKEN) === true);
+    const manages = mayManage && isAdmin({ ...identity, rules: stored?.grants.map(asRule) ?? [], limits });
+    if (!isOwn && !manages) return FOR_REGISTRY;
+  }
   if (who === 'admin' && !isAdmin(identity))
     return `${subject} may not do this: it needs the role admin on **`;
-  // Else a token that is narrow or about to end could make one that is neither.
-  if (who === 'password' && isToken) return 'a token may not do this: log in with the password of the user';
   return null;
+}
+
+const FOR_REGISTRY =
+  'this token is for pulls and pushes: log in with the password of the user, or with a token whose own grants have the role admin on **';
+
+function asRule(grant: Grant): Rule {
+  return { ...grant, id: '', subject: 'authenticated' };
 }
 
 function shownIn(request: Request): Shown {

@@ -24,6 +24,7 @@ const WHO: Record<Operation['who'], string> = {
   admin: 'Needs the role `admin` on `**`.',
   user: 'For whoever has credentials.',
   password: 'For users who show their password, and not a token.',
+  own: 'For users who show their password or the token of a sign-in; a token may revoke itself.',
   anybody: 'Needs no credentials.',
 };
 

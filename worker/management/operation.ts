@@ -48,8 +48,12 @@ export interface Answer {
   changed?: string;
 }
 
-/** `admin` needs the role admin on `**`, `user` only credentials, `password` a user's own, and `anybody` none at all. */
-export type Who = 'admin' | 'user' | 'password' | 'anybody';
+/**
+ * `admin` needs the role admin on `**`, `user` only credentials, `password` a user's own, and `anybody` none at all. Tokens are for
+ * pulls and pushes: they open `admin` and `user` where their own grants have the role admin on `**`. `own` is `password`, and
+ * also for the token of a sign-in, and for the token that the path names.
+ */
+export type Who = 'admin' | 'user' | 'password' | 'own' | 'anybody';
 
 export interface Operation {
   /** `user.create`; this is what the audit log says was done. */

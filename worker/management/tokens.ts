@@ -1,7 +1,7 @@
 /** Named tokens: of robots, whose rights are their grants, and of users, whom they may stand for in part. */
 import * as z from 'zod/mini';
 import { newToken } from '../auth/credentials/token-text.ts';
-import type { Grant, Token } from '../auth/rules/rules.ts';
+import { type Grant, type Token, tokenKey } from '../auth/rules/rules.ts';
 import { settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { after, listed } from './listed.ts';
@@ -21,7 +21,7 @@ import {
 
 export const token = z.object({
   id: z.string(),
-  name,
+  name: z.string().check(z.describe('Of one owner, or of robots, there is no other of this name.')),
   owner: z.nullable(z.string()).check(z.describe('null for a robot')),
   grants: z.array(grant),
   expiresAt: z.nullable(time),
@@ -71,11 +71,7 @@ export const TOKENS: Operation[] = [
     run: async ({ directory, query, request }) => {
       const owner = query.owner === '' ? null : query.owner;
       const listing = await directory.listTokens({ owner }, pageOf(query));
-      return listed(
-        request,
-        { tokens: listing.entries.map(shownToken) },
-        after(listing, (entry) => entry.name),
-      );
+      return listed(request, { tokens: listing.entries.map(shownToken) }, after(listing, tokenKey));
     },
   }),
   operation({

@@ -6,6 +6,7 @@ import type { User } from '../auth/rules/rules.ts';
 import { type AuthSettings, settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';
+import type { Directory } from './directory.ts';
 import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
 import { GROUP, name, paged, pageOf, password, time, timeOf } from './schemas.ts';
@@ -18,6 +19,9 @@ const user = z.object({
   groups,
   disabled: z.boolean(),
   hasPassword: z.boolean(),
+  signsInAs: z
+    .nullable(z.string())
+    .check(z.describe('What the issuer of sign-ins calls the person; decides nothing.')),
   createdAt: time,
 });
 
@@ -45,9 +49,10 @@ export const USERS: Operation[] = [
     answer: z.object({ users: z.array(user) }),
     run: async ({ directory, query, request }) => {
       const listing = await directory.listUsers(pageOf(query));
+      const names = await directory.displayNames(listing.entries.map((entry) => entry.name));
       return listed(
         request,
-        { users: listing.entries.map(shownUser) },
+        { users: listing.entries.map((entry) => shownUser(entry, names)) },
         after(listing, (entry) => entry.name),
       );
     },
@@ -74,7 +79,7 @@ export const USERS: Operation[] = [
       if (outcome === 'taken') {
         throw new OciError('CONFLICT', { message: `there is a user ${body.name} already` });
       }
-      return { body: shownUser(await existing(directory.getUser(body.name), body.name)), changed: body.name };
+      return { body: await shownNamed(directory, body.name), changed: body.name };
     },
   }),
   operation({
@@ -87,7 +92,7 @@ export const USERS: Operation[] = [
     answer: user,
     refusals: { 404: 'There is no user of this name.' },
     run: async ({ named, directory }) => ({
-      body: shownUser(await existing(directory.getUser(named), named)),
+      body: await shownNamed(directory, named),
     }),
   }),
   operation({
@@ -115,7 +120,7 @@ export const USERS: Operation[] = [
       });
       const what = Object.keys(body).join(', ');
       return {
-        body: shownUser(await existing(directory.getUser(named), named)),
+        body: await shownNamed(directory, named),
         changed: `${named} (${what})`,
       };
     },
@@ -131,6 +136,29 @@ export const USERS: Operation[] = [
     run: async ({ named, directory }) => {
       if (await directory.deleteUser(named)) return {};
       throw noUser(named);
+    },
+  }),
+  operation({
+    id: 'user.link',
+    method: 'POST',
+    path: '/users/{name}/link',
+    who: 'admin',
+    summary: 'Link the account of a sign-in to another user',
+    description:
+      'A first sign-in makes an account of its own, whatever the issuer calls the person. After this the person signs in as the other user, and the account is removed with its tokens and rules.',
+    body: z.strictObject({ to: name }),
+    example: { to: 'bob' },
+    status: 204,
+    refusals: {
+      404: 'There is no such account of a sign-in, or no other user.',
+      409: 'A setting has the user.',
+    },
+    run: async ({ named, body, directory, managed }) => {
+      refuseSetting(body.to, managed.settings);
+      const outcome = await directory.linkSignIn(named, body.to);
+      if (outcome === 'no user') throw noUser(body.to);
+      if (outcome === 'linked') return { changed: `${named} is ${body.to}` };
+      throw new OciError('NOT_FOUND', { message: `no sign-in belongs to ${named.slice(0, 128)}` });
     },
   }),
   operation({
@@ -162,6 +190,10 @@ export function newHash(password: string, named: string, field = 'password'): st
   throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 
+async function shownNamed(directory: Directory, named: string): Promise<z.output<typeof user>> {
+  return shownUser(await existing(directory.getUser(named), named), await directory.displayNames([named]));
+}
+
 async function existing(found: Promise<User | null>, named: string): Promise<User> {
   const one = await found;
   if (one === null) throw noUser(named);
@@ -173,12 +205,16 @@ function noUser(named: string): OciError {
 }
 
 /** Everything but the hash of the password; who signs in elsewhere has a mark in its place. */
-function shownUser({ name, groups, disabled, password, createdAt }: User): z.output<typeof user> {
+function shownUser(
+  { name, groups, disabled, password, createdAt }: User,
+  displayNames: Record<string, string>,
+): z.output<typeof user> {
   return {
     name,
     groups,
     disabled,
     hasPassword: password?.startsWith('scrypt$') === true,
+    signsInAs: displayNames[name] ?? null,
     createdAt: timeOf(createdAt),
   };
 }

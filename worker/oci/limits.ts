@@ -190,8 +190,12 @@ export const ISSUER_ANSWER_MAX_BYTES = 256 * KiB;
 export const ISSUERS_REMEMBERED = 100;
 /** From the page of the issuer, a person is back within this time. */
 export const SIGN_IN_LIFETIME_S = 10 * 60;
-/** The token that a sign-in gives lives this long. */
-export const SIGN_IN_TOKEN_LIFETIME_MS = 30 * day;
+/** The token that a sign-in gives lives this long unless a setting says otherwise: a working week, and the weekend. */
+export const SIGN_IN_TOKEN_LIFETIME_S = 7 * 24 * 3600;
+export const SIGN_IN_TOKEN_LIFETIME_MIN_S = 3600;
+export const SIGN_IN_TOKEN_LIFETIME_MAX_S = 30 * 24 * 3600;
+/** Tokens of sign-ins that a user has at once, for as many machines; the oldest is dropped. */
+export const SIGN_IN_TOKENS_MAX = 5;
 /** Groups that are taken from one sign-in, and the length of a name that it brings. */
 export const SIGN_IN_GROUPS_MAX = 200;
 export const SIGN_IN_NAME_MAX_LENGTH = 100;

@@ -15,6 +15,7 @@ export interface Attempt {
   redirectUri: string;
 }
 
+const NAME = 'longshore-sign-in';
 const TYPE = 'sign-in+jwt';
 const ALGORITHM = 'HS256';
 
@@ -37,21 +38,20 @@ export async function cookieOf(attempt: Attempt, key: CryptoKey, origin: string)
     .setIssuedAt(now)
     .setExpirationTime(now + SIGN_IN_LIFETIME_S)
     .sign(key);
-  return cookie(origin, value, SIGN_IN_LIFETIME_S);
+  return cookieText(NAME, origin, value, SIGN_IN_LIFETIME_S);
 }
 
 /** The value of `Set-Cookie` that takes it away. */
 export function noCookie(origin: string): string {
-  return cookie(origin, '', 0);
+  return cookieText(NAME, origin, '', 0);
 }
 
 /** Null where there is none, or it is not one of ours, or too old. */
 export async function attemptOf(request: Request, key: CryptoKey, origin: string): Promise<Attempt | null> {
-  const name = `${nameFor(origin)}=`;
-  const found = (request.headers.get('Cookie') ?? '').split(/;\s*/).find((pair) => pair.startsWith(name));
-  if (found === undefined) return null;
+  const found = cookieIn(request, NAME, origin);
+  if (found === null) return null;
   try {
-    const { payload } = await jwtVerify<Attempt>(found.slice(name.length), key, {
+    const { payload } = await jwtVerify<Attempt>(found, key, {
       algorithms: [ALGORITHM],
       typ: TYPE,
       audience: origin,
@@ -65,15 +65,22 @@ export async function attemptOf(request: Request, key: CryptoKey, origin: string
   }
 }
 
-/** Lax, since the browser comes back from another site. */
-function cookie(origin: string, value: string, maxAge: number): string {
+/** The value of a cookie of ours; null for none. */
+export function cookieIn(request: Request, name: string, origin: string): string | null {
+  const start = `${nameFor(name, origin)}=`;
+  const found = (request.headers.get('Cookie') ?? '').split(/;\s*/).find((pair) => pair.startsWith(start));
+  return found?.slice(start.length) ?? null;
+}
+
+/** The value of `Set-Cookie`. Lax, since the browser comes back from another site. */
+export function cookieText(name: string, origin: string, value: string, maxAge: number): string {
   const secure = origin.startsWith('https:') ? '; Secure' : '';
-  return `${nameFor(origin)}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${maxAge}${secure}`;
+  return `${nameFor(name, origin)}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${maxAge}${secure}`;
 }
 
 /** With the prefix, browsers let no neighbouring host set it (RFC 6265bis, section 4.1.3); it needs https. */
-function nameFor(origin: string): string {
-  return `${origin.startsWith('https:') ? '__Host-' : ''}longshore-sign-in`;
+function nameFor(name: string, origin: string): string {
+  return `${origin.startsWith('https:') ? '__Host-' : ''}${name}`;
 }
 
 function random(): string {

@@ -12,6 +12,8 @@ const HEADERS = {
 
 export interface SignedIn {
   name: string;
+  /** What the issuer calls the person. */
+  displayName: string;
   groups: string[];
   host: string;
   token: string;
@@ -19,14 +21,21 @@ export interface SignedIn {
   expiresAt: number;
 }
 
-export function signedInPage({ name, groups, host, token, expiresAt }: SignedIn): Response {
+export function signedInPage({ name, displayName, groups, host, token, expiresAt }: SignedIn): Response {
   const command = `echo ${token} | docker login ${host} --username ${name} --password-stdin`;
   const until = new Date(expiresAt).toISOString().slice(0, 10);
   return page(200, 'You are signed in', [
-    `<p>You are <b>${escaped(name)}</b>${groups.length > 0 ? `, of ${escaped(groups.join(', '))}` : ''}.`,
+    `<p>You are <b>${escaped(displayName)}</b>, here <b>${escaped(name)}</b>${groups.length > 0 ? `, of ${escaped(groups.join(', '))}` : ''}.`,
     `<p>Paste this where you use the registry:`,
     `<pre>${escaped(command)}</pre>`,
-    `<p>It holds a token of yours, good until ${until}. It is shown only now; signing in again replaces it.`,
+    `<p>It holds a token of yours, good until ${until}. It is shown only now; signing in again makes another one.`,
+  ]);
+}
+
+export function confirmationPage(host: string, href: string): Response {
+  return page(200, `Sign in to ${escaped(host)}`, [
+    `<p>Your browser came here from another site.`,
+    `<p><a href="${escaped(href)}">Sign in to ${escaped(host)}</a>`,
   ]);
 }
 

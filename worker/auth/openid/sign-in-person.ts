@@ -1,47 +1,36 @@
 /** Who an issuer says that somebody is, in the registry's words. */
 import { createHash } from 'node:crypto';
 import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
+import type { Person } from '../rules/rules.ts';
 import type { Assertion } from './assertion.ts';
-
-export interface Person {
-  name: string;
-  groups: string[];
-  /**
-   * Stands where the hash of a password would, and no password matches it. Names change hands at an issuer, and two of its
-   * users may come to the same one here: the first keeps it.
-   */
-  mark: string;
-}
+import type { SignInSettings } from './sign-in-settings.ts';
 
 const MARK = 'oidc$';
+const ACCOUNT = 'oidc-';
+const ACCOUNT_HASH_LENGTH = 16;
 
-export function personOf(claims: Assertion, groupsClaim: string): Person {
-  const { iss, sub, preferred_username, email, email_verified } = claims;
-  // Anybody can say that an address is theirs.
-  const candidates = [preferred_username, email_verified === true ? email : null, sub];
-  const [name = sha256(sub).slice(0, 16)] = candidates.map(fit).filter((candidate) => candidate !== '');
+/** Names decide nothing: they change hands at an issuer, and anybody may choose one that a rule of the registry has. */
+export function personOf(
+  claims: Assertion,
+  { groupsClaim, groupsPrefix }: Pick<SignInSettings, 'groupsClaim' | 'groupsPrefix'>,
+): Person {
+  const { iss, sub, preferred_username, email } = claims;
+  const hash = sha256(JSON.stringify([iss, sub]));
+  const names = [preferred_username, email, sub].map(printable).filter((name) => name !== '');
   return {
-    name,
-    groups: groupsOf(claims[groupsClaim]),
-    mark: `${MARK}${sha256(JSON.stringify([iss, sub]))}`,
+    mark: `${MARK}${hash}`,
+    account: `${ACCOUNT}${hash.slice(0, ACCOUNT_HASH_LENGTH)}`,
+    displayName: names[0] ?? '',
+    groups: groupsOf(claims[groupsClaim]).map((group) => `${groupsPrefix}${group}`),
+    groupsPrefix,
   };
 }
 
-/** True where a stored hash says that its user signs in elsewhere. */
-export function isMark(stored: string): boolean {
-  return stored.startsWith(MARK);
-}
-
-/** A name that can be typed, stand in a rule, and go before the colon of Basic authentication. */
-function fit(value: unknown): string {
+/** Fit for a terminal and a page: without control characters and what changes the direction of a text. */
+function printable(value: unknown): string {
   if (typeof value !== 'string') return '';
-  return value
-    .normalize('NFKC')
-    .toLowerCase()
-    .replace(/[^a-z0-9._@+-]+/g, '-')
-    .replace(/^[^a-z0-9]+/, '')
-    .slice(0, SIGN_IN_NAME_MAX_LENGTH)
-    .replace(/-+$/, '');
+  const text = value.normalize('NFKC').replace(/[\p{C}\u2028\u2029]+/gu, '');
+  return text.trim().slice(0, SIGN_IN_NAME_MAX_LENGTH);
 }
 
 /** A list, or the one that there is. Without the claim there are none: who was in one may have been taken out of all. */

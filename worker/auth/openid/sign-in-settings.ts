@@ -1,5 +1,10 @@
 /** The settings of the sign-in of people, of which there is none unless an issuer is set. */
 import type { Env } from '../../env.ts';
+import {
+  SIGN_IN_TOKEN_LIFETIME_MAX_S,
+  SIGN_IN_TOKEN_LIFETIME_MIN_S,
+  SIGN_IN_TOKEN_LIFETIME_S,
+} from '../../oci/limits.ts';
 import { wrongSetting } from '../../oci/settings.ts';
 import { isIssuer } from './issuer.ts';
 
@@ -9,9 +14,19 @@ export interface SignInSettings {
   /** Null for a public client, which PKCE alone protects. */
   clientSecret: string | null;
   groupsClaim: string;
+  /** What the names of the issuer's groups begin with here; may be empty. */
+  groupsPrefix: string;
+  /** How long the token of a sign-in lives, in ms. */
+  tokenLifetimeMs: number;
 }
 
-const WITH_ISSUER = ['OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET', 'OIDC_GROUPS_CLAIM'] as const;
+const WITH_ISSUER = [
+  'OIDC_CLIENT_ID',
+  'OIDC_CLIENT_SECRET',
+  'OIDC_GROUPS_CLAIM',
+  'OIDC_GROUPS_PREFIX',
+  'SIGN_IN_TOKEN_LIFETIME',
+] as const;
 
 /** Null where there is no sign-in. Throws a WrongSetting, also for settings that do nothing without an issuer. */
 export function signInSettings(env: Env): SignInSettings | null {
@@ -27,5 +42,26 @@ export function signInSettings(env: Env): SignInSettings | null {
     clientId: env.OIDC_CLIENT_ID,
     clientSecret: env.OIDC_CLIENT_SECRET || null,
     groupsClaim: env.OIDC_GROUPS_CLAIM || 'groups',
+    groupsPrefix: prefixOf(env.OIDC_GROUPS_PREFIX ?? ''),
+    tokenLifetimeMs: lifetimeOf(env.SIGN_IN_TOKEN_LIFETIME) * 1000,
   };
+}
+
+/** Begins the names of groups, which have no commas. */
+function prefixOf(text: string): string {
+  if (/^[^\s\p{C},]{0,28}$/u.test(text)) return text;
+  throw wrongSetting(
+    'OIDC_GROUPS_PREFIX',
+    'is up to 28 characters without spaces and commas, such as "acme:"',
+  );
+}
+
+function lifetimeOf(text: string | undefined): number {
+  if (!text) return SIGN_IN_TOKEN_LIFETIME_S;
+  const seconds = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (seconds >= SIGN_IN_TOKEN_LIFETIME_MIN_S && seconds <= SIGN_IN_TOKEN_LIFETIME_MAX_S) return seconds;
+  throw wrongSetting(
+    'SIGN_IN_TOKEN_LIFETIME',
+    `is a number of seconds from ${SIGN_IN_TOKEN_LIFETIME_MIN_S} to ${SIGN_IN_TOKEN_LIFETIME_MAX_S}`,
+  );
 }

@@ -5,24 +5,23 @@
 import { accountsOf } from '../../../durable-objects/address.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
-import { SIGN_IN_TOKEN_LIFETIME_MS } from '../../oci/limits.ts';
+import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
-import type { Listing } from '../../oci/page.ts';
 import type { Audit } from '../audit.ts';
 import { newToken } from '../credentials/token-text.ts';
 import { clientOf } from '../rules/address.ts';
-import type { Token, User } from '../rules/rules.ts';
+import { type Person, SIGN_IN_TOKEN, type Token } from '../rules/rules.ts';
 import type { AuthSettings } from '../settings.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuer, IssuerMetadata, Issuers } from './issuer.ts';
 import { type Attempt, attemptOf, challengeOf, cookieOf, newAttempt, noCookie } from './sign-in-attempt.ts';
-import { refusalPage, signedInPage } from './sign-in-page.ts';
-import { type Person, personOf } from './sign-in-person.ts';
+import { isWanted, newConfirmation } from './sign-in-confirmation.ts';
+import { confirmationPage, refusalPage, signedInPage } from './sign-in-page.ts';
+import { personOf } from './sign-in-person.ts';
 import { type SignInSettings, signInSettings } from './sign-in-settings.ts';
 
 /** Has all rights where a password is set for it, whoever has the name. */
 const ADMIN = 'admin';
-const TOKENS_AT_A_TIME = 1000;
 
 export class SignIn {
   readonly #env: Env;
@@ -46,9 +45,13 @@ export class SignIn {
     this.#key = key;
   }
 
-  /** `GET /auth/login`. Throws NAME_UNKNOWN where no issuer is set. */
+  /**
+   * `GET /auth/login`. A link on another site only gets as far as a page that asks: nobody is to be signed in without wanting it.
+   * Throws NAME_UNKNOWN where no issuer is set.
+   */
   async login(request: Request): Promise<Response> {
     const { issuer, clientId } = this.#configured();
+    if (!isWanted(request)) return this.#confirmation(request);
     return this.#paged(request, async () => {
       const { authorization_endpoint: endpoint, scopes_supported } = await this.#issuers
         .get(issuer)
@@ -82,15 +85,24 @@ export class SignIn {
       const attempt = await attemptOf(request, await this.#key(), origin);
       const code = codeOf(new URL(request.url).searchParams, attempt, settings.issuer);
       const claims = await this.#claims(settings, code);
-      const person = personOf(claims, settings.groupsClaim);
-      await this.#admit(person);
-      const { text, expiresAt } = await this.#token(person.name);
+      const person = personOf(claims, settings);
+      const name = await this.#admit(person);
+      const { text, expiresAt } = await this.#token(name, settings.tokenLifetimeMs);
       const client = clientOf(request, this.#settings);
-      this.#audit.issued(request, client, `user:${person.name}`, `sign-in by ${settings.issuer}`);
-      const { name, groups } = person;
-      return signedInPage({ name, groups, host: new URL(origin).host, token: text, expiresAt });
+      this.#audit.issued(request, client, `user:${name}`, `sign-in by ${settings.issuer}`);
+      const { displayName, groups } = person;
+      return signedInPage({ name, displayName, groups, host: new URL(origin).host, token: text, expiresAt });
     });
     response.headers.append('Set-Cookie', noCookie(origin));
+    return response;
+  }
+
+  /** The page that asks, and the cookie that its link is bound to. */
+  #confirmation(request: Request): Response {
+    const origin = originOf(request);
+    const { value, cookie } = newConfirmation(origin);
+    const response = confirmationPage(new URL(origin).host, `/auth/login?confirm=${value}`);
+    response.headers.append('Set-Cookie', cookie);
     return response;
   }
 
@@ -126,40 +138,26 @@ export class SignIn {
     return claims;
   }
 
-  /** Writes the user down, who keeps the name from then on. Throws DENIED. */
-  async #admit({ name, groups, mark }: Person): Promise<void> {
-    const accounts = accountsOf(this.#env);
-    const check = async () => {
-      const user = (await accounts.getUser(name)) as User | null;
-      const isTaken = user !== null && user.password !== null && user.password !== mark;
-      if (isTaken || name === ADMIN || this.#settings.htpasswd.has(name)) {
-        throw denied(`the name ${name} is taken by another user of this registry: ask its admin`);
-      }
-      if (user?.disabled === true) throw denied(`the user ${name} is disabled: ask the registry's admin`);
-    };
-    await check();
-    await accounts.putUser({ name, password: mark, ifPassword: mark, groups });
-    await check(); // Of two people who come to one name at the same time, the second changes nothing.
+  /** Writes the person down, and gives the name of the user. Throws DENIED. */
+  async #admit(person: Person): Promise<string> {
+    const { outcome, name } = await accountsOf(this.#env).signIn(person);
+    if (outcome === 'disabled') throw denied(`the user ${name} is disabled: ask the registry's admin`);
+    // A link to a user whose password is in a setting would give the setting's rights away.
+    if (outcome === 'taken' || name === ADMIN || this.#settings.htpasswd.has(name)) {
+      throw denied(`the name ${name} is taken by another user of this registry: ask its admin`);
+    }
+    return name;
   }
 
-  /** A new token in the place of the one that the last sign-in gave. Throws DENIED. */
-  async #token(owner: string): Promise<{ text: string; expiresAt: number }> {
-    const accounts = accountsOf(this.#env);
-    const name = `sign-in ${owner}`;
-    for (let last: string | null = null, more = true; more; ) {
-      const page = { count: TOKENS_AT_A_TIME, last };
-      const listing = (await accounts.listTokens({ owner }, page)) as Listing<Token>;
-      for (const token of listing.entries) if (token.name === name) await accounts.deleteToken(token.id);
-      last = listing.entries.at(-1)?.name ?? null;
-      more = listing.more;
-    }
+  /** One more token: those of earlier sign-ins go on, up to a number of them. */
+  async #token(owner: string, lifetimeMs: number): Promise<{ text: string; expiresAt: number }> {
     const { id, hash, text } = newToken();
     const createdAt = Date.now();
-    const expiresAt = createdAt + SIGN_IN_TOKEN_LIFETIME_MS;
+    const expiresAt = createdAt + lifetimeMs;
+    const name = `${SIGN_IN_TOKEN}${id}`;
     const token: Token = { id, name, owner, hash, grants: [], expiresAt, lastUsedAt: null, createdAt };
-    const outcome = await accounts.createToken(token);
-    if (outcome === 'created') return { text, expiresAt };
-    throw denied(`no token could be made for ${owner} (${outcome}): try again, or ask the registry's admin`);
+    await accountsOf(this.#env).createSignInToken(token, SIGN_IN_TOKENS_MAX);
+    return { text, expiresAt };
   }
 }
 

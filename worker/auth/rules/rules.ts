@@ -53,10 +53,23 @@ export interface User {
   createdAt: number;
 }
 
+/** Somebody who signs in at an issuer, in the registry's words. */
+export interface Person {
+  /** A hash of issuer and subject: who it is. */
+  mark: string;
+  /** The name of the account that a first sign-in makes. */
+  account: string;
+  /** What the issuer calls the person; decides nothing. */
+  displayName: string;
+  groups: string[];
+  /** What all groups of the issuer begin with; may be empty. */
+  groupsPrefix: string;
+}
+
 export interface Token {
   /** Part of the token's text; no secret. */
   id: string;
-  /** What people call it; unique. */
+  /** What people call it; unique among those of its owner, or among robots. */
   name: string;
   /** The user whose rights it has at the most; null for a robot, whose rights are its grants alone. */
   owner: string | null;
@@ -83,6 +96,14 @@ export interface Trust {
   /** The issuer's key set (JSON), for one that cannot be reached; null to discover it. */
   jwks: string | null;
 }
+
+/** What tells the names of tokens apart: those of users are their own. Lists are in this order. */
+export function tokenKey({ owner, name }: Pick<Token, 'owner' | 'name'>): string {
+  return owner === null ? name : `${owner}/${name}`;
+}
+
+/** Tokens that a sign-in gives; no other token can have such a name. */
+export const SIGN_IN_TOKEN = 'sign-in ';
 
 /** What `Accounts` is asked when somebody shows credentials. */
 export interface LookupQuery {

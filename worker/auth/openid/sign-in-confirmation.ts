@@ -1,0 +1,23 @@
+/**
+ * Whether a person wants to sign in: they typed the address, or followed a link of the registry's own page. Browsers say so, but
+ * only over https and not all of them; the page's link therefore carries a value that a cookie holds as well.
+ */
+import { randomBytes } from 'node:crypto';
+import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';
+import { originOf } from '../../oci/origin.ts';
+import { cookieIn, cookieText } from './sign-in-attempt.ts';
+
+const NAME = 'longshore-confirm';
+
+/** Fetch Metadata: `none` is a person who typed the address or opened a bookmark. */
+export function isWanted(request: Request): boolean {
+  const site = request.headers.get('Sec-Fetch-Site');
+  if (site === 'none' || site === 'same-origin') return true;
+  const value = new URL(request.url).searchParams.get('confirm') ?? '';
+  return value !== '' && site === null && cookieIn(request, NAME, originOf(request)) === value;
+}
+
+export function newConfirmation(origin: string): { value: string; cookie: string } {
+  const value = randomBytes(32).toString('base64url');
+  return { value, cookie: cookieText(NAME, origin, value, SIGN_IN_LIFETIME_S) };
+}
