@@ -6,10 +6,10 @@ import { accountsOf } from '../../../durable-objects/address.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { EVERYTHING } from '../../oci/pattern.ts';
-import { issuerOf, type Trusts } from '../openid/trusts.ts';
+import { issuerOf, type TrustedLogin, TrustRefusal, type Trusts } from '../openid/trusts.ts';
 import type { Client } from '../rules/conditions.ts';
 import type { Identity } from '../rules/decide.ts';
-import type { Lookup, LookupQuery, Role, Rule, User } from '../rules/rules.ts';
+import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../rules/rules.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import type { AccessTokens, Login } from '../tokens/access-tokens.ts';
 import { equal, Passwords } from './passwords.ts';
@@ -92,7 +92,7 @@ export class Credentials {
   async exchange(assertion: string): Promise<Login> {
     const issuer = issuerOf(assertion);
     const lookup = await this.#lookup({ ...NOBODY, issuer });
-    const { subject, trust, rules, id, expiresAt } = await this.#trusts.verify(assertion, lookup.trusts);
+    const { subject, trust, rules, id, expiresAt } = await this.#verify(assertion, lookup.trusts);
     if (await accountsOf(this.#env).consume(`${issuer} ${id}`, expiresAt)) return { subject, trust, rules };
     throw new OciError('UNAUTHORIZED', { message: 'this token has been exchanged before' });
   }
@@ -134,9 +134,24 @@ export class Credentials {
       const loginRules = [...login.rules, ...lookup.rules.filter(isForAll)];
       return isTrusted ? { subject: login.subject, rules: loginRules, limits: null } : null;
     }
-    if (lookup.trusts.length === 0) return null;
-    const { subject, rules } = await this.#trusts.verify(secret, lookup.trusts);
+    if (lookup.trusts.length === 0) throw new TrustRefusal('its issuer is not trusted here');
+    const { subject, rules } = await this.#verify(secret, lookup.trusts);
     return { subject, rules: [...rules, ...lookup.rules.filter(isForAll)], limits: null };
+  }
+
+  /** Throws a TrustRefusal, and UNAVAILABLE where an issuer does not answer. */
+  async #verify(assertion: string, trusts: Trust[]): Promise<TrustedLogin> {
+    try {
+      return await this.#trusts.verify(assertion, trusts);
+    } catch (fault) {
+      if (!(fault instanceof OciError)) throw fault;
+      if (fault.code === 'UNAUTHORIZED') throw new TrustRefusal(fault.message);
+      console.warn(fault.message);
+      throw new OciError('UNAVAILABLE', {
+        message: 'the issuer of this token cannot be asked for its keys: try again',
+        headers: { 'Retry-After': '10' },
+      });
+    }
   }
 
   /** By name and password. Failures are counted, and a success forgives them. Throws TOOMANYREQUESTS, UNAVAILABLE. */

@@ -20,6 +20,17 @@ export interface TrustedLogin extends Login {
   expiresAt: number;
 }
 
+/** What is said to a client whose token is refused. Which issuers are trusted, and under which conditions, is for admins. */
+export class TrustRefusal extends OciError {
+  /** For the audit log. */
+  readonly reason: string;
+
+  constructor(reason: string) {
+    super('UNAUTHORIZED', { message: 'no trust of this registry holds for this token: its audit log says why' });
+    this.reason = reason;
+  }
+}
+
 const ID_MAX_LENGTH = 128;
 const SUBJECT_MAX_LENGTH = 200;
 
