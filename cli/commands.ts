@@ -41,7 +41,7 @@ export const COMMANDS: Command[] = [
     usage: 'user list',
     help: 'Lists users.',
     run: async ({ api }) =>
-      table(await api.list('/users', 'users'), ['name', 'signsInAs', 'groups', 'disabled', 'createdAt']),
+      table(await api.list('/users', 'users'), ['name', 'groups', 'disabled', 'createdAt', 'signsInAs']),
   },
   {
     usage: 'user passwd <name>',

@@ -114,19 +114,20 @@ export class People {
     return made.length === 1 ? 'created' : 'name taken';
   }
 
-  /** Adds a token that a sign-in gives. Of those, only the newest `count` of an owner stay, and none that has ended. */
-  createSignInToken(token: Token, count: number, now: number): void {
+  /** Adds a token that a sign-in gives. Of the others, only the newest `others` of its owner stay, and none that has ended. */
+  createSignInToken(token: Token, others: number, now: number): void {
     this.createToken(token, false);
     this.#sql.exec(
       `DELETE FROM tokens WHERE id IN (
          SELECT id FROM tokens WHERE owner = ?1 AND name LIKE ?2 AND expires_at <= ?3
          UNION SELECT id FROM (
-           SELECT id FROM tokens WHERE owner = ?1 AND name LIKE ?2
+           SELECT id FROM tokens WHERE owner = ?1 AND name LIKE ?2 AND id <> ?5
            ORDER BY created_at DESC, id LIMIT -1 OFFSET ?4))`,
       token.owner,
       `%/${SIGN_IN_TOKEN}%`,
       now,
-      count,
+      others,
+      token.id,
     );
   }
 

@@ -11,7 +11,6 @@ import type {
   Policy,
   Rule,
   SigningKey,
-  Subject,
   Token,
   Trust,
   User,
@@ -21,13 +20,14 @@ import { ACCOUNTS_SWEEP_MS, REVOCATION_KEPT_MS } from '../worker/oci/limits.ts';
 import type { Listing, Page } from '../worker/oci/page.ts';
 import { Attempts } from './accounts-attempts.ts';
 import { OwnKeys } from './accounts-keys.ts';
+import { isRight, subjectsOf } from './accounts-lookup.ts';
 import { People, type UserPut } from './accounts-people.ts';
 import { Replays } from './accounts-replays.ts';
 import { Revocations } from './accounts-revocations.ts';
 import { type NewPolicy, Rules } from './accounts-rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './accounts-schema.ts';
-import { Alarm } from './alarm.ts';
 import { type SignInOutcome, SignIns } from './accounts-sign-ins.ts';
+import { Alarm } from './alarm.ts';
 import { migrate } from './migrations.ts';
 import { firstRow } from './rows.ts';
 
@@ -187,8 +187,8 @@ export class Accounts extends DurableObject<Env> {
     return this.#people.token(id);
   }
 
-  createSignInToken(token: Token, count: number): void {
-    this.ctx.storage.transactionSync(() => this.#people.createSignInToken(token, count, Date.now()));
+  createSignInToken(token: Token, others: number): void {
+    this.ctx.storage.transactionSync(() => this.#people.createSignInToken(token, others, Date.now()));
   }
 
   createToken(token: Token, ofSetting = false): 'created' | 'name taken' | 'no owner' {
@@ -284,25 +284,4 @@ export class Accounts extends DurableObject<Env> {
       OR EXISTS (SELECT 1 FROM trusts)`;
     return firstRow(this.ctx.storage.sql, query) !== null;
   }
-}
-
-/** A token of a user has the user's rights at the most, so no rules of its own. */
-function subjectsOf(
-  query: LookupQuery,
-  name: string | null,
-  user: User | null,
-  token: Token | null,
-): Subject[] {
-  const isClaimed = query.user !== null || query.token !== null || query.issuer !== null;
-  const subjects: Subject[] = ['anonymous'];
-  if (isClaimed) subjects.push('authenticated');
-  if (token !== null && token.owner === null) subjects.push(`token:${token.name}`);
-  if (name !== null) subjects.push(`user:${name}`);
-  for (const group of user?.groups ?? []) subjects.push(`group:${group}`);
-  return subjects;
-}
-
-/** Its id is no secret: only who has the rest of it uses it. */
-function isRight({ hash, expiresAt }: Token, { tokenHash }: LookupQuery, now: number): boolean {
-  return hash === tokenHash && (expiresAt === null || expiresAt > now);
 }

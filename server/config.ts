@@ -68,7 +68,7 @@ const DURABLE_OBJECTS = [
 export const STATE_FOLDERS = DURABLE_OBJECTS.map(({ uniqueKey }) => uniqueKey);
 
 export function configuration(options: Configuration): string {
-  const vars = { ...options.vars, HOME: 'machine' };
+  const vars: Record<string, string> = { ...options.vars, HOME: 'machine' };
   const external = Object.entries(options.services);
   const bindings = [
     ...DURABLE_OBJECTS.map(
@@ -82,10 +82,11 @@ export function configuration(options: Configuration): string {
     ({ className, uniqueKey }) =>
       `(className = ${text(className)}, uniqueKey = ${text(uniqueKey)}, enableSql = true)`,
   );
+  const networks = vars.ALLOW_PRIVATE_ISSUERS === 'true' ? '["public", "private"]' : '["public"]';
   const services = [
     '(name = "registry", worker = .registry)',
-    // By itself workerd reaches public addresses only, but an issuer of sign-ins may well be in the same network.
-    '(name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))',
+    // Only issuers of OpenID Connect tokens are asked for anything.
+    `(name = "internet", network = (allow = ${networks}, tlsOptions = (trustBrowserCas = true)))`,
     `(name = "state", disk = (path = ${text(options.stateFolder)}, writable = true))`,
     `(name = "blobs", disk = (path = ${text(options.blobsFolder)}, writable = true))`,
     ...external.map(

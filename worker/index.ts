@@ -79,7 +79,7 @@ function compose(env: Env): App {
     const settings = settingsOf(env);
     const signer = new UrlSigner(() => urlSecrets(env, keys), settings.delivery.urls);
     const delivery = new BlobDelivery(settings.delivery, signer);
-    const issuers = new Issuers();
+    const issuers = new Issuers(settings.privateIssuers);
     const auth = composeAuth(env, settings.auth, registry, issuers, keys);
     return {
       signer,
@@ -111,6 +111,7 @@ interface Settings {
   boundNames: string[];
   auth: AuthSettings;
   delivery: DeliverySettings;
+  privateIssuers: boolean;
 }
 
 /** All that is set, also what is read elsewhere. Throws a WrongSetting, which names every setting that is wrong. */
@@ -124,6 +125,7 @@ function settingsOf(env: Env): Settings {
     cache: () => cacheLifetime(env),
     auditDays: () => auditDays(env.AUDIT_DAYS),
     auditRows: () => auditRows(env.AUDIT_ROWS_MAX),
+    privateIssuers: () => switchSetting('ALLOW_PRIVATE_ISSUERS', env.ALLOW_PRIVATE_ISSUERS),
     sparse: () => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
   });
 }

@@ -116,13 +116,18 @@ eachHome(
         });
       }
 
-      it('says what did not hold', async () => {
+      it('tells the client no condition of a trust, and the audit log which one did not hold', async () => {
         const { status, text } = await exchanged(
           home,
           await issuer.sign(githubClaims({ repository: 'evil/api' })),
         );
         assert.equal(status, 401);
-        assert.match(text, /repository does not match acme\/\* \(trust main\)/);
+        assert.match(text, /no trust of this registry holds/);
+        assert.doesNotMatch(text, /acme|main|repository does/);
+        await home.settled();
+        const query = { before: null, count: 10, decision: 'failed' };
+        const { entries } = await home.call<{ entries: { rule: string }[] }>('AUDIT', 'audit', 'list', query);
+        assert.ok(entries.some(({ rule }) => /repository does not match acme\/\* \(trust main\)/.test(rule)));
       });
 
       for (const name of ['main', 'base']) {
@@ -143,5 +148,12 @@ eachHome(
       });
     });
   },
-  { vars: { AUTH: 'on', ADMIN_PASSWORD: 'a password of the admin', SPARSE_MANIFESTS: 'true' } },
+  {
+    vars: {
+      AUTH: 'on',
+      ADMIN_PASSWORD: 'a password of the admin',
+      SPARSE_MANIFESTS: 'true',
+      ALLOW_PRIVATE_ISSUERS: 'true',
+    },
+  },
 );

@@ -1,11 +1,12 @@
-/** Names in a sign-in: nobody becomes another user of the registry by what an issuer calls them. */
+/** Who a sign-in is: no person becomes another user of the registry by what an issuer calls them. */
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { hashPassword } from '../../worker/auth/credentials/password.ts';
 import type { User } from '../../worker/auth/rules/rules.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
-import { accounts, Browser, loginOf, refused, scopeOf, VARS } from './signing-in.ts';
+import { ACCOUNT, accounts, Browser, loginOf, refused, scopeOf, VARS } from './signing-in.ts';
+import { Visitor } from './visitor.ts';
 
 const issuer = await new TestIssuer().start();
 after(() => issuer.stop());
@@ -14,76 +15,109 @@ issuer.metadata = {
   token_endpoint_auth_methods_supported: ['client_secret_post'],
   scopes_supported: undefined,
 };
-const vars = { ...VARS, OIDC_ISSUER: issuer.url };
+const vars = { ...VARS, OIDC_ISSUER: issuer.url, OIDC_GROUPS_PREFIX: 'idp:' };
 
 for (const name of ['disk', 'r2'] as const) onHome(name, suite, { vars, hasPublicUrl: true });
 
 function suite(home: Home): void {
-  describe('a name is kept from others', () => {
-    it('of a user with a password', async () => {
-      await accounts(home, 'putUser', {
-        name: 'local',
-        password: hashPassword('a password'),
-        groups: ['ops'],
+  const scope = 'repository:theirs/api:pull';
+  const signIn = async (person: Record<string, unknown>) => {
+    issuer.person = person;
+    return loginOf(await new Browser(home, issuer).signIn());
+  };
+
+  describe('a person is known by issuer and subject:', () => {
+    for (const name of ['local', 'awaited', 'admin', 'file'])
+      it(`who is called ${name} there gets nothing of the user ${name} here`, async () => {
+        if (name === 'local' || name === 'awaited') {
+          const password = name === 'local' ? hashPassword('the password of a user') : null;
+          await accounts(home, 'putUser', { name, password, groups: ['ops'] });
+        }
+        await accounts(home, 'createRule', {
+          subject: `user:${name}`,
+          role: 'reader',
+          repositories: 'theirs/*',
+          tags: null,
+        });
+        const signedIn = await signIn({ sub: `called ${name}`, preferred_username: name });
+        assert.match(signedIn.name, ACCOUNT);
+        assert.equal(await scopeOf(home, signedIn.name, signedIn.token, scope), '');
       });
-      issuer.person = { sub: 'person-9', preferred_username: 'local' };
-      await refused(await new Browser(home, issuer).signIn(), 403, /the name local is taken/);
-      assert.deepEqual((await accounts<User>(home, 'getUser', 'local')).groups, ['ops']);
-      assert.equal(await scopeOf(home, 'local', 'a password', 'repository:x:pull'), '');
-    });
 
-    for (const name of ['admin', 'file']) {
-      it(`of ${name}, whom a setting lets in`, async () => {
-        issuer.person = { sub: 'person-9', preferred_username: name };
-        await refused(await new Browser(home, issuer).signIn(), 403, new RegExp(`the name ${name} is taken`));
-        assert.equal(await accounts(home, 'getUser', name), null);
+    it('two of one name are two, and one of two names is one', async () => {
+      const first = await signIn({ sub: 'person-4', preferred_username: 'same' });
+      const second = await signIn({ sub: 'person-5', preferred_username: 'same' });
+      const renamed = await signIn({ sub: 'person-4', preferred_username: 'other' });
+      assert.notEqual(first.name, second.name);
+      assert.equal(first.name, renamed.name);
+      assert.deepEqual(await accounts(home, 'displayNames', [first.name, second.name]), {
+        [first.name]: 'other',
+        [second.name]: 'same',
       });
-    }
-
-    it('of somebody else at the issuer, who signed in first', async () => {
-      issuer.person = { sub: 'person-4', preferred_username: 'same' };
-      const { token } = await loginOf(await new Browser(home, issuer).signIn());
-      issuer.person = { sub: 'person-5', preferred_username: 'Same' };
-      await refused(await new Browser(home, issuer).signIn(), 403, /the name same is taken/);
-      assert.equal(await scopeOf(home, 'same', token, 'repository:x:pull'), '');
     });
 
-    it('of the other of two who come at the same time', async () => {
-      const browsers = [new Browser(home, issuer), new Browser(home, issuer)];
-      const urls: URL[] = [];
-      for (const [at, browser] of browsers.entries()) {
-        issuer.person = { sub: `twin-${at}`, preferred_username: 'twin' };
-        urls.push(await browser.toIssuer());
-      }
-      const answers = await Promise.all(
-        browsers.map((browser, at) => browser.back(urls[at] ?? new URL('none:'))),
-      );
-      assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 403]);
-      // However the two met: what one of them would write after the other has come in changes nothing.
-      const { password } = await accounts<User>(home, 'getUser', 'twin');
-      await accounts(home, 'putUser', {
-        name: 'twin',
-        password: 'other',
-        ifPassword: 'other',
-        groups: ['ops'],
+    it('groups of the issuer have the prefix, and those that an admin gave stay', async () => {
+      const { name } = await signIn({ sub: 'person-6', groups: ['dev'] });
+      await accounts(home, 'putUser', { name, groups: ['idp:dev', 'given'] });
+      await signIn({ sub: 'person-6', groups: ['ops'] });
+      assert.deepEqual((await accounts<User>(home, 'getUser', name)).groups, ['given', 'idp:ops']);
+    });
+
+    it('a user who is disabled gets no token, and that of before is worth nothing', async () => {
+      const { name, token } = await signIn({ sub: 'person-7' });
+      await accounts(home, 'putUser', { name, disabled: true });
+      await refused(await new Browser(home, issuer).signIn(), 403, /is disabled/);
+      assert.equal(await scopeOf(home, name, token, scope), 401);
+    });
+  });
+
+  describe('an admin links an account', () => {
+    const admin = new Visitor(home, `admin:${VARS.ADMIN_PASSWORD}`);
+    const link = (status: number, account: string, to: string) =>
+      admin.must(status, 'POST', `/api/v1/users/${account}/link`, {
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ to }),
       });
-      const { password: kept, groups } = await accounts<User>(home, 'getUser', 'twin');
-      assert.deepEqual({ kept, groups }, { kept: password, groups: [] });
+
+    it('to a user, whose rules then hold for the person', async () => {
+      const before = await signIn({ sub: 'person-8' });
+      await accounts(home, 'putUser', { name: 'linked', password: hashPassword('the password of a user') });
+      const rule = { subject: 'user:linked', role: 'reader', repositories: 'theirs/*', tags: null };
+      await accounts(home, 'createRule', rule);
+      await link(204, before.name, 'linked');
+      assert.equal(await scopeOf(home, before.name, before.token, scope), 401);
+      const after = await signIn({ sub: 'person-8' });
+      assert.equal(after.name, 'linked');
+      assert.equal(await scopeOf(home, 'linked', after.token, scope), scope);
+      assert.equal(await scopeOf(home, 'linked', 'the password of a user', scope), scope);
     });
 
-    it('of one who has no password here, but not from the first that comes', async () => {
-      await accounts(home, 'putUser', { name: 'awaited', password: null });
-      issuer.person = { sub: 'person-6', preferred_username: 'awaited' };
-      await loginOf(await new Browser(home, issuer).signIn());
-      assert.equal(await scopeOf(home, 'awaited', '', 'repository:x:pull'), 401);
+    it('to no user of a setting, and none that is not there', async () => {
+      const { name } = await signIn({ sub: 'person-9' });
+      await link(409, name, 'admin');
+      await link(409, name, 'file');
+      await link(404, name, 'not-there');
+      await link(404, 'local', 'awaited');
     });
+  });
 
-    it('of one who was disabled, and whose token is worth nothing any more', async () => {
-      issuer.person = { sub: 'person-7', preferred_username: 'gone' };
-      const { token } = await loginOf(await new Browser(home, issuer).signIn());
-      await accounts(home, 'putUser', { name: 'gone', disabled: true });
-      await refused(await new Browser(home, issuer).signIn(), 403, /gone is disabled/);
-      assert.equal(await scopeOf(home, 'gone', token, 'repository:x:pull'), 401);
+  describe('the token of a sign-in', () => {
+    it('opens no management API, but revokes the tokens of its owner', async () => {
+      const { name, token } = await signIn({ sub: 'person-10' });
+      const all = { subject: `user:${name}`, role: 'admin', repositories: '**', tags: null };
+      await accounts(home, 'createRule', all);
+      const other = await signIn({ sub: 'person-10' });
+      const person = new Visitor(home, `any:${token}`);
+      for (const path of ['/users', '/tokens', '/rules', '/audit'])
+        assert.match((await person.must(403, 'GET', `/api/v1${path}`)).message, /for pulls and pushes/);
+      const { text } = await person.must(200, 'GET', '/api/v1/me/tokens');
+      const { tokens } = JSON.parse(text) as { tokens: { id: string; owner: string }[] };
+      assert.deepEqual([tokens.length, tokens[0]?.owner], [2, name]);
+      const id = other.token.split('_')[1];
+      await person.must(204, 'DELETE', `/api/v1/me/tokens/${id}`);
+      assert.equal(await scopeOf(home, 'any', other.token, scope), 401);
+      await person.must(204, 'DELETE', '/api/v1/me/tokens');
+      await person.must(401, 'GET', '/api/v1/me/tokens');
     });
   });
 }

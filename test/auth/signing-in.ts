@@ -9,9 +9,15 @@ export const VARS = {
   AUTH: 'on',
   ADMIN_PASSWORD: PASSWORD,
   HTPASSWD,
+  ALLOW_PRIVATE_ISSUERS: 'true',
   OIDC_CLIENT_ID: CLIENT.id,
   OIDC_CLIENT_SECRET: CLIENT.secret,
 };
+
+/** The name of an account that a first sign-in makes. */
+export const ACCOUNT = /^oidc-[0-9a-f]{16}$/;
+/** What a browser says of an address that a person typed. */
+export const TYPED = { 'Sec-Fetch-Site': 'none' };
 
 /** A browser that goes where it is sent, step by step, and keeps the registry's cookie. */
 export class Browser {
@@ -28,7 +34,7 @@ export class Browser {
 
   /** To the registry, and on to where the issuer sends it back to; `change` tampers with what is sent to the issuer. */
   async toIssuer(change: (query: URLSearchParams) => void = () => {}): Promise<URL> {
-    const login = await this.get('/auth/login');
+    const login = await this.get('/auth/login', TYPED);
     assert.equal(login.status, 302, await login.text());
     const url = new URL(login.headers.get('Location') ?? '');
     assert.equal(url.origin, this.#issuer.url);
@@ -45,8 +51,8 @@ export class Browser {
     return this.get(url.pathname + url.search);
   }
 
-  async get(path: string): Promise<Response> {
-    const headers = { ...this.#headers, Cookie: this.#cookie };
+  async get(path: string, more: Record<string, string> = {}): Promise<Response> {
+    const headers = { ...this.#headers, ...more, Cookie: this.#cookie };
     const response = await fetch(this.#home.url + path, { headers, redirect: 'manual' });
     const [cookie] = response.headers.getSetCookie();
     if (cookie !== undefined) this.#cookie = cookie.slice(0, cookie.indexOf(';'));

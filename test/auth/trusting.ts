@@ -1,6 +1,7 @@
 /** What the tests of trusts share: two issuers, a trust in the first, and what came of a token. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, mock } from 'node:test';
+import { Issuers } from '../../worker/auth/openid/issuer.ts';
 import { type TrustedLogin, Trusts } from '../../worker/auth/openid/trusts.ts';
 import type { Trust } from '../../worker/auth/rules/rules.ts';
 import { OciError } from '../../worker/oci/errors.ts';
@@ -9,12 +10,12 @@ import { TestIssuer } from '../support/issuer.ts';
 export const DISCOVERY = '/.well-known/openid-configuration';
 export const issuer = new TestIssuer();
 export const other = new TestIssuer();
-let trusts = new Trusts();
+let trusts = new Trusts(new Issuers(true));
 
 before(() => Promise.all([issuer.start(), other.start()]));
 after(() => Promise.all([issuer.stop(), other.stop()]));
 beforeEach(() => {
-  trusts = new Trusts();
+  trusts = new Trusts(new Issuers(true));
   issuer.wrong.clear();
   issuer.metadata = {};
   issuer.asked.clear();

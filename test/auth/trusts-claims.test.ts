@@ -26,6 +26,12 @@ describe('a token whose claims are refused', () => {
       want: /repository does not match/,
     },
     {
+      name: 'whose address is not verified',
+      token: signed(googleClaims({ email: 'boss@acme.example', email_verified: false })),
+      given: () => ({ conditions: { email: 'boss@acme.example' } }),
+      want: /email_verified must be true/,
+    },
+    {
       name: 'that lacks a claim',
       token: signed(googleClaims()),
       want: /lacks the claim repository, which must match acme\/\*/,

@@ -64,7 +64,10 @@ onHome(
         ).trim();
         const bob = { LONGSHORE_USER: 'bob', LONGSHORE_PASSWORD: password };
         await does(['whoami'], /^user:bob\n$/, bob);
-        await does(['user', 'list'], /^NAME +GROUPS +DISABLED +CREATEDAT\nbob +dev, ops +false +2/);
+        await does(
+          ['user', 'list'],
+          /^NAME +GROUPS +DISABLED +CREATEDAT +SIGNSINAS\nbob +dev, ops +false +2/,
+        );
         await fails(['user', 'list'], /user:bob may not do this: it needs the role admin/, bob);
         await does(['user', 'passwd', 'bob', '--password-stdin'], /^$/, {}, 'a password of mine\n');
         await does(['whoami'], /^user:bob\n$/, { ...bob, LONGSHORE_PASSWORD: 'a password of mine' });

@@ -54,9 +54,10 @@ onHome(
           want: 400,
         },
         {
-          name: 'takes http on loopback',
+          name: 'refuses issuers on this machine unless a setting allows them',
           request: trust({ name: 'here', issuer: 'http://127.0.0.1:1234' }),
-          want: 201,
+          want: 400,
+          says: /ALLOW_PRIVATE_ISSUERS=true/,
         },
         {
           name: 'refuses no audience',

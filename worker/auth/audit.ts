@@ -19,6 +19,7 @@ import {
 import { requestIdOf } from '../oci/request-id.ts';
 import { accountOf } from './credentials/credentials.ts';
 import type { Caller } from './guard.ts';
+import { TrustRefusal } from './openid/trusts.ts';
 import type { Client } from './rules/conditions.ts';
 import type { AuditEvent } from './rules/rules.ts';
 
@@ -85,7 +86,7 @@ export class Audit {
       repository: null,
       reference: null,
       decision: 'failed',
-      rule: fault.message,
+      rule: fault instanceof TrustRefusal ? fault.reason : fault.message,
     });
   }
 

@@ -1,7 +1,7 @@
 /** Why somebody may do something, or may not: the decision that they would get, in words. */
 import * as z from 'zod/mini';
 import type { Identity } from '../auth/rules/decide.ts';
-import type { Lookup, Rule, Subject, Token } from '../auth/rules/rules.ts';
+import { type Lookup, type Rule, type Subject, type Token, tokenKey } from '../auth/rules/rules.ts';
 import { claimsFor } from '../auth/tokens/claims.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
@@ -100,17 +100,19 @@ async function tokenIdentity(
   return { subject: whom, rules: [...rules, ...own], limits: null, policies, revision };
 }
 
-/** A robot by its name, or any token by its id. */
+/** By its id, or by its name: robots before users, whose names are their own. */
 async function tokenNamed(directory: Directory, named: string): Promise<Token> {
-  const byId = await directory.getToken(named);
-  if (byId !== null) return byId;
-  for (let last: string | null = null; ; ) {
-    const { entries, more } = await directory.listTokens({ owner: null }, { count: 1000, last });
-    const found = entries.find(({ name }) => name === named);
-    if (found !== undefined) return found;
-    last = entries.at(-1)?.name ?? null;
-    if (!more || last === null) throw new OciError('NOT_FOUND', { message: `there is no token ${named}` });
+  let found = await directory.getToken(named);
+  for (let last: string | null = null; found?.owner !== null; ) {
+    const { entries, more } = await directory.listTokens({}, { count: 1000, last });
+    const matching: Token[] = entries.filter(({ name }) => name === named);
+    found = matching.find(({ owner }) => owner === null) ?? found ?? matching[0] ?? null;
+    const end = entries.at(-1);
+    if (!more || end === undefined) break;
+    last = tokenKey(end);
   }
+  if (found !== null) return found;
+  throw new OciError('NOT_FOUND', { message: `there is no token ${named}` });
 }
 
 async function rulesFor(directory: Directory, subjects: string[]): Promise<Rule[]> {

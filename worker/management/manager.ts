@@ -46,12 +46,12 @@ async function whyNot(
 ): Promise<string | null> {
   const { subject, limits } = identity;
   if (!/^(?:user|token):/.test(subject)) return 'only users and named tokens may use this API';
-  if (token !== null) {
+  if (token !== null && who !== 'user') {
     // Else a token that is narrow or about to end could make one that is neither.
-    const mayManage = who === 'admin' || who === 'user';
     const stored = await directoryOf(env).getToken(token.id);
     const isOwn = who === 'own' && (named === token.id || stored?.name.startsWith(SIGN_IN_TOKEN) === true);
-    const manages = mayManage && isAdmin({ ...identity, rules: stored?.grants.map(asRule) ?? [], limits });
+    const manages =
+      who === 'admin' && isAdmin({ ...identity, rules: stored?.grants.map(asRule) ?? [], limits });
     if (!isOwn && !manages) return FOR_REGISTRY;
   }
   if (who === 'admin' && !isAdmin(identity))

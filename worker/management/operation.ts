@@ -50,7 +50,7 @@ export interface Answer {
 
 /**
  * `admin` needs the role admin on `**`, `user` only credentials, `password` a user's own, and `anybody` none at all. Tokens are for
- * pulls and pushes: they open `admin` and `user` where their own grants have the role admin on `**`. `own` is `password`, and
+ * pulls and pushes: they open `user`, and `admin` where their own grants have the role admin on `**`. `own` is `password`, and
  * also for the token of a sign-in, and for the token that the path names.
  */
 export type Who = 'admin' | 'user' | 'password' | 'own' | 'anybody';

@@ -1,6 +1,6 @@
 /** Trusts: issuers of OpenID Connect tokens, such as CI systems, whose tokens let in whoever meets the conditions. */
 import * as z from 'zod/mini';
-import { isIssuer } from '../auth/openid/issuer.ts';
+import { isIssuer, isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
 import type { Trust } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX, PATTERN_MAX_LENGTH } from '../oci/limits.ts';
@@ -113,7 +113,14 @@ export const TRUSTS: Operation[] = [
     status: 201,
     answer: trust,
     refusals: { 409: 'There is a trust of this name.' },
-    run: async ({ body, directory }) => {
+    run: async ({ body, directory, managed }) => {
+      const mayFetch = managed.env.ALLOW_PRIVATE_ISSUERS === 'true' || !isPrivate(body.issuer);
+      if (!mayFetch && body.jwks === undefined) {
+        throw new OciError('INPUT_INVALID', {
+          message: `issuer: ${PRIVATE}, or give its key set`,
+          detail: [{ field: 'issuer', message: PRIVATE }],
+        });
+      }
       const made = await directory.createTrust({
         ...body,
         jwks: body.jwks === undefined ? null : JSON.stringify(body.jwks),

@@ -78,7 +78,7 @@ export class Stage {
 
   /** Failed logins that make the next attack wait are forgotten. */
   async #forgive(): Promise<void> {
-    await this.home.rows('ACCOUNTS', 'accounts', 'DELETE FROM failed_logins');
+    await this.home.rows('ACCOUNTS', 'accounts', "DELETE FROM failed_logins WHERE kind <> 'known'");
   }
 
   async #state(): Promise<unknown> {

@@ -2,6 +2,7 @@
  * One issuer of OpenID Connect tokens: what it says of itself, and its keys, fetched when they are needed and kept for a
  * while. OpenID Connect Discovery 1.0, section 4. Only issuers that somebody has put down are ever asked.
  */
+import ipaddr from 'ipaddr.js';
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose';
 import { OciError } from '../../oci/errors.ts';
 import {
@@ -28,13 +29,19 @@ type Json = Record<string, unknown>;
 
 /** The issuers that this isolate has met. */
 export class Issuers {
+  readonly #allowsPrivate: boolean;
   readonly #known = new Map<string, Issuer>();
+
+  /** `allowsPrivate`: also those on private addresses, and on this machine. */
+  constructor(allowsPrivate: boolean) {
+    this.#allowsPrivate = allowsPrivate;
+  }
 
   get(url: string): Issuer {
     const known = this.#known.get(url);
     if (known !== undefined) return known;
     if (this.#known.size >= ISSUERS_REMEMBERED) this.#known.clear();
-    const issuer = new Issuer(url);
+    const issuer = new Issuer(url, this.#allowsPrivate);
     this.#known.set(url, issuer);
     return issuer;
   }
@@ -42,12 +49,14 @@ export class Issuers {
 
 export class Issuer {
   readonly #url: string;
+  readonly #allowsPrivate: boolean;
   #metadata: { found: IssuerMetadata; at: number } | null = null;
   #keys: { uri: string; find: RemoteJWKSet } | null = null;
   #failure: { fault: OciError; at: number } | null = null;
 
-  constructor(url: string) {
+  constructor(url: string, allowsPrivate: boolean) {
     this.#url = url;
+    this.#allowsPrivate = allowsPrivate;
   }
 
   /** Throws UNAVAILABLE. */
@@ -55,6 +64,7 @@ export class Issuer {
     if (this.#metadata !== null && Date.now() - this.#metadata.at < ISSUER_LIFETIME_MS)
       return this.#metadata.found;
     if (!isIssuer(this.#url)) throw this.#unavailable('is neither an https URL nor on this machine');
+    if (!this.#allowsPrivate && isPrivate(this.#url)) throw this.#unavailable(PRIVATE);
     const found = await this.ask(
       `${this.#url.replace(/\/$/, '')}/.well-known/openid-configuration`,
       {},
@@ -132,7 +142,8 @@ export class Issuer {
     const isOk = typeof value === 'string' && URL.canParse(value) && !value.includes('#');
     const { protocol, hostname } = new URL(isOk ? value : 'none:');
     const here = isLoopback(new URL(this.#url).hostname);
-    if (isLoopback(hostname) ? here && /^https?:$/.test(protocol) : protocol === 'https:')
+    const isPublic = this.#allowsPrivate || !isPrivate(value as string);
+    if (isPublic && (isLoopback(hostname) ? here && /^https?:$/.test(protocol) : protocol === 'https:'))
       return value as string;
     throw new Error(`names a ${name} that is not to be trusted`);
   }
@@ -148,6 +159,21 @@ export function isIssuer(text: string): boolean {
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return false;
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
+}
+
+/** What is said of an issuer on a private address where no setting allows it. */
+export const PRIVATE = 'is on a private address: set ALLOW_PRIVATE_ISSUERS=true where that is wanted';
+
+const PRIVATE_NAME = /^[^.]+$|(?:^|\.)(?:localhost|local|internal|lan|home\.arpa)\.?$/i;
+
+/**
+ * Whether a URL names a host that only this network has. What a name resolves to is not known here; on one machine workerd refuses
+ * private addresses as well.
+ */
+export function isPrivate(url: string): boolean {
+  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
+  if (!ipaddr.isValid(host)) return PRIVATE_NAME.test(host);
+  return ipaddr.process(host).range() !== 'unicast';
 }
 
 function isLoopback(hostname: string): boolean {

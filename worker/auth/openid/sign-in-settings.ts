@@ -5,7 +5,7 @@ import {
   SIGN_IN_TOKEN_LIFETIME_MIN_S,
   SIGN_IN_TOKEN_LIFETIME_S,
 } from '../../oci/limits.ts';
-import { wrongSetting } from '../../oci/settings.ts';
+import { numberSetting, wrongSetting } from '../../oci/settings.ts';
 import { isIssuer } from './issuer.ts';
 
 export interface SignInSettings {
@@ -43,7 +43,14 @@ export function signInSettings(env: Env): SignInSettings | null {
     clientSecret: env.OIDC_CLIENT_SECRET || null,
     groupsClaim: env.OIDC_GROUPS_CLAIM || 'groups',
     groupsPrefix: prefixOf(env.OIDC_GROUPS_PREFIX ?? ''),
-    tokenLifetimeMs: lifetimeOf(env.SIGN_IN_TOKEN_LIFETIME) * 1000,
+    tokenLifetimeMs:
+      1000 *
+      numberSetting('SIGN_IN_TOKEN_LIFETIME', env.SIGN_IN_TOKEN_LIFETIME, {
+        unit: 'seconds',
+        min: SIGN_IN_TOKEN_LIFETIME_MIN_S,
+        max: SIGN_IN_TOKEN_LIFETIME_MAX_S,
+        fallback: SIGN_IN_TOKEN_LIFETIME_S,
+      }),
   };
 }
 
@@ -53,15 +60,5 @@ function prefixOf(text: string): string {
   throw wrongSetting(
     'OIDC_GROUPS_PREFIX',
     'is up to 28 characters without spaces and commas, such as "acme:"',
-  );
-}
-
-function lifetimeOf(text: string | undefined): number {
-  if (!text) return SIGN_IN_TOKEN_LIFETIME_S;
-  const seconds = /^\d{1,7}$/.test(text) ? Number(text) : 0;
-  if (seconds >= SIGN_IN_TOKEN_LIFETIME_MIN_S && seconds <= SIGN_IN_TOKEN_LIFETIME_MAX_S) return seconds;
-  throw wrongSetting(
-    'SIGN_IN_TOKEN_LIFETIME',
-    `is a number of seconds from ${SIGN_IN_TOKEN_LIFETIME_MIN_S} to ${SIGN_IN_TOKEN_LIFETIME_MAX_S}`,
   );
 }

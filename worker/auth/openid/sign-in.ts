@@ -156,7 +156,7 @@ export class SignIn {
     const expiresAt = createdAt + lifetimeMs;
     const name = `${SIGN_IN_TOKEN}${id}`;
     const token: Token = { id, name, owner, hash, grants: [], expiresAt, lastUsedAt: null, createdAt };
-    await accountsOf(this.#env).createSignInToken(token, SIGN_IN_TOKENS_MAX);
+    await accountsOf(this.#env).createSignInToken(token, SIGN_IN_TOKENS_MAX - 1);
     return { text, expiresAt };
   }
 }

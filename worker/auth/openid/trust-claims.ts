@@ -17,7 +17,8 @@ export function unmet({ audience, conditions }: Trust, claims: Claims): string |
   // All of an issuer's tokens are of all of its customers.
   if (names.length === 0) return 'the trust has no conditions (sub: ** lets in everybody of the issuer)';
   // Anybody can say at an issuer that an address is theirs.
-  if (names.includes('email') && claims.email_verified !== true) return 'its claim email_verified must be true';
+  if (names.includes('email') && claims.email_verified !== true)
+    return 'its claim email_verified must be true';
   for (const name of names) {
     const pattern = conditions[name] ?? '';
     const values = textsOf(claimOf(claims, name));

@@ -9,7 +9,7 @@ import { ASSERTION_MAX_AGE_S, AUTHORIZATION_MAX_LENGTH, ISSUERS_REMEMBERED } fro
 import type { Rule, Trust } from '../rules/rules.ts';
 import type { Login } from '../tokens/access-tokens.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
-import { Issuers } from './issuer.ts';
+import type { Issuers } from './issuer.ts';
 import { filled, unmet } from './trust-claims.ts';
 
 /** A login, and what tells its token from others. `trust` holds the ids of all that hold, separated by spaces. */
@@ -26,7 +26,9 @@ export class TrustRefusal extends OciError {
   readonly reason: string;
 
   constructor(reason: string) {
-    super('UNAUTHORIZED', { message: 'no trust of this registry holds for this token: its audit log says why' });
+    super('UNAUTHORIZED', {
+      message: 'no trust of this registry holds for this token: its audit log says why',
+    });
     this.reason = reason;
   }
 }
@@ -39,7 +41,7 @@ export class Trusts {
   /** Key sets that came with a trust, by their text. */
   readonly #keySets = new Map<string, JWTVerifyGetKey>();
 
-  constructor(issuers: Issuers = new Issuers()) {
+  constructor(issuers: Issuers) {
     this.#issuers = issuers;
   }
 
