@@ -36,7 +36,7 @@ export const USAGE = `npm run blob-host -- --host blobs.example.com --bucket NAM
   --bucket    the bucket of the blobs: "npx wrangler r2 bucket list" names it
   --lifetime  BLOB_URL_LIFETIME, if it is not the default
   --secret    what BLOB_URL_SECRETS holds; without it, a new one is made. Twice for a rotation: the new one first
-  --json      only the two rulesets, as Cloudflare's API takes them
+  --json      only the rulesets, as Cloudflare's API takes them
 `;
 
 const SECRET_BYTES = 32;

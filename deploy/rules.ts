@@ -1,5 +1,6 @@
-// The two rules of a blob host, in the form of Cloudflare's Rulesets API: the firewall rule that verifies signed URLs, and
-// the cache rule behind it.
+// The rules of a blob host, in the form of Cloudflare's Rulesets API: the firewall rule that verifies signed URLs, the cache
+// rule behind it, and the headers that keep a browser from making a page of a blob.
+import { AS_DATA } from '../worker/delivery/as-data.ts';
 import type { BlobHost } from './options.ts';
 
 export interface Rule {
@@ -20,6 +21,8 @@ export interface Ruleset {
 const SEPARATOR = '?verify=';
 /** Under its key the content never changes. */
 const EDGE_TTL_S = 365 * 24 * 3600;
+/** Objects that an earlier release stored do not say themselves that they are to be saved. */
+export const BLOB_HEADERS = { ...AS_DATA, 'Content-Disposition': 'attachment' };
 /** To Cloudflare, "no-store". */
 const NO_STORE = -1;
 
@@ -42,6 +45,16 @@ export function rulesets(host: BlobHost): Ruleset[] {
           default: EDGE_TTL_S,
           status_code_ttl: [{ status_code_range: { from: 300 }, value: NO_STORE }],
         },
+      },
+    }),
+    ruleset('http_response_headers_transform', {
+      description: `Longshore: blobs on ${host.host} are data`,
+      expression: onHost(host),
+      action: 'rewrite',
+      action_parameters: {
+        headers: Object.fromEntries(
+          Object.entries(BLOB_HEADERS).map(([name, value]) => [name, { operation: 'set', value }]),
+        ),
       },
     }),
   ];

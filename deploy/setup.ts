@@ -1,7 +1,7 @@
 // The text of `npm run blob-host`: the steps in their order, filled in, or those of a rotation where there are two secrets.
 // The rules come before the domain, so that the bucket is never open to everybody.
 import type { BlobHost } from './options.ts';
-import { type Rule, type Ruleset, rulesets } from './rules.ts';
+import { BLOB_HEADERS, type Rule, type Ruleset, rulesets } from './rules.ts';
 
 const API = 'https://api.cloudflare.com/client/v4/zones/$ZONE_ID/rulesets';
 const AUTHORIZATION = '-H "Authorization: Bearer $CLOUDFLARE_API_TOKEN"';
@@ -11,8 +11,9 @@ export function blobHostSetup(host: BlobHost): string {
 }
 
 function setup(host: BlobHost): string {
-  const [firewall, cache] = rulesets(host);
-  if (firewall === undefined || cache === undefined) throw new Error('a rule is missing');
+  const [firewall, cache, headers] = rulesets(host);
+  if (firewall === undefined || cache === undefined || headers === undefined)
+    throw new Error('a rule is missing');
   return `${host.fresh ? `A new secret was made. Keep it, or hand it in next time:\n  --secret ${host.secrets[0]}\n\n` : ''}\
 1. The firewall rule, on the zone of ${host.host} (Security, Custom rules; action "Block"; Pro plan or higher):
 
@@ -27,22 +28,31 @@ ${cache.rules[0].expression}
    Edge TTL, status codes: greater than or equal to 300: no store
    Cache key, query string: Ignore query string
 
-   Or both by the API, with a token that may edit them; the first three commands are for the firewall rule. Where the first
-   says that the zone has such a ruleset already, it has changed nothing: the second shows its id, and the third adds the rule.
+3. The headers (Rules, Response Header Transform Rule; "Set static" for each), so that no browser makes a page of a blob:
 
-${[firewall, cache].map(byApi).join('\n\n')}
+${headers.rules[0].expression}
 
-3. The domain, and no other way into the bucket:
+${Object.entries(BLOB_HEADERS)
+  .map(([name, value]) => `   ${name}: ${value}`)
+  .join('\n')}
+
+   Or all three by the API, with a token that may edit them; the first three commands are for the firewall rule. Where the
+   first says that the zone has such a ruleset already, it has changed nothing: the second shows its id, and the third adds
+   the rule.
+
+${[firewall, cache, headers].map(byApi).join('\n\n')}
+
+4. The domain, and no other way into the bucket:
 
 npx wrangler r2 bucket domain add ${host.bucket} --domain ${host.host} --zone-id "$ZONE_ID" --min-tls 1.2
 npx wrangler r2 bucket dev-url disable ${host.bucket}
 
-4. A request without a signature must get 403. If it gets anything else, the firewall rule does not work: take the domain
+5. A request without a signature must get 403. If it gets anything else, the firewall rule does not work: take the domain
    away again (npx wrangler r2 bucket domain remove ${host.bucket} --domain ${host.host}).
 
 curl -s -o /dev/null -w '%{http_code}\\n' https://${host.host}/blobs/nothing
 
-5. The registry. In wrangler.toml:
+6. The registry. In wrangler.toml:
 
 [vars]
 BLOB_HOST = "${host.host}"
@@ -52,6 +62,9 @@ BLOB_URL_LIFETIME = "${host.lifetime}"
 
 ${putSecrets(host.secrets)}
 npm run deploy
+
+   If the registry itself has a custom domain, close the other ways to it: workers_dev = false and preview_urls = false in
+   wrangler.toml. Rules of the zone do not hold at its workers.dev address.
 `;
 }
 
@@ -84,9 +97,9 @@ npm run blob-host -- --host ${host.host} --bucket ${host.bucket} --lifetime ${ho
 
 function byApi(ruleset: Ruleset): string {
   return [
-    `curl ${AUTHORIZATION} "${API}" --json '${JSON.stringify(ruleset)}'`,
+    `curl ${AUTHORIZATION} "${API}" --json ${json(ruleset)}`,
     show(ruleset),
-    `curl ${AUTHORIZATION} "${API}/$RULESET_ID/rules" --json '${JSON.stringify(ruleset.rules[0])}'`,
+    `curl ${AUTHORIZATION} "${API}/$RULESET_ID/rules" --json ${json(ruleset.rules[0])}`,
   ].join('\n');
 }
 
@@ -95,9 +108,14 @@ function show({ phase }: Ruleset): string {
 }
 
 function change(rule: Rule): string {
-  return `curl -X PATCH ${AUTHORIZATION} "${API}/$RULESET_ID/rules/$RULE_ID" --json '${JSON.stringify(rule)}'`;
+  return `curl -X PATCH ${AUTHORIZATION} "${API}/$RULESET_ID/rules/$RULE_ID" --json ${json(rule)}`;
 }
 
 function putSecrets(secrets: string[]): string {
   return `printf %s '${secrets.join(',')}' | npx wrangler secret put BLOB_URL_SECRETS`;
+}
+
+/** For a shell: no value ends the quotation. */
+function json(value: Ruleset | Rule): string {
+  return `'${JSON.stringify(value).replaceAll("'", '\\u0027')}'`;
 }

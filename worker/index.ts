@@ -13,6 +13,7 @@ import { type AuthSettings, authSettings } from './auth/settings.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
 import { KeyRing } from './auth/tokens/key-ring.ts';
 import { type TokenParts, tokenEndpoint } from './auth/tokens/token-endpoint.ts';
+import { AS_DATA } from './delivery/as-data.ts';
 import { blobHost } from './delivery/blob-host.ts';
 import { BlobDelivery } from './delivery/delivery.ts';
 import { Prefetch } from './delivery/prefetch.ts';
@@ -36,12 +37,6 @@ export { Repository } from '../durable-objects/repository.ts';
 export { UploadSession } from '../durable-objects/upload-session.ts';
 export { CachedBlobs } from './delivery/cached-blobs.ts';
 
-/** What users store is data, and never a page of this origin, whatever a browser makes of its type. */
-const AS_DATA = {
-  'X-Content-Type-Options': 'nosniff',
-  'Content-Security-Policy': "sandbox; default-src 'none'; frame-ancestors 'none'",
-  'Cross-Origin-Resource-Policy': 'same-origin',
-};
 /** A year. Only this host: others below its name are not ours to decide about. RFC 6797, section 6.1. */
 const HSTS_S = 365 * 24 * 3600;
 
