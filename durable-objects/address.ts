@@ -1,6 +1,8 @@
 /** Which Durable Object holds what: the one place that names them. */
 import type { Env } from '../worker/env.ts';
 import { type Digest, encodedOf } from '../worker/oci/digest.ts';
+import { OciError } from '../worker/oci/errors.ts';
+import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from '../worker/oci/limits.ts';
 import type { Accounts } from './accounts.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { BlobShard } from './blob-shard.ts';
@@ -8,12 +10,26 @@ import type { Catalog } from './catalog.ts';
 import type { Repository } from './repository.ts';
 import type { UploadSession } from './upload-session.ts';
 
+/** For what writes: on one machine, an object that is asked has files from then on. */
 export function repositoryOf(env: Env, name: string): DurableObjectStub<Repository> {
+  wake(env, `repository ${name}`);
   return env.REPOSITORY.getByName(name);
 }
 
+/** To be asked before what only reads: whether a repository of this name ever stored something, where that is cheap to know. */
+export function hasRepository(env: Env, name: string): Promise<boolean> {
+  return hasFile(env, `longshore-repository/${env.REPOSITORY.idFromName(name)}.sqlite`);
+}
+
+/** For what writes. */
 export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSession> {
+  wake(env, `session ${uploadId}`);
   return env.UPLOAD_SESSION.getByName(uploadId);
+}
+
+/** As `hasRepository`. */
+export function hasSession(env: Env, uploadId: string): Promise<boolean> {
+  return hasFile(env, `longshore-upload-session/${env.UPLOAD_SESSION.idFromName(uploadId)}.sqlite`);
 }
 
 /**
@@ -38,4 +54,45 @@ export function accountsOf(env: Env): DurableObjectStub<Accounts> {
 
 export function auditLogOf(env: Env): DurableObjectStub<AuditLog> {
   return env.AUDIT.getByName('audit');
+}
+
+/** Files of objects that were found. A file stays until the next start, so this does not become wrong. */
+const found = new Set<string>();
+
+/**
+ * Whether an object has stored something. On one machine an object that is only asked makes three files, so the folder is
+ * looked at first. On Cloudflare it stores nothing, so it may be asked itself: true.
+ */
+async function hasFile({ STATE }: Env, path: string): Promise<boolean> {
+  if (STATE === undefined || found.has(path)) return true;
+  const { status } = await STATE.fetch(`http://state/${path}`, { method: 'HEAD' });
+  if (status === 404) return false;
+  if (status !== 200) throw new Error(`the folder of the objects answers ${status} for ${path}`);
+  if (found.size >= OBJECTS_KNOWN) found.clear();
+  found.add(path);
+  return true;
+}
+
+/** Objects whose files are open, with the time when they were last asked (Unix time, ms), in the order of these times. */
+const awake = new Map<string, number>();
+
+/**
+ * On one machine, an object keeps its files open until it was idle for a while. They may have half of the descriptors that
+ * this process has: without any, it could take no connection. Throws UNAVAILABLE.
+ */
+function wake({ OPEN_FILES }: Env, object: string): void {
+  if (OPEN_FILES === undefined) return;
+  const now = Date.now();
+  for (const [other, askedAt] of awake) {
+    if (askedAt > now - OBJECT_AWAKE_MS && askedAt <= now) break;
+    awake.delete(other);
+  }
+  if (!awake.has(object) && (awake.size + 1) * OBJECT_FILES > Number(OPEN_FILES) / 2) {
+    throw new OciError('UNAVAILABLE', {
+      message: 'too many repositories and uploads are in use at once: try again in a few seconds',
+      headers: { 'Retry-After': String(Math.ceil(OBJECT_AWAKE_MS / 1000)) },
+    });
+  }
+  awake.delete(object);
+  awake.set(object, now);
 }

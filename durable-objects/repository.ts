@@ -179,6 +179,11 @@ export class Repository extends DurableObject<Env> {
     });
     this.#forgetAnswers();
     await this.#tell();
+    // A repository that holds nothing, and that all have heard of, leaves nothing behind.
+    if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
+    this.#made = false;
+    this.#name = null;
+    await this.ctx.storage.deleteAll();
   }
 
   #nextDue(now: number): number | null {
@@ -286,9 +291,11 @@ export class Repository extends DurableObject<Env> {
   #create(name: string): void {
     if (this.#name !== null) return;
     this.#makeTables();
+    // A repository of this name may have been before, and have forgotten itself: its messages to the catalog were earlier.
     this.#sql.exec(
-      'INSERT INTO repository (id, name, present, version, announced) VALUES (1, ?, 0, 0, 0) ON CONFLICT DO NOTHING',
+      'INSERT INTO repository (id, name, present, version, announced) VALUES (1, ?1, 0, ?2, ?2) ON CONFLICT DO NOTHING',
       name,
+      Date.now(),
     );
     this.#name = name;
   }

@@ -75,6 +75,7 @@ export function configuration(options: Configuration): string {
       ({ binding, className }) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
     ),
     ...(options.services.DISK === undefined ? ['(name = "DISK", service = "blobs")'] : []),
+    '(name = "STATE", service = "state-to-look-at")',
     ...external.map(([name]) => `(name = ${text(name)}, service = ${text(`external-${name}`)})`),
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
   ];
@@ -88,6 +89,7 @@ export function configuration(options: Configuration): string {
     // Only issuers of OpenID Connect tokens are asked for anything.
     `(name = "internet", network = (allow = ${networks}, tlsOptions = (trustBrowserCas = true)))`,
     `(name = "state", disk = (path = ${text(options.stateFolder)}, writable = true))`,
+    `(name = "state-to-look-at", disk = (path = ${text(options.stateFolder)}))`,
     `(name = "blobs", disk = (path = ${text(options.blobsFolder)}, writable = true))`,
     ...external.map(
       ([name, address]) =>

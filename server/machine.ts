@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { bundle } from './bundle.ts';
 import { CF_HEADER, configuration, PROTOCOL_HEADER, STATE_FOLDERS } from './config.ts';
 import { makeFolder } from './durable.ts';
+import { removeEmptied } from './emptied.ts';
 import { StartFailure } from './failure.ts';
 import { boundNames, checkAddress, hostAndPort, portInUse, reachableHost } from './port.ts';
 import { privateSocket } from './socket.ts';
@@ -70,7 +71,10 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   };
   try {
     // Workerd would make these itself, but would not sync the folders that name them.
-    for (const name of STATE_FOLDERS) makeFolder(join(folder.state, name));
+    for (const name of STATE_FOLDERS) {
+      makeFolder(join(folder.state, name));
+      removeEmptied(join(folder.state, name));
+    }
     makeFolder(join(folder.blobs, 'blobs'));
     syncs = await startSyncService(folder.blobs, folder.run);
     workerd = runWorkerd(writeConfiguration(folder, socketPath, host, syncs, options), folder.lock.fd);
@@ -142,7 +146,7 @@ function writeConfiguration(
       modules,
       stateFolder: folder.state,
       blobsFolder: folder.blobs,
-      vars: { BOUND_NAMES: boundNames(host).join(','), ...options.vars },
+      vars: { ...openFiles(), BOUND_NAMES: boundNames(host).join(','), ...options.vars },
       services: {
         // What takes the folder's place syncs by its own means.
         ...(options.services?.DISK === undefined ? { SYNC: syncs.address } : {}),
@@ -152,6 +156,16 @@ function writeConfiguration(
     { mode: 0o600, flag: 'wx' },
   );
   return path;
+}
+
+/** How many files workerd may have open, where that is limited: Node raises its limit as far as it may, and hands that on. */
+function openFiles(): { OPEN_FILES?: string } {
+  const { report } = process;
+  // The names of the machine's addresses would be looked up.
+  Object.assign(report, { excludeNetwork: true });
+  const { userLimits } = report.getReport() as { userLimits?: { open_files?: { soft: number | string } } };
+  const limit = Number(userLimits?.open_files?.soft);
+  return Number.isFinite(limit) ? { OPEN_FILES: String(limit) } : {};
 }
 
 // A refusal (401) is an answer too; an error of the server's own is a registry that does not work, and says why.

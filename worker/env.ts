@@ -19,6 +19,10 @@ export interface Env {
   DISK?: Fetcher;
   /** Beside it: the service that syncs files of that folder. What is bound as DISK without it syncs by its own means. */
   SYNC?: Fetcher;
+  /** On one machine: the folder of the objects' files, to look at only. */
+  STATE?: Fetcher;
+  /** On one machine: how many files workerd may have open. */
+  OPEN_FILES?: string;
   /** "machine" on one machine, where one isolate is all there is. */
   HOME?: string;
   /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */

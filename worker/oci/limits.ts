@@ -270,3 +270,9 @@ export const VOID_LINK_MS = 30 * day;
 export const RETRY_MS = 30 * second;
 /** Each further attempt waits twice as long, up to this. */
 export const RETRY_MAX_MS = 1 * hour;
+
+/** On one machine, the files that an object has open (its database, the log and the index of that), and for how long when idle. */
+export const OBJECT_FILES = 3;
+export const OBJECT_AWAKE_MS = 15 * second;
+/** Objects that an isolate on one machine remembers to exist. */
+export const OBJECTS_KNOWN = 50_000;

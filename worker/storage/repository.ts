@@ -1,8 +1,8 @@
 /** A repository of the seam: its state is the `Repository` Durable Object's, its bytes are the store's. */
-import { repositoryOf, shardOf } from '../../durable-objects/address.ts';
+import { hasRepository, repositoryOf, shardOf } from '../../durable-objects/address.ts';
 import type { LinkContent } from '../../durable-objects/blob-shard.ts';
 import type { Repository as State, Unknown } from '../../durable-objects/repository.ts';
-import type { LinkedBlob } from '../../durable-objects/repository-links.ts';
+import type { FoundBlob, LinkedBlob } from '../../durable-objects/repository-links.ts';
 import type { ManifestAnswer } from '../../durable-objects/repository-manifests.ts';
 import type { Env } from '../env.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -42,7 +42,9 @@ export class DurableRepository implements Repository {
   }
 
   async deleteBlob(digest: Digest): Promise<void> {
-    const result = await this.#forgetting('blobs', digest, async () => this.#state().deleteBlob(digest));
+    const result = await this.#forgetting('blobs', digest, async () =>
+      this.#ask<Awaited<ReturnType<State['deleteBlob']>>>('unknown', (state) => state.deleteBlob(digest)),
+    );
     if (result === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     if (result === 'deleted') return;
     throw new OciError('UNSUPPORTED', {
@@ -65,6 +67,7 @@ export class DurableRepository implements Repository {
   /** What the shard is to link: the content that the source holds, or that of any which will do. */
   async #mountable(digest: Digest, from: MountSource): Promise<LinkContent | null> {
     if (typeof from !== 'string') return { among: from };
+    if (!(await hasRepository(this.#env, from))) return null;
     const source = await repositoryOf(this.#env, from).blob(digest);
     return source === null ? null : { key: source.key, size: source.size, proven: true };
   }
@@ -104,20 +107,20 @@ export class DurableRepository implements Repository {
 
   async deleteManifest(digest: Digest): Promise<void> {
     const result = await this.#forgetting('manifests', digest, async () =>
-      this.#state().deleteManifest(digest),
+      this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteManifest(digest)),
     );
     if (result !== 'deleted') throw this.#unknownManifest(result, { digest });
   }
 
   async deleteTag(tag: Tag): Promise<void> {
-    const result = await this.#state().deleteTag(tag);
+    const result = await this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteTag(tag));
     if (result !== 'deleted') throw this.#unknownManifest(result, { tag });
   }
 
   async tags(page: Page): Promise<Listing<string>> {
     const listing = await this.#remembered(
       `tags ${page.count} ${page.last ?? ''}`,
-      () => this.#state().tags(page.count, page.last),
+      () => this.#ask<Listing<string> | null>(null, (state) => state.tags(page.count, page.last)),
       (answer) => (answer === null ? null : answer.entries.length * 100),
     );
     if (listing === null) throw new OciError('NAME_UNKNOWN', { detail: { name: this.name } });
@@ -129,7 +132,10 @@ export class DurableRepository implements Repository {
   }
 
   async referrers(subject: Digest, { artifactType, last }: ReferrersFilter): Promise<Listing<Descriptor>> {
-    return this.#state().referrers(subject, artifactType, last) as Promise<Listing<Descriptor>>;
+    return this.#ask<Listing<Descriptor>>(
+      { entries: [], more: false },
+      (state) => state.referrers(subject, artifactType, last) as Promise<Listing<Descriptor>>,
+    );
   }
 
   async #linked(digest: Digest): Promise<LinkedBlob> {
@@ -139,7 +145,7 @@ export class DurableRepository implements Repository {
     const since = (await this.#edge?.begin()) ?? 0;
     const blob = await this.#remembered(
       digest,
-      () => this.#state().blob(digest),
+      () => this.#ask<FoundBlob | null>(null, (state) => state.blob(digest)),
       (answer) => (answer === null ? null : ENTRY_BYTES),
       (answer) => answer?.safeUntil ?? null,
     );
@@ -180,12 +186,12 @@ export class DurableRepository implements Repository {
     const name = reference.kind === 'tag' ? reference.tag : reference.digest;
     const answer = await this.#remembered<ManifestAnswer | Unknown>(
       `${withBytes ? 'GET' : 'HEAD'} ${name}`,
-      async () => {
-        const state = this.#state();
-        return reference.kind === 'tag'
-          ? state.manifestByTag(reference.tag, withBytes)
-          : state.manifestByDigest(reference.digest, withBytes);
-      },
+      () =>
+        this.#ask<ManifestAnswer | Unknown>('repository', async (state) =>
+          reference.kind === 'tag'
+            ? state.manifestByTag(reference.tag, withBytes)
+            : state.manifestByDigest(reference.digest, withBytes),
+        ),
       (found) => (typeof found === 'string' ? null : found.bytes.length + ENTRY_BYTES),
     );
     if (typeof answer === 'string') throw this.#unknownManifest(answer, { reference: name });
@@ -215,6 +221,11 @@ export class DurableRepository implements Repository {
     untilOf?: (answer: T) => number | null,
   ): Promise<T> {
     return this.#env.HOME === 'machine' ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
+  }
+
+  /** Asks the repository for what needs one that exists, or else answers `unknown`. */
+  async #ask<T>(unknown: T, ask: (state: DurableObjectStub<State>) => Promise<T>): Promise<T> {
+    return (await hasRepository(this.#env, this.name)) ? ask(this.#state()) : unknown;
   }
 
   #state(): DurableObjectStub<State> {

@@ -3,7 +3,7 @@
  * with its offset, parts and hash kept by an `UploadSession`. Nothing is copied, and nothing read back but where a hash was
  * lost with its isolate, or an algorithm was named only in the end.
  */
-import { repositoryOf, sessionOf } from '../../durable-objects/address.ts';
+import { hasRepository, hasSession, repositoryOf, sessionOf } from '../../durable-objects/address.ts';
 import type { OpenUpload, Refused, UploadSession } from '../../durable-objects/upload-session.ts';
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
@@ -43,6 +43,7 @@ export class DurableUpload implements Upload {
   }
 
   async status(): Promise<number> {
+    if (!(await hasSession(this.#env, this.id))) return 0;
     const status = await this.#session().status();
     if (status.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
     return status.status === 'open' ? status.offset : 0;
@@ -189,6 +190,7 @@ export class DurableUpload implements Upload {
   }
 
   async #isLinked(digest: Digest): Promise<boolean> {
+    if (!(await hasRepository(this.#env, this.#repository))) return false;
     return (await repositoryOf(this.#env, this.#repository).blob(digest)) !== null;
   }
 
