@@ -16,6 +16,13 @@ export interface Pending {
 /** A request whose connection was cut may still be worked on for so long. */
 const SETTLES_MS = 120_000;
 
+/**
+ * A blob that was pushed again, or found, has half of the grace before it: a link is renewed only then. What the edge answers
+ * renews nothing, and may be older by a quarter of the grace.
+ */
+const PUSHED_GRACES = 1 / 2;
+const FOUND_GRACES = 1 / 5;
+
 interface KnownManifest {
   manifest: Manifest;
   there: Register<boolean>;
@@ -26,8 +33,9 @@ interface KnownManifest {
 interface KnownBlob {
   blob: Blob;
   there: Register<boolean>;
-  /** Start of the last request that pushed or mounted it. */
+  /** Start of the last request that pushed or mounted it, and of the last that found it there. */
   pushed: number;
+  found: number;
   referencedBy: KnownManifest[];
 }
 
@@ -211,6 +219,7 @@ export class RepositoryModel {
       );
     }
     known.there.read(there, start, end, this.#model.oldest);
+    if (there) known.found = Math.max(known.found, start);
   }
 
   /** Whether a blob or a manifest may be missing: it was not pushed, was deleted, or no manifest kept it. */
@@ -220,8 +229,9 @@ export class RepositoryModel {
     const known = this.blobs.get(digest);
     if (known === undefined || known.there.can(false, start, end)) return true;
     if (known.referencedBy.some(({ there }) => there.must(true, start, end))) return false;
+    const { graceMs } = this.#model;
     const kept = Math.max(known.pushed, ...known.referencedBy.map(({ seen }) => seen));
-    return end >= kept + this.#model.graceMs;
+    return end >= Math.max(kept + PUSHED_GRACES * graceMs, known.found + FOUND_GRACES * graceMs);
   }
 
   /** Whether a manifest may reference the blob. */
@@ -269,7 +279,7 @@ export class RepositoryModel {
   #blob(blob: Blob): KnownBlob {
     let known = this.blobs.get(blob.digest);
     if (known === undefined) {
-      known = { blob, there: new Register(false), pushed: -Infinity, referencedBy: [] };
+      known = { blob, there: new Register(false), pushed: -Infinity, found: -Infinity, referencedBy: [] };
       this.blobs.set(blob.digest, known);
     }
     return known;
