@@ -45,7 +45,7 @@ export async function startTarget(
   const isGuarded = kind === 'guarded';
   const stateDir = mkdtempSync(join(tmpdir(), `longshore-bench-${kind}-`));
   const vars: Vars = {
-    ...(isGuarded ? { AUTH: 'on', ADMIN_PASSWORD: PASSWORD } : { AUTH: 'off' }),
+    ...(isGuarded ? { AUTH: 'on', ADMIN_PASSWORD: PASSWORD, REQUEST_LIMIT: '0' } : { AUTH: 'off' }),
     ...(delivery === undefined ? {} : { BLOB_DELIVERY: delivery }),
   };
   const target = await (home === 'machine' ? onMachine : onSimulator)(ENTRIES[kind], stateDir, vars);

@@ -74,7 +74,7 @@ export interface Env {
   /** "true" takes issuers of OpenID Connect on private addresses. */
   ALLOW_PRIVATE_ISSUERS?: string;
   /** On Cloudflare, where it is bound: counts requests. */
-  REQUEST_LIMIT?: RateLimit;
+  REQUEST_LIMIT?: RateLimit | string;
   /** "true" takes manifests whose references are not there. */
   SPARSE_MANIFESTS?: string;
 }

@@ -8,6 +8,7 @@ import { Issuers } from './auth/openid/issuer.ts';
 import { SignIn } from './auth/openid/sign-in.ts';
 import { signInSettings } from './auth/openid/sign-in-settings.ts';
 import { Trusts } from './auth/openid/trusts.ts';
+import { type RequestLimit, requestLimit } from './auth/request-limit.ts';
 import { isProxied } from './auth/rules/address.ts';
 import { type AuthSettings, authSettings } from './auth/settings.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
@@ -75,7 +76,7 @@ function compose(env: Env): App {
     const signer = new UrlSigner(() => urlSecrets(env, keys), settings.delivery.urls);
     const delivery = new BlobDelivery(settings.delivery, signer);
     const issuers = new Issuers(settings.privateIssuers);
-    const auth = composeAuth(env, settings.auth, registry, issuers, keys);
+    const auth = composeAuth(env, settings, registry, issuers, keys);
     return {
       signer,
       auth,
@@ -105,6 +106,7 @@ interface Settings {
   publicOrigins: string[];
   boundNames: string[];
   auth: AuthSettings;
+  limit: RequestLimit | undefined;
   delivery: DeliverySettings;
   privateIssuers: boolean;
 }
@@ -115,6 +117,7 @@ function settingsOf(env: Env): Settings {
     publicOrigins: () => publicOriginsOf(env.PUBLIC_URL, env.OIDC_ISSUER ? 'OIDC_ISSUER' : null),
     boundNames: () => listOf(env.BOUND_NAMES),
     auth: () => authSettings(env),
+    limit: () => requestLimit(env),
     delivery: () => deliverySettings(env),
     signIn: () => signInSettings(env),
     cache: () => cacheLifetime(env),
@@ -136,7 +139,7 @@ function namingOf({ publicOrigins, boundNames, auth }: Settings): Naming {
 
 function composeAuth(
   env: Env,
-  settings: AuthSettings,
+  { auth: settings, limit }: Settings,
   registry: Registry,
   issuers: Issuers,
   ownKeys: Keys,
@@ -146,8 +149,8 @@ function composeAuth(
   const trusts = new Trusts(issuers);
   const credentials = new Credentials(env, settings, tokens, trusts);
   const audit = new Audit(env, () => ownKeys.get('audit-names'));
-  const guard = new Guard(registry, settings, keys, tokens, credentials, audit, env.REQUEST_LIMIT);
-  return { registry, settings, tokens, credentials, trusts, audit, limit: env.REQUEST_LIMIT, guard, keys };
+  const guard = new Guard(registry, settings, keys, tokens, credentials, audit, limit);
+  return { registry, settings, tokens, credentials, trusts, audit, limit, guard, keys };
 }
 
 /** The secrets of the setting, newest first, or else the key that the registry has made itself. */

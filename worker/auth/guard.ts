@@ -4,7 +4,6 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto';
-import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
@@ -14,6 +13,7 @@ import type { Audit } from './audit.ts';
 import { authorizationOf } from './credentials/authorization.ts';
 import type { Credentials } from './credentials/credentials.ts';
 import { GuardedRegistry } from './guarded.ts';
+import type { RequestLimit } from './request-limit.ts';
 import { clientOf } from './rules/address.ts';
 import { type Client, checkClient } from './rules/conditions.ts';
 import type { Denial, Identity } from './rules/decide.ts';
@@ -46,7 +46,7 @@ export class Guard {
   readonly #tokens: AccessTokens;
   readonly #credentials: Credentials;
   readonly #audit: Audit;
-  readonly #limit: Env['REQUEST_LIMIT'];
+  readonly #limit: RequestLimit | undefined;
   /** Who has shown Basic credentials here, by a keyed hash of them, for as long as a token would live. */
   readonly #identities = new Map<string, { identity: Identity; until: number }>();
   readonly #key = randomBytes(32);
@@ -60,7 +60,7 @@ export class Guard {
     tokens: AccessTokens,
     credentials: Credentials,
     audit: Audit,
-    limit: Env['REQUEST_LIMIT'],
+    limit: RequestLimit | undefined,
   ) {
     this.#registry = registry;
     this.#settings = settings;
@@ -181,8 +181,8 @@ function keyOf({ claims, client }: Caller): string {
   return claims.subject === 'anonymous' ? client.address : claims.subject;
 }
 
-/** The binding counts by location, roughly. Cloudflare docs, "Rate Limiting". Throws TOOMANYREQUESTS. */
-export async function checkRate(limit: Env['REQUEST_LIMIT'], key: string): Promise<void> {
+/** Throws TOOMANYREQUESTS. */
+export async function checkRate(limit: RequestLimit | undefined, key: string): Promise<void> {
   if (limit === undefined || key === '' || (await limit.limit({ key })).success) return;
   throw new OciError('TOOMANYREQUESTS', {
     message: 'too many requests: try again in a minute',

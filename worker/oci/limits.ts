@@ -276,3 +276,9 @@ export const OBJECT_FILES = 3;
 export const OBJECT_AWAKE_MS = 15 * second;
 /** Objects that an isolate on one machine remembers to exist. */
 export const OBJECTS_KNOWN = 50_000;
+
+/** Requests that one user, robot or address may send in a minute, unless a setting says otherwise; wrangler.toml says the same. */
+export const REQUEST_LIMIT = 6000;
+export const REQUEST_LIMIT_MAX = 10_000_000;
+/** Users, robots and addresses that are counted on one machine at once. */
+export const REQUESTERS_MAX = 50_000;

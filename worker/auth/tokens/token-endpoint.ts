@@ -2,7 +2,6 @@
  * `GET` and `POST /token`: credentials become a token for the scopes that were asked for, or for as much of them as the rules
  * give. Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
  */
-import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { TOKEN_FORM_MAX_BYTES } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
@@ -12,6 +11,7 @@ import { authorizationOf } from '../credentials/authorization.ts';
 import type { Credentials, Shown } from '../credentials/credentials.ts';
 import { checkRate } from '../guard.ts';
 import type { Trusts } from '../openid/trusts.ts';
+import type { RequestLimit } from '../request-limit.ts';
 import { clientOf } from '../rules/address.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { AccessTokens } from './access-tokens.ts';
@@ -25,7 +25,7 @@ export interface TokenParts {
   credentials: Credentials;
   trusts: Trusts;
   audit: Audit;
-  limit: Env['REQUEST_LIMIT'];
+  limit: RequestLimit | undefined;
 }
 
 /** RFC 8693, section 2.1. */
