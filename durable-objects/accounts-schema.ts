@@ -109,4 +109,11 @@ export const ACCOUNTS_MIGRATIONS: Migration[] = [
       UPDATE tokens SET name = owner || '/' || name WHERE owner IS NOT NULL;
     `,
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      -- JSON of the groups that the issuer told last, with their prefix; NULL where that is not known
+      ALTER TABLE sign_ins ADD COLUMN groups TEXT;
+    `,
+  },
 ];

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { hashPassword } from '../../worker/auth/credentials/password.ts';
+import type { Assertion } from '../../worker/auth/openid/assertion.ts';
+import { personOf } from '../../worker/auth/openid/sign-in-person.ts';
 import type { User } from '../../worker/auth/rules/rules.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
@@ -16,6 +18,8 @@ issuer.metadata = {
   scopes_supported: undefined,
 };
 const vars = { ...VARS, OIDC_ISSUER: issuer.url, OIDC_GROUPS_PREFIX: 'idp:' };
+
+const UNPREFIXED = { groupsClaim: 'groups', groupsPrefix: '' };
 
 for (const name of ['disk', 'r2'] as const) onHome(name, suite, { vars, hasPublicUrl: true });
 
@@ -61,6 +65,15 @@ function suite(home: Home): void {
       await accounts(home, 'putUser', { name, groups: ['idp:dev', 'given'] });
       await signIn({ sub: 'person-6', groups: ['ops'] });
       assert.deepEqual((await accounts<User>(home, 'getUser', name)).groups, ['given', 'idp:ops']);
+    });
+
+    it('groups that the issuer told when the prefix was another one do not stay', async () => {
+      const { name } = await signIn({ sub: 'person-11', groups: ['dev'] });
+      const { mark } = personOf({ iss: issuer.url, sub: 'person-11' } as Assertion, UNPREFIXED);
+      const person = { mark, account: name, displayName: 'person', groupsPrefix: '' };
+      await accounts(home, 'signIn', { ...person, groups: ['admins', 'dev'] });
+      await signIn({ sub: 'person-11', groups: ['dev'] });
+      assert.deepEqual((await accounts<User>(home, 'getUser', name)).groups, ['idp:dev']);
     });
 
     it('a user who is disabled gets no token, and that of before is worth nothing', async () => {
