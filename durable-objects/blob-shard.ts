@@ -12,6 +12,7 @@ import type { Digest } from '../worker/oci/digest.ts';
 import { DELETE_RETRY_MS, LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
 import type { Pattern } from '../worker/oci/pattern.ts';
 import { blobStore } from '../worker/storage/blobs.ts';
+import { blobKey } from '../worker/storage/key.ts';
 import { repositoryOf } from './address.ts';
 import { Alarm } from './alarm.ts';
 import { type Content, Contents, type Holder } from './blob-shard-contents.ts';
@@ -44,6 +45,15 @@ export interface ReleasedLink {
   digest: Digest;
   repository: string;
   key: string | null;
+}
+
+/** The bytes of an upload that has ended, which may be published or not. */
+export interface Leftover {
+  digest: Digest;
+  /** The uuid of the content. */
+  id: string;
+  key: string;
+  size: number;
 }
 
 /** Repositories that are asked whether they have a link. */
@@ -100,9 +110,18 @@ export class BlobShard extends DurableObject<Env> {
     });
   }
 
-  /** True where the content of this key, or below it, is in this shard's care. */
-  caresFor(digest: Digest, key: string): boolean {
-    return this.#contents.has(digest, key);
+  /**
+   * Takes over the bytes of an upload that has ended, unless they are in its care: they are deleted later, unless a link comes to
+   * them before. May be repeated.
+   */
+  async collect({ digest, id, key, size }: Leftover): Promise<void> {
+    const at = Date.now() + UNLINKED_GRACE_MS;
+    await this.#alarm.ringBy(at);
+    this.ctx.storage.transactionSync(() => {
+      if (this.#contents.has(digest, blobKey(id))) return;
+      this.#contents.expect(digest, key, size);
+      this.#contents.deleteAt([{ digest, key }], at);
+    });
   }
 
   override async alarm(): Promise<void> {

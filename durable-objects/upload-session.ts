@@ -1,26 +1,47 @@
 /**
- * UploadSession: one for each upload that is not a single PUT of a known length. It holds how far the upload is and where its
- * bytes are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by compare-and-swap.
+ * UploadSession: the uploads that are not a single PUT of a known length, some of them in each object. It holds how far each is
+ * and where its bytes are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by
+ * compare-and-swap.
+ *
+ * The bytes of an upload that was sealed belong to whoever publishes them: they are never discarded here, but handed over to
+ * the shard of their digest, which collects what nothing links.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../worker/oci/digest.ts';
-import { ROW_BYTES, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
-import { blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
+import {
+  ENDED_UPLOAD_KEPT_MS,
+  RETRY_MS,
+  TAIL_ROW_BYTES,
+  UPLOAD_ABORT_DELAY_MS,
+} from '../worker/oci/limits.ts';
+import { type Added, blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
 import type { SavedHash } from '../worker/storage/hash.ts';
-import { blobKey } from '../worker/storage/key.ts';
 import { shardOf } from './address.ts';
 import { Alarm } from './alarm.ts';
 import { hasTables, type Migration, migrate } from './migrations.ts';
+import { allRows, firstRow } from './rows.ts';
 
-/** What is known of an upload before its first chunk. */
+/** What the client's token says of an upload. */
 export interface UploadStart {
   algorithm: Algorithm;
   /** Unix time, ms. */
   expiresAt: number;
+  /** The upload has had chunks: one that is not known has ended. */
+  begun: boolean;
 }
 
-/** An upload that may go on, as `begin` hands it out. `draft.tail` has the bytes that no part has. */
+/** How a request goes on with an upload. */
+export interface Beginning {
+  /** Where its chunk begins; null for wherever the upload stands. */
+  at: number | null;
+  /** How many part numbers to set aside for it. */
+  reserve: number;
+  /** How large a tail may be that comes with the answer, in bytes. */
+  tailMax: number;
+}
+
+/** An upload that may go on, as `begin` hands it out. */
 export interface OpenUpload {
   status: 'open';
   offset: number;
@@ -33,37 +54,46 @@ export interface OpenUpload {
 export type Refused = { status: 'gone' } | { status: 'elsewhere'; offset: number };
 
 /** What a request has added. */
-export interface Progress {
+export interface Progress extends Added {
   from: number;
-  /** The part numbers that `begin` set aside: the first, and how many. */
+  offset: number;
+  /** The part numbers that were set aside: the first, and how many. */
   firstPart: number;
   reserved: number;
-  offset: number;
-  multipart: string | null;
-  /** Those that are new. */
-  parts: Part[];
-  tail: Uint8Array;
+  /** False where the request goes on, and needs more of these numbers. */
+  ends: boolean;
   /** Null where it was lost: the content is then read back once before it is published. */
   hash: SavedHash | null;
 }
 
-/** `again`: this is the repetition of a final PUT. `mismatch`: the content is not that of the digest; discard it. */
+/**
+ * `again`: this is the repetition of a final PUT. `published`: the blob was linked, and nothing is left to publish. `mismatch`:
+ * the content is not that of the digest; discard it.
+ */
 export type Sealed =
   | (OpenUpload & { again: boolean })
+  | { status: 'published' }
   | { status: 'mismatch'; draft: Draft }
   | { status: 'gone' }
   | { status: 'none' };
 
 type Row = {
+  id: string;
   draft: string;
   multipart: string | null;
   offset: number;
+  tail_bytes: number;
   next_part: number;
   hash: string | null;
   hash_state: ArrayBuffer | null;
   sealed: string | null;
-  cancelled: number;
+  state: State;
 };
+
+/** `superseded`: the final PUT linked other bytes of the same digest. */
+type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
+
+const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state';
 
 const MIGRATIONS: Migration[] = [
   {
@@ -84,157 +114,343 @@ const MIGRATIONS: Migration[] = [
       CREATE TABLE IF NOT EXISTS tail (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
     `,
   },
+  {
+    // Release 0.1.0 has an object for each upload, and never opens one of several.
+    keepsOlderCode: false,
+    sql: `
+      CREATE TABLE uploads (
+        id TEXT PRIMARY KEY,         -- '' for the upload of release 0.1.0 after which the object is named
+        draft TEXT NOT NULL,         -- the uuid of the content
+        multipart TEXT,              -- R2's id of the multipart upload, once there is one
+        offset INTEGER NOT NULL,     -- bytes received and kept
+        tail_bytes INTEGER NOT NULL, -- bytes behind the last part
+        next_part INTEGER NOT NULL,
+        hash TEXT,                   -- digest of all bytes up to the offset
+        hash_state BLOB,             -- what lets another isolate go on hashing
+        sealed TEXT,                 -- the digest of the final PUT
+        state TEXT NOT NULL,         -- open, sealed, published, superseded or cancelled
+        ends_at INTEGER NOT NULL     -- when the upload is forgotten
+      ) WITHOUT ROWID;
+      CREATE TABLE upload_parts (
+        upload TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        etag TEXT NOT NULL,
+        PRIMARY KEY (upload, number)
+      ) WITHOUT ROWID;
+      CREATE TABLE upload_tails (
+        upload TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        bytes BLOB NOT NULL,         -- at most TAIL_ROW_BYTES
+        PRIMARY KEY (upload, seq)
+      ) WITHOUT ROWID;
+      INSERT INTO uploads (id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, ends_at)
+        SELECT '', draft, multipart, offset, (SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM tail), next_part, hash,
+          hash_state, sealed,
+          CASE WHEN sealed IS NOT NULL THEN 'sealed' WHEN cancelled = 1 THEN 'cancelled' ELSE 'open' END, 0
+        FROM session;
+      INSERT INTO upload_parts (upload, number, size, etag) SELECT '', number, size, etag FROM parts;
+      DROP TABLE session;
+      DROP TABLE parts;
+      DROP TABLE tail;
+    `,
+  },
 ];
+
+/** Uploads that one alarm ends, and how far alarms are apart. */
+const ENDED_AT_A_TIME = 100;
+const ALARMS_APART_MS = 60_000;
 
 export class UploadSession extends DurableObject<Env> {
   readonly #alarm: Alarm;
+  #migrated = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#alarm = new Alarm(ctx, { run: () => this.#end(), nextDue: () => null });
+    this.#alarm = new Alarm(ctx, { run: (now) => this.#endDue(now), nextDue: (now) => this.#nextDue(now) });
   }
 
   /** Bytes received, or why there are none. */
-  status(): { status: 'open'; offset: number } | { status: 'gone' } | { status: 'none' } {
-    const row = this.#row();
+  status(id: string): { status: 'open'; offset: number } | { status: 'gone' } | { status: 'none' } {
+    const row = this.#row(id);
     if (row === null) return { status: 'none' };
-    return row.cancelled === 1 || row.sealed !== null
-      ? { status: 'gone' }
-      : { status: 'open', offset: row.offset };
+    return row.state === 'open' ? { status: 'open', offset: row.offset } : { status: 'gone' };
   }
 
   /**
-   * Opens the upload for a chunk that begins at `at` (null: wherever it stands) and sets `reserve` part numbers aside for it.
-   * Two requests may both be let in: they write parts of different numbers, and `advance` takes the first.
+   * Opens the upload for a chunk. Two requests may both be let in: they write parts of different numbers, and `advance` takes
+   * the first.
    */
-  async begin(start: UploadStart, at: number | null, reserve: number): Promise<OpenUpload | Refused> {
-    const row = this.#row() ?? (await this.#create(start));
-    if (row.cancelled === 1 || row.sealed !== null) return { status: 'gone' };
+  async begin(
+    id: string,
+    start: UploadStart,
+    { at, reserve, tailMax }: Beginning,
+  ): Promise<OpenUpload | Refused> {
+    const row = this.#row(id);
+    if (row === null) {
+      if (start.begun) return { status: 'gone' };
+      if (at !== null && at !== 0) return { status: 'elsewhere', offset: 0 };
+      return this.#open(await this.#create(id, start, 'open', 1 + reserve), 1, 0);
+    }
+    if (row.state !== 'open') return { status: 'gone' };
     if (at !== null && at !== row.offset) return { status: 'elsewhere', offset: row.offset };
-    const firstPart = row.next_part;
-    this.#sql.exec('UPDATE session SET next_part = ?', firstPart + reserve);
-    return this.#open(row, firstPart);
+    this.#sql.exec('UPDATE uploads SET next_part = ? WHERE id = ?', row.next_part + reserve, id);
+    return this.#open(row, row.next_part, tailMax);
+  }
+
+  /** The bytes behind the last part. */
+  tail(id: string): Uint8Array {
+    return this.#tail(id);
   }
 
   /** Takes what a chunk has added, if the offset is still where that chunk began. */
-  advance(progress: Progress): { status: 'open'; offset: number } | Refused {
+  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refused {
     return this.ctx.storage.transactionSync(() => {
-      const row = this.#row();
-      if (row === null || row.cancelled === 1 || row.sealed !== null) return { status: 'gone' };
+      const row = this.#row(id);
+      if (row === null || row.state !== 'open') return { status: 'gone' };
       if (row.offset !== progress.from) return { status: 'elsewhere', offset: row.offset };
-      for (const part of progress.parts) {
+      const { parts, tail } = progress;
+      for (const { number, size, etag } of parts) {
         this.#sql.exec(
-          'INSERT INTO parts (number, size, etag) VALUES (?, ?, ?)',
-          part.number,
-          part.size,
-          part.etag,
+          'INSERT INTO upload_parts (upload, number, size, etag) VALUES (?, ?, ?, ?)',
+          id,
+          number,
+          size,
+          etag,
         );
       }
-      this.#sql.exec('DELETE FROM tail');
-      for (let seq = 0; seq * ROW_BYTES < progress.tail.length; seq++) {
-        const piece = progress.tail.slice(seq * ROW_BYTES, (seq + 1) * ROW_BYTES);
-        this.#sql.exec('INSERT INTO tail (seq, bytes) VALUES (?, ?)', seq, piece.buffer);
-      }
-      // Where nobody else has begun since, the numbers that were not needed are free again.
-      const alone = row.next_part === progress.firstPart + progress.reserved;
-      const lastPart = progress.parts.at(-1)?.number ?? progress.firstPart - 1;
+      if (parts.length > 0 && row.tail_bytes > 0)
+        this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
+      const before = parts.length > 0 ? 0 : row.tail_bytes;
+      this.#addToTail(id, before, tail);
+      // Where no other request has begun since, the numbers that were not needed are free again.
+      const alone = progress.ends && row.next_part === progress.firstPart + progress.reserved;
+      const used = (parts.at(-1)?.number ?? progress.firstPart - 1) + 1;
       this.#sql.exec(
-        'UPDATE session SET offset = ?, multipart = ?, hash = ?, hash_state = ?, next_part = ?',
+        `UPDATE uploads SET offset = ?, tail_bytes = ?, multipart = ?, hash = ?, hash_state = ?, next_part = ?
+         WHERE id = ?`,
         progress.offset,
+        before + tail.length,
         progress.multipart,
         progress.hash?.digest ?? null,
         progress.hash?.state?.slice().buffer ?? null,
-        alone ? lastPart + 1 : row.next_part,
+        alone ? used : row.next_part,
+        id,
       );
       return { status: 'open', offset: progress.offset };
     });
   }
 
-  /** Ends the upload for the digest of its final PUT: no chunk is taken from here on. */
-  async seal(digest: Digest): Promise<Sealed> {
-    const row = this.#row();
+  /** Ends the upload for the digest of its final PUT: from here on no chunk and no cancel is taken. */
+  async seal(id: string, digest: Digest, tailMax: number): Promise<Sealed> {
+    const row = this.#row(id);
     if (row === null) return { status: 'none' };
-    if (row.cancelled === 1 || (row.sealed !== null && row.sealed !== digest)) return { status: 'gone' };
-    const open = this.#open(row, row.next_part);
+    if (row.state === 'cancelled' || (row.sealed !== null && row.sealed !== digest))
+      return { status: 'gone' };
+    if (row.state === 'published' || row.state === 'superseded') return { status: 'published' };
+    const open = this.#open(row, row.next_part, tailMax);
     const known = open.hash !== null && algorithmOf(open.hash.digest) === algorithmOf(digest);
     if (known && open.hash?.digest !== digest) {
-      this.#sql.exec('UPDATE session SET cancelled = 1');
-      this.#sql.exec('DELETE FROM tail');
+      this.#cancel(id);
       return { status: 'mismatch', draft: open.draft };
     }
-    this.#sql.exec('UPDATE session SET sealed = ?', digest);
-    return { ...open, again: row.sealed === digest };
+    if (row.state === 'open') {
+      const endsAt = Date.now() + ENDED_UPLOAD_KEPT_MS;
+      this.#sql.exec(
+        `UPDATE uploads SET sealed = ?, state = 'sealed', ends_at = ? WHERE id = ?`,
+        digest,
+        endsAt,
+        id,
+      );
+      await this.#alarm.ringBy(endsAt);
+    }
+    return { ...open, again: row.state === 'sealed' };
+  }
+
+  /**
+   * Hears that the blob was linked, and whether with the bytes of this upload. Otherwise these stay until the upload is
+   * forgotten: a repetition of the final PUT may be publishing them.
+   */
+  published(id: string, ours: boolean): void {
+    this.ctx.storage.transactionSync(() => {
+      if (this.#row(id)?.state !== 'sealed') return;
+      this.#sql.exec('UPDATE uploads SET state = ? WHERE id = ?', ours ? 'published' : 'superseded', id);
+      if (!ours) return;
+      this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
+      this.#sql.exec('DELETE FROM upload_parts WHERE upload = ?', id);
+    });
+  }
+
+  /** Hears that the content was read back and is not that of the digest: no request can publish it. */
+  spoil(id: string): void {
+    if (this.#row(id)?.state === 'sealed') this.#cancel(id);
   }
 
   /**
    * Cancels the upload, also one that has no chunk yet, and gives what there is to discard. A sealed upload is gone: its bytes
    * may be published, and then they are no longer the upload's.
    */
-  async cancel(start: UploadStart): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }> {
-    const row = this.#row() ?? (await this.#create(start));
-    if (row.cancelled === 1 || row.sealed !== null) return { status: 'gone' };
-    this.#sql.exec('UPDATE session SET cancelled = 1');
-    const { draft } = this.#open(row, row.next_part);
-    this.#sql.exec('DELETE FROM tail');
-    return { status: 'cancelled', draft: { ...draft, tail: new Uint8Array() } };
+  async cancel(
+    id: string,
+    start: UploadStart,
+  ): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }> {
+    const row = this.#row(id);
+    if (row === null && start.begun) return { status: 'gone' };
+    if (row !== null && row.state !== 'open') return { status: 'gone' };
+    const cancelled = row ?? (await this.#create(id, start, 'cancelled', 1));
+    const { draft } = this.#open(cancelled, cancelled.next_part, 0);
+    if (row !== null) this.#cancel(id);
+    return { status: 'cancelled', draft };
   }
 
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
   }
 
-  /** The upload has expired. Whatever it wrote that was not published is discarded, then the session forgets itself. */
-  async #end(): Promise<void> {
-    const row = this.#row();
-    if (row !== null && !(await this.#published(row))) {
-      await blobStore(this.env).discard(this.#open(row, row.next_part).draft);
-    }
+  /** Forgets the uploads that have ended or expired. What they wrote that was not published is discarded or handed over. */
+  async #endDue(now: number): Promise<void> {
+    if (!this.#hasTables()) return;
+    const due = allRows<Row>(
+      this.#sql,
+      `SELECT ${COLUMNS} FROM uploads WHERE ends_at <= ? ORDER BY ends_at LIMIT ?`,
+      now,
+      ENDED_AT_A_TIME,
+    );
+    for (const row of due) await this.#end(row, now);
+    // The object of an upload of release 0.1.0 is not used again.
+    if (due[0]?.id !== '' || this.#nextDue(now) !== null) return;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    this.#migrated = false;
   }
 
-  /** True where the shard of the digest has taken the bytes over; it then sees to their end. */
-  async #published(row: Row): Promise<boolean> {
-    if (row.sealed === null) return false;
+  #nextDue(now: number): number | null {
+    if (!this.#hasTables()) return null;
+    const at =
+      firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(ends_at) AS at FROM uploads')?.at ?? null;
+    return at === null || at <= now ? at : Math.max(at, now + ALARMS_APART_MS);
+  }
+
+  async #end(row: Row, now: number): Promise<void> {
+    try {
+      await this.#letGo(row);
+    } catch (fault) {
+      console.error('an upload that has ended could not be cleared away, and will be', fault);
+      this.#sql.exec('UPDATE uploads SET ends_at = ? WHERE id = ?', now + RETRY_MS, row.id);
+      return;
+    }
+    this.ctx.storage.transactionSync(() => {
+      for (const query of [
+        'DELETE FROM upload_tails WHERE upload = ?',
+        'DELETE FROM upload_parts WHERE upload = ?',
+        'DELETE FROM uploads WHERE id = ?',
+      ]) {
+        this.#sql.exec(query, row.id);
+      }
+    });
+  }
+
+  async #letGo(row: Row): Promise<void> {
+    if (row.state === 'published') return;
+    const { draft } = this.#open(row, row.next_part, 0);
+    const store = blobStore(this.env);
+    if (row.state === 'open' || row.state === 'cancelled') return store.discard(draft);
+    // A request that was held up may still publish the bytes: the shard knows, and collects them if it does not.
     const digest = row.sealed as Digest;
-    return shardOf(this.env, digest).caresFor(digest, blobKey(row.draft));
+    await shardOf(this.env, digest).collect({
+      digest,
+      id: draft.id,
+      key: store.keyOf(draft),
+      size: row.offset,
+    });
+    await store.abandon(draft);
   }
 
   get #sql(): SqlStorage {
     return this.ctx.storage.sql;
   }
 
-  #row(): Row | null {
-    if (!hasTables(this.#sql)) return null;
+  /** An object that never had an upload has no tables. */
+  #hasTables(): boolean {
+    if (this.#migrated) return true;
+    if (!hasTables(this.#sql)) return false;
     migrate(this.ctx.storage, MIGRATIONS);
-    return (
-      this.#sql
-        .exec<Row>(
-          'SELECT draft, multipart, offset, next_part, hash, hash_state, sealed, cancelled FROM session',
-        )
-        .toArray()[0] ?? null
-    );
+    this.#migrated = true;
+    this.#alarm.check();
+    return true;
   }
 
-  async #create(start: UploadStart): Promise<Row> {
-    migrate(this.ctx.storage, MIGRATIONS);
+  #row(id: string): Row | null {
+    if (!this.#hasTables()) return null;
+    return firstRow<Row>(this.#sql, `SELECT ${COLUMNS} FROM uploads WHERE id = ?`, id);
+  }
+
+  async #create(id: string, start: UploadStart, state: State, nextPart: number): Promise<Row> {
+    if (!this.#migrated) migrate(this.ctx.storage, MIGRATIONS);
+    this.#migrated = true;
+    const endsAt = start.expiresAt + UPLOAD_ABORT_DELAY_MS;
+    // First: an alarm with nothing to do is harmless, a due row without one is not. Most uploads end soon.
+    await this.#alarm.ringBy(Math.min(endsAt, Date.now() + ENDED_UPLOAD_KEPT_MS + ALARMS_APART_MS));
     this.#sql.exec(
-      'INSERT INTO session (id, draft, offset, next_part) VALUES (1, ?, 0, 1) ON CONFLICT DO NOTHING',
+      `INSERT INTO uploads (id, draft, offset, tail_bytes, next_part, state, ends_at) VALUES (?, ?, 0, 0, ?, ?, ?)
+       ON CONFLICT DO NOTHING`,
+      id,
       crypto.randomUUID(),
+      nextPart,
+      state,
+      endsAt,
     );
-    await this.ctx.storage.setAlarm(start.expiresAt + UPLOAD_ABORT_DELAY_MS);
-    return this.#sql
-      .exec<Row>(
-        'SELECT draft, multipart, offset, next_part, hash, hash_state, sealed, cancelled FROM session',
-      )
-      .one();
+    const row = this.#row(id);
+    if (row === null) throw new Error('an upload was not written down');
+    return row;
   }
 
-  #open(row: Row, firstPart: number): OpenUpload {
-    const parts = this.#sql
-      .exec('SELECT number, size, etag FROM parts ORDER BY number')
-      .toArray() as unknown as Part[];
-    const pieces = this.#sql.exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM tail ORDER BY seq').toArray();
+  /** The bytes are discarded by who asked. Until it expires, the upload is remembered: a request may still be writing. */
+  #cancel(id: string): void {
+    this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0 WHERE id = ?`, id);
+    this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
+  }
+
+  /** Writes bytes behind the tail, and fills its last row first: many small chunks do not make many rows. */
+  #addToTail(id: string, before: number, bytes: Uint8Array): void {
+    let at = 0;
+    let seq = Math.floor(before / TAIL_ROW_BYTES);
+    const started = before % TAIL_ROW_BYTES;
+    if (started > 0 && bytes.length > 0) {
+      const last = firstRow<{ bytes: ArrayBuffer }>(
+        this.#sql,
+        'SELECT bytes FROM upload_tails WHERE upload = ? AND seq = ?',
+        id,
+        seq,
+      );
+      at = Math.min(TAIL_ROW_BYTES - started, bytes.length);
+      const filled = joined([new Uint8Array(last?.bytes ?? new ArrayBuffer(0)), bytes.subarray(0, at)]);
+      this.#sql.exec(
+        'UPDATE upload_tails SET bytes = ? WHERE upload = ? AND seq = ?',
+        filled.buffer as ArrayBuffer,
+        id,
+        seq,
+      );
+      seq++;
+    }
+    for (; at < bytes.length; at += TAIL_ROW_BYTES, seq++) {
+      const piece = bytes.slice(at, at + TAIL_ROW_BYTES);
+      this.#sql.exec('INSERT INTO upload_tails (upload, seq, bytes) VALUES (?, ?, ?)', id, seq, piece.buffer);
+    }
+  }
+
+  #tail(id: string): Uint8Array {
+    const query = 'SELECT bytes FROM upload_tails WHERE upload = ? ORDER BY seq';
+    const rows = allRows<{ bytes: ArrayBuffer }>(this.#sql, query, id);
+    return joined(rows.map(({ bytes }) => new Uint8Array(bytes)));
+  }
+
+  #open(row: Row, firstPart: number, tailMax: number): OpenUpload {
+    const parts = allRows<Part>(
+      this.#sql,
+      'SELECT number, size, etag FROM upload_parts WHERE upload = ? ORDER BY number',
+      row.id,
+    );
     const hash =
       row.hash === null
         ? null
@@ -242,18 +458,16 @@ export class UploadSession extends DurableObject<Env> {
             digest: row.hash as Digest,
             state: row.hash_state === null ? null : new Uint8Array(row.hash_state),
           };
-    const draft = {
-      id: row.draft,
-      multipart: row.multipart,
-      parts: parts.map(({ number, size, etag }) => ({ number, size, etag })),
-      firstPart,
-      tail: joined(pieces.map((piece) => new Uint8Array(piece.bytes))),
-    };
+    const size = row.tail_bytes;
+    const tail = { size, bytes: size > 0 && size <= tailMax ? this.#tail(row.id) : null };
+    const draft = { id: row.draft, multipart: row.multipart, parts, firstPart, tail };
     return { status: 'open', offset: row.offset, draft, hash };
   }
 }
 
 function joined(pieces: Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  if (only !== undefined && pieces.length === 1) return only;
   const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {

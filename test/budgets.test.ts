@@ -19,7 +19,7 @@ import type { Counts } from './support/counts.ts';
 import { blob, digest } from './support/fixtures.ts';
 import { eachHome, type Home, type HomeOptions } from './support/homes.ts';
 
-const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.release', 'AUDIT.record'];
+const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.release', 'AUDIT.record', 'UPLOAD_SESSION.published'];
 
 const ROWS: Row[] = [
   {
@@ -40,6 +40,7 @@ eachHome((home) => {
   const table: Record<string, Printed> = {};
   before(async () => {
     await useShards(home);
+    await useSessions(home);
     await home.restart(); // The isolate that answers now has fetched no key.
   });
 
@@ -117,6 +118,16 @@ function statementText([statement, { times, read, written }]: [
   Counts['statements'][string],
 ]): string {
   return `${read} read, ${written} written, ${times} times: ${statement}`;
+}
+
+/** Begins an upload in each of the objects that hold uploads, because the first one makes its tables. */
+async function useSessions(home: Home): Promise<void> {
+  const start = { algorithm: 'sha256', expiresAt: Date.now() + 1000 };
+  for (let at = 0; at < (home.name === 'r2' ? 256 : 1); at++) {
+    const id = `${at.toString(16).padStart(2, '0')}-used`;
+    const way = { at: 0, reserve: 1, tailMax: 0 };
+    await home.call('UPLOAD_SESSION', id, 'begin', id, { ...start, begun: false }, way);
+  }
 }
 
 /** Pushes a blob into each shard, because the first one makes its tables. On one machine there is one. */

@@ -30,10 +30,10 @@ eachHome((home) => {
     });
 
     test(`a cancel during the final PUT of ${size} bytes is refused, and the blob is there`, async () => {
-      const [client, bytes] = [new Client(home), blob(size)];
-      const [repository, digest] = [repositoryName(), digestOf(bytes)];
-      const location = await patched(client, repository, bytes);
       for (const call of ['BLOB_SHARD.link', 'REPOSITORY.linkBlob']) {
+        const [client, bytes] = [new Client(home), blob(size)];
+        const [repository, digest] = [repositoryName(), digestOf(bytes)];
+        const location = await patched(client, repository, bytes);
         await home.reset({ at: call, how: 'wait' });
         const put = client.send('PUT', withDigest(location, digest));
         assert.equal(await home.reached(), call);
@@ -41,7 +41,6 @@ eachHome((home) => {
         await home.goOn();
         assert.equal((await put).status, 201);
         assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
-        await client.want(202, 'DELETE', `/v2/${repository}/blobs/${digest}`);
       }
     });
 

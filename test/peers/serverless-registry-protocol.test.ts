@@ -133,8 +133,16 @@ eachHome((home) => {
       headers: rangeOf(0, 8 * MiB),
     });
     const id = String(patch.headers['docker-upload-uuid']);
-    const [session] = await home.rows('UPLOAD_SESSION', id, 'SELECT draft, multipart FROM session');
-    const parts = await home.rows('UPLOAD_SESSION', id, 'SELECT etag FROM parts');
+    const [session] = await home.rows(
+      'UPLOAD_SESSION',
+      id,
+      `SELECT draft, multipart FROM uploads WHERE id = '${id}'`,
+    );
+    const parts = await home.rows(
+      'UPLOAD_SESSION',
+      id,
+      `SELECT etag FROM upload_parts WHERE upload = '${id}'`,
+    );
     const answer = await client.want(416, 'PATCH', locationOf(patch), {
       body: blob(10),
       headers: rangeOf(0, 10),

@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto';
 import type { Env } from '../../worker/env.ts';
 import { parseDigest } from '../../worker/oci/digest.ts';
-import { type BlobStore, blobStore, type Draft } from '../../worker/storage/blobs.ts';
+import { type Added, type BlobStore, blobStore, type Draft } from '../../worker/storage/blobs.ts';
+import { memory } from '../../worker/storage/memory-budget.ts';
 import { invocation, observed } from '../support/observed.ts';
 import registry from '../support/worker.ts';
 
@@ -79,18 +80,36 @@ async function append(
   const size = query.size === undefined ? null : Number(query.size);
   const tapped = createHash('sha256');
   let tappedBytes = 0;
-  const added = await blobs.append(draft, bodyOf(request, query), size, (bytes) => {
-    tappedBytes += bytes.length;
-    tapped.update(bytes);
-  });
-  if (added.parts.length > blobs.partsFor(size)) throw new Error('more parts than were set aside');
-  draft.parts.push(...added.parts);
-  draft.multipart = added.multipart;
-  draft.tail = added.tail.slice();
+  const before = draft.tail.bytes ?? new Uint8Array();
+  const lease = memory.lease();
+  await lease.take(before.length);
+  let tail = before;
+  let reserved = blobs.partsFor(size);
+  // What is added becomes part of the draft as an `UploadSession` makes it.
+  const keep = async ({ multipart, parts, tail: more }: Added) => {
+    tail = parts.length > 0 ? more.slice() : Uint8Array.from(Buffer.concat([tail, more]));
+    reserved -= parts.length;
+    if (reserved < 0) throw new Error('more parts than were set aside');
+    draft.parts.push(...parts);
+    draft.multipart = multipart;
+  };
+  const added = await blobs
+    .append(draft, bodyOf(request, query), size, {
+      lease,
+      tap: (bytes) => {
+        tappedBytes += bytes.length;
+        tapped.update(bytes);
+      },
+      keep,
+      loadTail: async () => tail.slice(),
+    })
+    .finally(() => lease.end());
+  await keep(added);
+  draft.tail = { size: tail.length, bytes: tail };
   draft.firstPart = (draft.parts.at(-1)?.number ?? 0) + 1;
   return {
     parts: draft.parts.map((part) => part.size),
-    tail: draft.tail.length,
+    tail: draft.tail.size,
     multipart: draft.multipart !== null,
     fault: added.fault === null ? null : String(added.fault),
     intact: added.intact,
@@ -102,7 +121,13 @@ async function append(
 function draftOf(name: string): Draft {
   const known = drafts.get(name);
   if (known !== undefined) return known;
-  const draft = { id: crypto.randomUUID(), multipart: null, parts: [], firstPart: 1, tail: new Uint8Array() };
+  const draft = {
+    id: crypto.randomUUID(),
+    multipart: null,
+    parts: [],
+    firstPart: 1,
+    tail: { size: 0, bytes: null },
+  };
   drafts.set(name, draft);
   return draft;
 }

@@ -45,7 +45,7 @@ eachHome(
 
     afterEach(async () => {
       assert.deepEqual(await home.violations(), [], 'limits of production');
-      const { held, peak } = await home.buffers();
+      const { held, peak } = await home.memory();
       assert.equal(held, 0, 'buffers that nobody gave back');
       assert.ok(peak <= 96 * MiB);
     });

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { changed, remembered } from '../../worker/storage/memory.ts';
+import { memory } from '../../worker/storage/memory-budget.ts';
 import { blob, digest, repositoryName } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 
@@ -133,11 +134,22 @@ describe('what is remembered is bounded', () => {
     assert.equal(await asks(kept, 'a'), false);
   });
 
-  it('and names that hold nothing do', async () => {
+  it('and names that hold nothing leave nothing', async () => {
     const kept = repositoryName();
     await asks(kept, 'a');
-    for (let n = 0; n < 70_000; n++) await asks(`unknown/${n}`, 'a', null);
-    assert.equal(await asks(kept, 'a'), true, 'names would pile up for ever');
+    const before = memory.cached;
+    for (let n = 0; n < 10_000; n++) await asks(`unknown/${n}`, 'a', null);
+    assert.equal(memory.cached, before);
+    assert.equal(await asks(kept, 'a'), false);
+  });
+
+  it('and the keys of one repository count with their length', async () => {
+    const name = repositoryName();
+    const before = memory.cached;
+    await asks(name, 'k'.repeat(10_000), 0);
+    assert.ok(memory.cached - before >= 20_000);
+    for (let n = 0; n < 10_000; n++) await asks(name, `${'k'.repeat(1000)}${n}`, 0);
+    assert.ok(memory.cached - before < 4 * MiB, `${memory.cached - before} bytes`);
   });
 });
 

@@ -161,9 +161,9 @@ export class Home {
     return (await this.#door('violations')).json() as Promise<string[]>;
   }
 
-  /** Bytes of upload buffers: held now, and at the most since the last call. */
-  async buffers(): Promise<{ held: number; peak: number }> {
-    return (await this.#door('buffers')).json() as Promise<{ held: number; peak: number }>;
+  /** Bytes of the budget of memory: held by requests, in caches, and the most of both together since the last call. */
+  async memory(): Promise<{ held: number; cached: number; peak: number }> {
+    return (await this.#door('memory')).json() as Promise<{ held: number; cached: number; peak: number }>;
   }
 
   /** Moves the registry's clock ahead of the real one, in ms. */

@@ -8,7 +8,7 @@ import { slowHashes } from '../../worker/auth/credentials/password.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { blobStore } from '../../worker/storage/blobs.ts';
-import { buffers } from '../../worker/storage/body.ts';
+import { memory } from '../../worker/storage/memory-budget.ts';
 import { type Fault, invocation, observation, observed, observedState } from './observed.ts';
 
 type Constructor = new (
@@ -180,10 +180,8 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     } while (auditsToFlush.size > 0);
     return Response.json(null);
   }
-  if (what === 'buffers') {
-    const { held, peak } = buffers;
-    buffers.peak = held;
-    return Response.json({ held, peak });
+  if (what === 'memory') {
+    return Response.json({ held: memory.leased, peak: memory.takePeak(), cached: memory.cached });
   }
   if (what === 'clock') {
     const ahead = Number(url.searchParams.get('ahead'));
@@ -203,11 +201,8 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return new Response(body, { status: body === null ? 404 : 200 });
   }
   const binding = url.searchParams.get('binding') as 'REPOSITORY';
-  // The tests name a shard by the first byte of a digest; on one machine there is but one.
-  const one = (binding as string) === 'BLOB_SHARD' && env.HOME === 'machine';
-  const object = env[binding].getByName(
-    one ? 'all' : (url.searchParams.get('name') ?? ''),
-  ) as unknown as Door;
+  const name = nameOf(binding, url.searchParams.get('name') ?? '', env);
+  const object = env[binding].getByName(name) as unknown as Door;
   if (what === 'evict') await object.evict().catch(() => undefined);
   if (what === 'ring') await object.ring();
   if (what === 'ring-due') return Response.json(await object.ringDue());
@@ -222,6 +217,12 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return Response.json((await methods[method]?.(...args)) ?? null);
   }
   return Response.json(null);
+}
+
+/** The tests name a shard by the first byte of a digest, and a session by the upload; on one machine there is but one of each. */
+function nameOf(binding: string, name: string, env: Env): string {
+  if (binding !== 'BLOB_SHARD' && binding !== 'UPLOAD_SESSION') return name;
+  return env.HOME === 'machine' ? 'all' : name.slice(0, 2);
 }
 
 /** What `home.completes` sends: an upload as its session knew it. */

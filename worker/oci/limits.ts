@@ -26,6 +26,9 @@ export const TAGS_PER_MANIFEST_PUT_MAX = 100;
 /** A Durable Object's row, string or blob may not pass 2 MB in production. */
 export const ROW_BYTES = 1 * MiB;
 
+/** The tail of an upload is kept in rows of this size: a whole part is four. */
+export const TAIL_ROW_BYTES = 1.75 * MiB;
+
 /** Tags or names in one answer when the client does not say `n`; more are linked. */
 export const PAGE_DEFAULT = 10_000;
 export const PAGE_MAX = 10_000;
@@ -34,18 +37,38 @@ export const REFERRERS_PAGE_BYTES = 3 * MiB;
 
 /**
  * R2's parts must be equal but for the last, at least 5 MiB, and at most 10,000: 7 MiB allows a blob of 68 GiB. Two such
- * buffers and one to read into, for six uploads at once, stay under UPLOAD_BUFFER_BYTES.
+ * buffers and one to read into, for six uploads at once, stay under MEMORY_BYTES.
  */
 export const PART_BYTES = 7 * MiB;
 export const PARTS_MAX = 10_000;
 /** Part numbers set aside for a body of unknown length: enough for the 5 GiB that Cloudflare's largest plan lets in. */
 export const PARTS_RESERVED_UNKNOWN = 750;
-/** Bytes of buffers that all uploads of an isolate may hold together, of its 128 MB. */
-export const UPLOAD_BUFFER_BYTES = 96 * MiB;
+/** What all buffers and caches of an isolate may hold together, of its 128 MB. */
+export const MEMORY_BYTES = 96 * MiB;
+/** Of that, what is remembered of repositories, of the edge cache, and of running hashes may be so much. */
+export const REMEMBERED_BYTES = 64 * MiB;
+export const EDGE_MEMORY_BYTES = 64 * MiB;
+/** Answers of one repository that are remembered. */
+export const REMEMBERED_ANSWERS_MAX = 1000;
+/** How long a request waits for memory before it is answered 503, and how often it looks. */
+export const MEMORY_WAIT_MS = 30 * second;
+export const MEMORY_LOOK_MS = 20;
+/** Memory of a request that was not heard of for this long is free again: the runtime may end a request without a word. */
+export const MEMORY_LOST_MS = 5 * minute;
+/** A request that waits for its client looks this often whether others need its memory. */
+export const IDLE_LOOK_MS = 250;
 /** On disk, parts are of any size, but a chunk below this waits in the session for the next. */
 export const DISK_PART_MIN_BYTES = 1 * MiB;
-/** How much of a body is read, hashed and handed on at once. */
+/**
+ * How much of a body is read, hashed and handed on at once: the first bytes and those of slow clients, those of steady clients,
+ * and those of fast clients while there is memory in plenty.
+ */
+export const SLOW_READ_BYTES = 4 * KiB;
+export const STEADY_READ_BYTES = 64 * KiB;
 export const READ_BYTES = 1 * MiB;
+/** A read that took less makes the next one larger, one that took more makes it smaller. */
+export const FAST_READ_MS = 100;
+export const SLOW_READ_MS = 1 * second;
 /** What `OCI-Chunk-Min-Length` recommends: regctl then sends chunks of this size. */
 export const CHUNK_RECOMMENDED_BYTES = 32 * MiB;
 
@@ -254,6 +277,8 @@ export const DELETE_RETRY_MS = 10 * minute;
 export const UPLOAD_LIFETIME_MS = 1 * day;
 /** What an expired session began is aborted this long after, so that no request is still writing. */
 export const UPLOAD_ABORT_DELAY_MS = 1 * hour;
+/** An upload that has ended is remembered this long, so that a repetition of its final PUT is answered as the first. */
+export const ENDED_UPLOAD_KEPT_MS = 1 * hour;
 /** A blob that no manifest references keeps its link this long: a push in progress. */
 export const UNREFERENCED_GRACE_MS = 1 * day;
 /** A read that finds less than this left renews it: from each answer that a blob is there, its manifest has so long to come. */

@@ -6,6 +6,7 @@ import type { Env } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, lengthOf } from '../oci/range.ts';
 import { DiskBlobs } from './disk.ts';
+import type { Lease } from './memory-budget.ts';
 import { R2Blobs } from './r2.ts';
 
 /** One piece of an upload. R2 wants its etag back; on disk it is a file. */
@@ -25,19 +26,42 @@ export interface Draft {
   parts: Part[];
   /** The number that the next part gets. */
   firstPart: number;
-  /** Bytes behind the last part that do not make a part. */
+  tail: StoredTail;
+}
+
+/** Bytes behind the last part that do not make a part. */
+export interface StoredTail {
+  size: number;
+  /** Null where only the session has them. */
+  bytes: Uint8Array | null;
+}
+
+/** What a request has added to a draft, since it last wrote that down. */
+export interface Added {
+  multipart: string | null;
+  parts: Part[];
+  /** Bytes behind the last part. Where there is no new part, they follow the tail that the draft had. */
   tail: Uint8Array;
 }
 
-/** What one request has added to a draft. */
-export interface Appended {
-  multipart: string | null;
-  parts: Part[];
-  tail: Uint8Array;
+/** What a request has added to a draft when its body has ended. */
+export interface Appended extends Added {
   /** What went wrong before the end of the body; what came before is kept. */
   fault: unknown;
   /** False where bytes went through the `tap` that were not kept. */
   intact: boolean;
+}
+
+/** What a request needs to add to a draft. */
+export interface Writing {
+  /** Its memory, with the bytes of the draft's tail in it. */
+  lease: Lease;
+  /** Is shown every byte that is added, in order. */
+  tap: Tap;
+  /** Writes down what has been added so far, so that its memory can be given back. */
+  keep(added: Added): Promise<void>;
+  /** The tail that the session has, for which memory has been taken. */
+  loadTail(): Promise<Uint8Array>;
 }
 
 export interface BlobStore {
@@ -55,14 +79,23 @@ export interface BlobStore {
 
   /** How many part numbers a chunk of a size (null: unknown) behind a tail may need. */
   partsFor(size: number | null): number;
-  /** Adds a body to a draft, cutting it into parts, and shows every byte to `tap` in order. */
-  append(draft: Draft, body: ReadableStream<Uint8Array>, size: number | null, tap: Tap): Promise<Appended>;
+  /** The size that a tail may have, in bytes. */
+  readonly tailMax: number;
+  /** Adds a body to a draft, cutting it into parts. The lease still has what `tail` says when it is done. */
+  append(
+    draft: Draft,
+    body: ReadableStream<Uint8Array>,
+    size: number | null,
+    writing: Writing,
+  ): Promise<Appended>;
   /** Takes back what a request has added, where the session did not take it. */
   withdraw(draft: Draft, added: Appended): Promise<void>;
   /** The key that a draft will be read by once it is finished. */
   keyOf(draft: Draft): string;
-  /** Makes content of a draft. `again` says that this may have been done before. */
+  /** Makes content of a draft whose tail is in memory. `again` says that this may have been done before. */
   finish(draft: Draft, again: boolean): Promise<void>;
+  /** Forgets what a draft has that no key leads to. Content that was made of it stays. May be repeated. */
+  abandon(draft: Draft): Promise<void>;
   /** Forgets a draft and whatever it has become. May be repeated. */
   discard(draft: Draft): Promise<void>;
 
@@ -73,6 +106,13 @@ export interface BlobStore {
 }
 
 export type Tap = (bytes: Uint8Array) => void;
+
+/** The bytes of a tail that was loaded. */
+export function bytesOf({ size, bytes }: StoredTail): Uint8Array {
+  if (bytes !== null) return bytes;
+  if (size > 0) throw new Error('the tail of a draft was not loaded');
+  return new Uint8Array();
+}
 
 /** The store that is bound: a folder where there is one, or else the bucket. */
 export function blobStore(env: Env): BlobStore {

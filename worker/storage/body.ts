@@ -1,65 +1,87 @@
 /**
- * How bodies are read: in large pieces, with a BYOB reader that waits for whole ones (some 8 times as fast as taking the
- * 4 KiB that come at once), and within one budget of memory for all uploads of the isolate.
+ * How bodies are read, within the budget of memory: a little at first, more while the client is fast (with a BYOB reader that
+ * waits for whole pieces, some 8 times as fast as taking the 4 KiB that come at once), and again a little while it is slow.
  */
-import { READ_BYTES, UPLOAD_BUFFER_BYTES } from '../oci/limits.ts';
+import {
+  FAST_READ_MS,
+  IDLE_LOOK_MS,
+  READ_BYTES,
+  SLOW_READ_BYTES,
+  SLOW_READ_MS,
+  STEADY_READ_BYTES,
+} from '../oci/limits.ts';
+import type { Lease } from './memory-budget.ts';
 
-/** Counts the bytes of buffers that uploads hold, and makes those wait that would pass the limit. */
-class BufferBudget {
-  /** Bytes held now, and the most that were ever held. */
-  held = 0;
-  peak = 0;
-  readonly #waiting: { bytes: number; go: () => void }[] = [];
+/** Does what gives memory back, while the client sends nothing and others need memory. */
+export type WhileIdle = () => Promise<void>;
 
-  /** Waits until the bytes may be held. */
-  async acquire(bytes: number): Promise<void> {
-    if (this.#waiting.length === 0 && this.tryAcquire(bytes)) return;
-    await new Promise<void>((go) => {
-      this.#waiting.push({ bytes, go });
-    });
-  }
-
-  tryAcquire(bytes: number): boolean {
-    if (this.held + bytes > UPLOAD_BUFFER_BYTES) return false;
-    this.held += bytes;
-    this.peak = Math.max(this.peak, this.held);
-    return true;
-  }
-
-  release(bytes: number): void {
-    this.held -= bytes;
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (!this.tryAcquire(first.bytes)) return;
-      this.#waiting.shift();
-      first.go();
-    }
-  }
-}
-
-/** The budget of this isolate. */
-export const buffers = new BufferBudget();
+const LOOK = Symbol();
 
 /** Reads one body, piece by piece, each valid until the next is asked for. */
 export class BodyReader {
   readonly #reader: ReadableStreamBYOBReader;
-  readonly #size: number;
-  #buffer: ArrayBuffer;
+  readonly #lease: Lease;
+  readonly #whileIdle: WhileIdle;
+  #buffer = new ArrayBuffer(0);
+  #next = SLOW_READ_BYTES;
   #ended = false;
 
-  /** `size` is that of the pieces, in bytes. */
-  constructor(body: ReadableStream<Uint8Array>, size = READ_BYTES) {
-    this.#size = size;
-    this.#buffer = new ArrayBuffer(size);
+  /** The lease holds the buffer. */
+  constructor(body: ReadableStream<Uint8Array>, lease: Lease, whileIdle: WhileIdle = async () => {}) {
+    this.#lease = lease;
+    this.#whileIdle = whileIdle;
     this.#reader = body.getReader({ mode: 'byob' });
   }
 
-  /** The next piece, of that size but for the last, or null at the end. Throws what the stream throws. */
+  /** The next piece, or null at the end. Throws what the stream throws, and UNAVAILABLE. */
   async read(): Promise<Uint8Array | null> {
     if (this.#ended) return null;
-    const { value, done } = await this.#reader.readAtLeast(this.#size, new Uint8Array(this.#buffer));
-    if (value === undefined || done || value.length < this.#size) this.#ended = true;
+    await this.#resize();
+    const size = this.#buffer.byteLength;
+    // The first bytes, and those of a slow client, are taken as they come.
+    const least = size > SLOW_READ_BYTES ? size : 1;
+    const began = performance.now();
+    const { value, done } = await this.#whole(this.#reader.readAtLeast(least, new Uint8Array(this.#buffer)));
+    this.#adapt(performance.now() - began);
+    if (value === undefined || done || value.length < least) this.#ended = true;
     if (value === undefined || value.length === 0) return null;
     this.#buffer = value.buffer as ArrayBuffer;
     return value;
+  }
+
+  /** Waits for a read, and looks after the memory meanwhile. */
+  async #whole<T>(reading: Promise<T>): Promise<T> {
+    reading.catch(() => undefined); // Where `whileIdle` throws, nobody waits for it.
+    for (;;) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const look = new Promise<typeof LOOK>((resolve) => {
+        timer = setTimeout(() => resolve(LOOK), IDLE_LOOK_MS);
+      });
+      try {
+        const first = await Promise.race([reading, look]);
+        if (first !== LOOK) return first;
+      } finally {
+        clearTimeout(timer);
+      }
+      this.#lease.seen();
+      if (this.#lease.budget.isShort) await this.#whileIdle();
+    }
+  }
+
+  #adapt(tookMs: number): void {
+    if (tookMs > SLOW_READ_MS) this.#next = SLOW_READ_BYTES;
+    else if (tookMs < FAST_READ_MS)
+      this.#next = this.#next === SLOW_READ_BYTES ? STEADY_READ_BYTES : READ_BYTES;
+  }
+
+  async #resize(): Promise<void> {
+    const has = this.#buffer.byteLength;
+    const large = this.#next === READ_BYTES && this.#lease.budget.hasPlenty;
+    const size = large ? READ_BYTES : Math.min(this.#next, STEADY_READ_BYTES);
+    if (size === has) return;
+    if (size < has) this.#lease.give(has - size);
+    else if (!large) await this.#lease.takeSmall(size - has);
+    else if (!this.#lease.tryTake(size - has)) return;
+    this.#buffer = new ArrayBuffer(size);
   }
 }

@@ -9,20 +9,30 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
-import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
-import { BodyReader, buffers } from './body.ts';
+import {
+  type Appended,
+  type BlobStore,
+  bytesOf,
+  type Draft,
+  type Part,
+  type Tap,
+  type Writing,
+} from './blobs.ts';
+import { BodyReader } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey } from './key.ts';
+import { type Lease, memory } from './memory-budget.ts';
+import { Tail } from './tail.ts';
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';
-/** One buffer to read into and one that is being written. */
-const STREAM_BYTES = 2 * READ_BYTES;
 
 type Pieces = [number: number, size: number][];
 
 export class DiskBlobs implements BlobStore {
   readonly hashesLive = true;
+  /** A piece that is large enough is written to a file when it has been read. */
+  readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
   readonly #disk: Fetcher;
   readonly #syncs: Fetcher | undefined;
 
@@ -33,12 +43,27 @@ export class DiskBlobs implements BlobStore {
   }
 
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
-    if (size <= READ_BYTES) return this.#putSmall(key, body, size, digest);
+    const lease = memory.lease();
+    try {
+      return size <= READ_BYTES
+        ? await this.#putSmall(key, body, size, digest, lease)
+        : await this.#putLarge(key, body, size, digest, lease);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async #putLarge(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+    lease: Lease,
+  ): Promise<boolean> {
     const hash = new NativeHash(algorithmOf(digest));
     let good = false;
-    await buffers.acquire(STREAM_BYTES);
     try {
-      const { bytes, fault } = await this.#write(key, new BodyReader(body), [], (piece) =>
+      const { bytes, fault } = await this.#write(key, new BodyReader(body, lease), null, (piece) =>
         hash.update(piece),
       );
       if (fault !== null) throw fault;
@@ -47,28 +72,24 @@ export class DiskBlobs implements BlobStore {
       good = true;
       return true;
     } finally {
-      buffers.release(STREAM_BYTES);
       if (!good) await this.#removeContent(key); // The disk service keeps a body that was cut off as a short file.
     }
   }
 
-  /** What fits one buffer is checked before it is written: nothing has to be taken back, and no stream is set up. */
+  /** What is small is checked before it is written: nothing has to be taken back, and no stream is set up. */
   async #putSmall(
     key: string,
     body: ReadableStream<Uint8Array>,
     size: number,
     digest: Digest,
+    lease: Lease,
   ): Promise<boolean> {
-    await buffers.acquire(size);
-    try {
-      const bytes = (await new BodyReader(body, Math.max(size, 1)).read()) ?? new Uint8Array();
-      if (bytes.length !== size || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
-      await this.#putBytes(key, bytes);
-      await this.#sync([key]);
-      return true;
-    } finally {
-      buffers.release(size);
-    }
+    const reader = new BodyReader(body, lease);
+    const bytes = await readWhole(reader, size, lease);
+    if (bytes === null || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
+    await this.#putBytes(key, bytes);
+    await this.#sync([key]);
+    return true;
   }
 
   /** A request adds one piece, of any size. */
@@ -80,25 +101,27 @@ export class DiskBlobs implements BlobStore {
     draft: Draft,
     body: ReadableStream<Uint8Array>,
     _size: number | null,
-    tap: Tap,
+    writing: Writing,
   ): Promise<Appended> {
-    await buffers.acquire(STREAM_BYTES);
+    const { lease, tap } = writing;
+    const tail = new Tail(draft.tail, writing, {
+      max: this.tailMax,
+      keep: (bytes) => writing.keep({ multipart: null, parts: [], tail: bytes }),
+      relieve: async () => {},
+    });
+    const reader = new BodyReader(body, lease, () => tail.spill());
     try {
-      const reader = new BodyReader(body);
-      const head = await readHead(reader, draft.tail, tap);
-      if (head.ended) {
-        return { multipart: null, parts: [], tail: head.bytes, fault: head.fault, intact: true };
-      }
+      const { ended, fault } = await readHead(reader, tail);
+      if (ended) return { multipart: null, parts: [], tail: tail.fresh(), fault, intact: true };
       const key = `${blobKey(draft.id)}/${draft.firstPart}`;
-      const { bytes, fault } = await this.#write(key, reader, [head.bytes], tap);
+      const head = await tail.take();
+      const written = await this.#write(key, reader, head.bytes, tap, () => lease.give(head.held));
       // The session is about to say that the upload stands behind this.
       await this.#sync([key]);
-      const part: Part = { number: draft.firstPart, size: bytes, etag: '' };
-      return { multipart: null, parts: [part], tail: new Uint8Array(), fault, intact: true };
+      const part: Part = { number: draft.firstPart, size: written.bytes, etag: '' };
+      return { multipart: null, parts: [part], tail: new Uint8Array(), fault: written.fault, intact: true };
     } catch (fault) {
-      return { multipart: null, parts: [], tail: draft.tail, fault, intact: false };
-    } finally {
-      buffers.release(STREAM_BYTES);
+      return { multipart: null, parts: [], tail: new Uint8Array(), fault, intact: false };
     }
   }
 
@@ -121,7 +144,7 @@ export class DiskBlobs implements BlobStore {
       await this.#putBytes(key, bytes);
       written.push(key);
     };
-    if (pieces.length > draft.parts.length) await write(`${folder}/${draft.firstPart}`, draft.tail);
+    if (pieces.length > draft.parts.length) await write(`${folder}/${draft.firstPart}`, bytesOf(draft.tail));
     if (pieces.length > 1) await write(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
     if (written.length > 0) await this.#sync(written);
     // A chunk that never came to be part of the upload, of a request that died, has left its file.
@@ -130,6 +153,9 @@ export class DiskBlobs implements BlobStore {
       if (!numbers.has(number)) await this.#remove(`${folder}/${number}`);
     }
   }
+
+  /** A key leads to all pieces: they are in its folder. */
+  async abandon(): Promise<void> {}
 
   async discard(draft: Draft): Promise<void> {
     await this.#removeContent(blobKey(draft.id));
@@ -191,14 +217,15 @@ export class DiskBlobs implements BlobStore {
   }
 
   /**
-   * Writes what comes before and then what the reader has to a file. What the reader throws is given as `fault`, and the
-   * file then ends there; what the disk throws is thrown. STREAM_BYTES must have been acquired.
+   * Writes what comes before and then what the reader has to a file, and says when the former is written. What the reader throws
+   * is given as `fault`, and the file then ends there; what the disk throws is thrown.
    */
   async #write(
     key: string,
     reader: BodyReader,
-    before: Uint8Array[],
+    before: Uint8Array | null,
     tap: Tap,
+    written: () => void = () => {},
   ): Promise<{ bytes: number; fault: unknown }> {
     const { readable, writable } = new IdentityTransformStream();
     const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
@@ -206,10 +233,11 @@ export class DiskBlobs implements BlobStore {
     const writer = writable.getWriter();
     let bytes = 0;
     let fault: unknown = null;
-    for (const piece of before) {
-      await writer.write(piece);
-      bytes += piece.length;
+    if (before !== null && before.length > 0) {
+      await writer.write(before);
+      bytes += before.length;
     }
+    written();
     for (;;) {
       const piece = await reader.read().catch((reason: unknown) => {
         fault = reason;
@@ -272,27 +300,43 @@ export class DiskBlobs implements BlobStore {
 /** The pieces of a draft once its tail is one too. */
 function piecesOf({ parts, tail, firstPart }: Draft): Pieces {
   const pieces: Pieces = parts.map(({ number, size }) => [number, size]);
-  if (tail.length > 0 || pieces.length === 0) pieces.push([firstPart, tail.length]);
+  if (tail.size > 0 || pieces.length === 0) pieces.push([firstPart, tail.size]);
   return pieces;
 }
 
 /** Reads until there is enough to be worth a file of its own. */
-async function readHead(reader: BodyReader, tail: Uint8Array, tap: Tap) {
-  let bytes = tail;
-  while (bytes.length < DISK_PART_MIN_BYTES) {
+async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolean; fault: unknown }> {
+  while (tail.size < DISK_PART_MIN_BYTES) {
     let fault: unknown = null;
     const piece = await reader.read().catch((reason: unknown) => {
-      fault = reason;
+      fault = reason; // The connection was cut: what came before is as good as it was.
       return null;
     });
-    if (piece === null) return { bytes, ended: true, fault };
-    tap(piece);
-    const longer = new Uint8Array(bytes.length + piece.length);
-    longer.set(bytes);
-    longer.set(piece, bytes.length);
-    bytes = longer;
+    if (piece === null) return { ended: true, fault };
+    await tail.add(piece);
   }
-  return { bytes, ended: false, fault: null };
+  return { ended: false, fault: null };
+}
+
+/** The bytes of a body of this size, in a buffer that grows as they come. Null where it has another size. */
+async function readWhole(reader: BodyReader, size: number, lease: Lease): Promise<Uint8Array | null> {
+  let bytes = new Uint8Array();
+  let filled = 0;
+  for (;;) {
+    const piece = await reader.read();
+    if (piece === null) return filled === size ? bytes : null;
+    const needed = filled + piece.length;
+    if (needed > size) return null;
+    if (needed > bytes.length) {
+      const grown = Math.min(size, Math.max(needed, 4 * bytes.length));
+      await lease.take(grown - bytes.length);
+      const longer = new Uint8Array(grown);
+      longer.set(bytes.subarray(0, filled));
+      bytes = longer;
+    }
+    bytes.set(piece, filled);
+    filled = needed;
+  }
 }
 
 async function checkStored(response: Response): Promise<void> {

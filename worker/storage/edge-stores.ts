@@ -2,6 +2,8 @@
  * Where the edge cache keeps its entries: the cache of the data centre, which all isolates there share, or, where that keeps
  * nothing (on workers.dev), the memory of the isolate.
  */
+import { EDGE_MEMORY_BYTES } from '../oci/limits.ts';
+import { CountedCache, memory } from './memory-budget.ts';
 
 /** What is kept of an answer. */
 export interface Kept<T> {
@@ -76,33 +78,25 @@ class DataCentre implements EdgeStore {
   }
 }
 
-/** Of all entries together, in bytes. */
-const MEMORY_BYTES = 64 * 1024 * 1024;
-/** What an entry costs beside its bytes. */
-const ENTRY_BYTES = 1000;
+/** What an entry costs beside its bytes: what is kept about a manifest or a link. */
+const ABOUT_BYTES = 600;
+const ENTRIES_MAX = 50_000;
 
 export class IsolateMemory implements EdgeStore {
-  readonly #entries = new Map<string, Kept<unknown>>();
-  #bytes = 0;
+  readonly #entries = new CountedCache<Kept<unknown>>(memory, {
+    entries: ENTRIES_MAX,
+    bytes: EDGE_MEMORY_BYTES,
+  });
 
   async get(key: string): Promise<Kept<unknown> | null> {
     return this.#entries.get(key) ?? null;
   }
 
   async put(key: string, kept: Kept<unknown>): Promise<void> {
-    await this.delete(key);
-    this.#entries.set(key, kept);
-    this.#bytes += kept.bytes.length + ENTRY_BYTES;
-    // Forgets everything where it has become too much: what is asked for often is soon back.
-    if (this.#bytes <= MEMORY_BYTES) return;
-    this.#entries.clear();
-    this.#bytes = 0;
+    this.#entries.set(key, kept, kept.bytes.byteLength + ABOUT_BYTES);
   }
 
   async delete(key: string): Promise<void> {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#bytes -= entry.bytes.length + ENTRY_BYTES;
     this.#entries.delete(key);
   }
 }

@@ -6,6 +6,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { SHA256 } from '@stablelib/sha256';
 import { SHA512 } from '@stablelib/sha512';
 import { type Algorithm, algorithmOf, type Digest, digestFrom } from '../oci/digest.ts';
+import { CountedCache, memory } from './memory-budget.ts';
 
 /** What a session keeps of a running hash: the digest so far and, where the hash can go elsewhere, its state. */
 export interface SavedHash {
@@ -96,17 +97,20 @@ export class PortableHash implements RunningHash {
   }
 }
 
-/** The native hashes of uploads whose last chunk came through this isolate; the oldest goes when there are too many. */
-const live = new Map<string, { offset: number; hash: RunningHash }>();
-const LIVE_MAX = 1000;
+/** The native hashes of uploads whose last chunk came through this isolate. */
+const live = new CountedCache<{ offset: number; hash: RunningHash }>(memory, {
+  entries: 1000,
+  bytes: 4 * 1024 * 1024,
+  last: true, // Content whose hash was forgotten is read back.
+});
+/** What a native hash costs, in bytes. */
+const HASH_BYTES = 1000;
 
 /** Leaves the hash of an upload for its next chunk. */
 export function leaveHash(uploadId: string, offset: number, hash: RunningHash): void {
   const fork = hash.fork();
-  live.delete(uploadId);
-  if (fork !== null) live.set(uploadId, { offset, hash: fork });
-  const [oldest] = live.keys();
-  if (live.size > LIVE_MAX && oldest !== undefined) live.delete(oldest);
+  if (fork === null) live.delete(uploadId);
+  else live.set(uploadId, { offset, hash: fork }, HASH_BYTES);
 }
 
 /** Forgets the hash of an upload that has ended. */

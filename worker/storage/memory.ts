@@ -2,11 +2,13 @@
  * What an isolate remembers of repositories. Only where one isolate is the whole registry (on one machine) is this exact: the
  * Durable Object of a repository says `changed` in the same isolate, and what is read is forgotten with every change.
  */
+import { REMEMBERED_ANSWERS_MAX, REMEMBERED_BYTES } from '../oci/limits.ts';
+import { CountedCache, memory } from './memory-budget.ts';
 
-/** Of all that is remembered together, in bytes as the callers estimate them. */
-const MEMORY_BYTES = 64 * 1024 * 1024;
-/** What a repository costs of which nothing is remembered: names are asked for that do not exist. */
-const REPOSITORY_BYTES = 1000;
+/** What remembering an answer costs beside its key and what the caller says, in bytes. */
+const ANSWER_BYTES = 200;
+/** Repositories of which something is remembered. */
+const REPOSITORIES_MAX = 20_000;
 
 interface Remembered {
   answer: unknown;
@@ -19,12 +21,10 @@ interface Memory {
   bytes: number;
 }
 
-const repositories = new Map<string, Memory>();
-let total = 0;
+const repositories = new CountedCache<Memory>(memory, { entries: REPOSITORIES_MAX, bytes: REMEMBERED_BYTES });
 
 /** Forgets a repository; an answer that was under way when this was called is not kept either. */
 export function changed(name: string): void {
-  total -= repositories.get(name)?.bytes ?? 0;
   repositories.delete(name);
 }
 
@@ -40,30 +40,26 @@ export async function remembered<T>(
   sizeOf: (answer: T) => number | null,
   untilOf: (answer: T) => number | null = () => null,
 ): Promise<T> {
-  let memory = repositories.get(name);
-  if (memory === undefined) {
-    memory = { answers: new Map(), bytes: 0 };
-    repositories.set(name, memory);
-    grow(memory, REPOSITORY_BYTES);
+  let known = repositories.get(name);
+  if (known === undefined) {
+    known = { answers: new Map(), bytes: 0 };
+    repositories.set(name, known, 0);
   }
-  const kept = memory.answers.get(key);
+  const kept = known.answers.get(key);
   if (kept !== undefined && kept.until > Date.now()) return kept.answer as T;
   const answer = await ask();
   const size = sizeOf(answer);
   // Another memory, or none, says that the repository has changed meanwhile.
-  if (size !== null && repositories.get(name) === memory) {
-    const isNew = !memory.answers.has(key);
-    memory.answers.set(key, { answer, until: untilOf(answer) ?? Number.POSITIVE_INFINITY });
-    if (isNew) grow(memory, size);
+  if (repositories.get(name) !== known) return answer;
+  const isNew = !known.answers.has(key);
+  const isFull = isNew && known.answers.size >= REMEMBERED_ANSWERS_MAX;
+  if (size === null || isFull) {
+    // Names that are made up leave nothing. Where there are too many answers, those that are asked for are soon back.
+    if (known.answers.size === 0 || isFull) repositories.delete(name);
+    return answer;
   }
+  known.answers.set(key, { answer, until: untilOf(answer) ?? Number.POSITIVE_INFINITY });
+  if (isNew) known.bytes += size + 2 * key.length + ANSWER_BYTES;
+  repositories.set(name, known, known.bytes);
   return answer;
-}
-
-/** Forgets everything where it has become too much: what is asked for often is soon back. */
-function grow(memory: Memory, bytes: number): void {
-  memory.bytes += bytes;
-  total += bytes;
-  if (total <= MEMORY_BYTES) return;
-  repositories.clear();
-  total = 0;
 }

@@ -21,13 +21,14 @@ export interface Publication {
 
 /**
  * Publishes a blob. `store` puts the bytes under the key, unless the registry has them already, under the key of `object`;
- * it gives false where the client's bytes are not those of the digest. Throws DIGEST_INVALID, BLOB_UPLOAD_UNKNOWN.
+ * it gives false where the client's bytes are not those of the digest. Gives the key that was linked. Throws DIGEST_INVALID,
+ * BLOB_UPLOAD_UNKNOWN.
  */
 export async function publish(
   env: Env,
   { repository, digest, size, key, upload }: Publication,
   store: (object: LinkedObject) => Promise<boolean>,
-): Promise<void> {
+): Promise<string> {
   const link = crypto.randomUUID();
   const shard = shardOf(env, digest);
   const object = await shard.link({ link, digest, repository, content: { key, size, proven: false } });
@@ -43,7 +44,7 @@ export async function publish(
   // Where the answer to this is lost, the repository may have the link: it must not be let go, the shard will settle it.
   const blob = { digest, key: object.key, size: object.size, link };
   const linked = await repositoryOf(env, repository).linkBlob(repository, blob, upload);
-  if (linked) return;
+  if (linked) return object.key;
   await letGo();
   throw new OciError('BLOB_UPLOAD_UNKNOWN');
 }

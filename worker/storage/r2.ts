@@ -4,10 +4,11 @@
  */
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN, READ_BYTES } from '../oci/limits.ts';
-import type { Appended, BlobStore, Draft, Part, Tap } from './blobs.ts';
-import { BodyReader, buffers } from './body.ts';
+import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '../oci/limits.ts';
+import { type Appended, type BlobStore, bytesOf, type Draft, type Part, type Writing } from './blobs.ts';
+import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
+import { Tail } from './tail.ts';
 
 const TRIES = 3;
 /** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */
@@ -24,6 +25,7 @@ const NO_SUCH_UPLOAD = 10024;
 
 export class R2Blobs implements BlobStore {
   readonly hashesLive = false;
+  readonly tailMax = PART_BYTES;
   readonly #bucket: R2Bucket;
 
   constructor(bucket: R2Bucket) {
@@ -50,12 +52,10 @@ export class R2Blobs implements BlobStore {
     draft: Draft,
     body: ReadableStream<Uint8Array>,
     size: number | null,
-    tap: Tap,
+    writing: Writing,
   ): Promise<Appended> {
-    const capacity = size === null ? PART_BYTES : Math.min(PART_BYTES, draft.tail.length + size);
-    await buffers.acquire(capacity + READ_BYTES);
-    const parts = new PartWriter(this.#bucket, draft, capacity);
-    const reader = new BodyReader(body);
+    const parts = new PartWriter(this.#bucket, draft, this.partsFor(size), writing);
+    const reader = new BodyReader(body, writing.lease, () => parts.spill());
     let fault: unknown = null;
     try {
       for (;;) {
@@ -64,18 +64,14 @@ export class R2Blobs implements BlobStore {
           return null;
         });
         if (piece === null) break;
-        tap(piece);
         await parts.write(piece);
       }
       const tail = await parts.end();
       return { multipart: parts.multipart, parts: parts.written, tail, fault, intact: true };
     } catch (reason) {
       await parts.settle();
-      const tail = parts.written.length === 0 ? draft.tail : new Uint8Array();
-      return { multipart: parts.multipart, parts: parts.written, tail, fault: reason, intact: false };
-    } finally {
-      buffers.release(READ_BYTES);
-      parts.release();
+      const { multipart, written } = parts;
+      return { multipart, parts: written, tail: new Uint8Array(), fault: reason, intact: false };
     }
   }
 
@@ -92,10 +88,10 @@ export class R2Blobs implements BlobStore {
     const key = this.keyOf(draft);
     if (draft.multipart === null) {
       // A second write to a key within a second is refused: not when the first may have done it.
-      const there = async () => (await this.#sizeOf(key)) === draft.tail.length;
+      const there = async () => (await this.#sizeOf(key)) === draft.tail.size;
       if (again && (await there())) return;
       try {
-        await this.#bucket.put(key, draft.tail, AS_DATA);
+        await this.#bucket.put(key, bytesOf(draft.tail), AS_DATA);
       } catch (fault) {
         if (!(await there())) throw fault; // Refused because a repetition of this request was faster.
       }
@@ -104,7 +100,7 @@ export class R2Blobs implements BlobStore {
     const upload = this.#bucket.resumeMultipartUpload(key, draft.multipart);
     const parts = draft.parts.map(({ number, etag }) => ({ partNumber: number, etag }));
     try {
-      if (draft.tail.length > 0) parts.push(await upload.uploadPart(draft.firstPart, draft.tail));
+      if (draft.tail.size > 0) parts.push(await upload.uploadPart(draft.firstPart, bytesOf(draft.tail)));
       await upload.complete(parts);
     } catch (fault) {
       // Completed before, by a request whose answer was lost.
@@ -112,10 +108,13 @@ export class R2Blobs implements BlobStore {
     }
   }
 
+  async abandon(draft: Draft): Promise<void> {
+    if (draft.multipart !== null) await this.#abort(this.keyOf(draft), draft.multipart);
+  }
+
   async discard(draft: Draft): Promise<void> {
-    const key = blobKey(draft.id);
-    if (draft.multipart !== null) await this.#abort(key, draft.multipart);
-    await this.#bucket.delete(key);
+    await this.abandon(draft);
+    await this.#bucket.delete(this.keyOf(draft));
   }
 
   async get(
@@ -163,47 +162,51 @@ export class R2Blobs implements BlobStore {
 /** Cuts what is written into equal parts, and uploads one while the next fills. */
 class PartWriter {
   multipart: string | null;
-  /** The parts that are uploaded, in order. */
-  readonly written: Part[] = [];
+  /** The parts that were uploaded and are not written down, in order. */
+  written: Part[] = [];
   readonly #bucket: R2Bucket;
   readonly #key: string;
-  readonly #capacity: number;
+  readonly #writing: Writing;
+  readonly #tail: Tail;
+  /** The number of the next part, and the first that was not set aside. */
   #number: number;
-  #buffer: Uint8Array;
-  #filled: number;
-  #spare: Uint8Array | null = null;
+  readonly #end: number;
   #uploading: Promise<void> | null = null;
-  #held: number;
 
-  /** The bytes of the capacity must have been acquired. */
-  constructor(bucket: R2Bucket, draft: Draft, capacity: number) {
+  constructor(bucket: R2Bucket, draft: Draft, reserved: number, writing: Writing) {
     this.#bucket = bucket;
     this.#key = blobKey(draft.id);
-    this.#capacity = capacity;
+    this.#writing = writing;
     this.multipart = draft.multipart;
     this.#number = draft.firstPart;
-    this.#buffer = new Uint8Array(capacity);
-    this.#buffer.set(draft.tail);
-    this.#filled = draft.tail.length;
-    this.#held = capacity;
+    this.#end = draft.firstPart + reserved;
+    this.#tail = new Tail(draft.tail, writing, {
+      max: PART_BYTES,
+      keep: (bytes) => this.#keep(bytes),
+      relieve: async () => this.#uploading ?? undefined,
+    });
   }
 
   async write(piece: Uint8Array): Promise<void> {
     for (let at = 0; at < piece.length; ) {
-      if (this.#filled === PART_BYTES) await this.#flush();
-      const some = piece.subarray(at, at + this.#capacity - this.#filled);
-      if (some.length === 0) throw new Error('the body is longer than it was announced');
-      this.#buffer.set(some, this.#filled);
-      this.#filled += some.length;
+      if (this.#tail.size === PART_BYTES) await this.#flush();
+      const some = piece.subarray(at, at + PART_BYTES - this.#tail.size);
+      await this.#tail.add(some);
       at += some.length;
     }
   }
 
+  /** Writes down what has come so far, and gives its memory back. */
+  spill(): Promise<void> {
+    return this.#tail.spill();
+  }
+
   /** Uploads a last full part, unless it is all there is, and gives the bytes that are left. */
   async end(): Promise<Uint8Array> {
-    if (this.#filled === PART_BYTES && this.multipart !== null) await this.#flush();
+    const { size, isHere } = this.#tail;
+    if (size === PART_BYTES && isHere && this.multipart !== null) await this.#flush();
     await this.#uploading;
-    return this.#buffer.slice(0, this.#filled);
+    return this.#tail.fresh();
   }
 
   /** Waits for the part under way, whatever becomes of it. */
@@ -211,9 +214,11 @@ class PartWriter {
     await this.#uploading?.catch(() => undefined);
   }
 
-  release(): void {
-    buffers.release(this.#held);
-    this.#held = 0;
+  async #keep(tail: Uint8Array): Promise<void> {
+    await this.#uploading;
+    const parts = this.written;
+    await this.#writing.keep({ multipart: this.multipart, parts, tail });
+    this.written = [];
   }
 
   async #flush(): Promise<void> {
@@ -221,24 +226,16 @@ class PartWriter {
     this.multipart ??= (await this.#bucket.createMultipartUpload(this.#key, AS_DATA)).uploadId;
     if (this.#number > PARTS_MAX) {
       throw new OciError('SIZE_INVALID', {
-        message: `a blob has ${PARTS_MAX} parts of ${PART_BYTES} bytes at the most`,
+        message: `a blob has at most ${PARTS_MAX} parts of ${PART_BYTES} bytes`,
         status: 413,
       });
     }
-    const bytes = this.#buffer;
-    this.#uploading = this.#upload(this.multipart, this.#number++, bytes);
+    if (this.#number >= this.#end) throw new Error('the body is longer than it was announced');
+    const { bytes, held } = await this.#tail.take();
+    this.#uploading = this.#upload(this.multipart, this.#number++, bytes).finally(() => {
+      this.#writing.lease.give(held);
+    });
     this.#uploading.catch(() => undefined); // It is awaited later, and must not count as unhandled until then.
-    if (this.#spare === null && buffers.tryAcquire(PART_BYTES)) {
-      this.#held += PART_BYTES;
-      this.#spare = new Uint8Array(PART_BYTES);
-    }
-    if (this.#spare === null) {
-      await this.#uploading; // No memory for a second buffer: this one is filled again when it is free.
-    } else {
-      this.#buffer = this.#spare;
-      this.#spare = bytes;
-    }
-    this.#filled = 0;
   }
 
   async #upload(multipart: string, number: number, bytes: Uint8Array): Promise<void> {

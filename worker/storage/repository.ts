@@ -118,11 +118,12 @@ export class DurableRepository implements Repository {
   }
 
   async tags(page: Page): Promise<Listing<string>> {
-    const listing = await this.#remembered(
-      `tags ${page.count} ${page.last ?? ''}`,
-      () => this.#ask<Listing<string> | null>(null, (state) => state.tags(page.count, page.last)),
-      (answer) => (answer === null ? null : answer.entries.length * 100),
-    );
+    const ask = () => this.#ask<Listing<string> | null>(null, (state) => state.tags(page.count, page.last));
+    // A client that goes through all pages asks for the others once.
+    const listing =
+      page.last === null
+        ? await this.#remembered(`tags ${page.count}`, ask, (answer) => sizeOfPage(answer))
+        : await ask();
     if (listing === null) throw new OciError('NAME_UNKNOWN', { detail: { name: this.name } });
     return listing;
   }
@@ -231,6 +232,12 @@ export class DurableRepository implements Repository {
   #state(): DurableObjectStub<State> {
     return repositoryOf(this.#env, this.name);
   }
+}
+
+/** What remembering a page costs, in bytes. Null for one with nothing in it. */
+function sizeOfPage(page: Listing<string> | null): number | null {
+  if (page === null || page.entries.length === 0) return null;
+  return page.entries.reduce((bytes, entry) => bytes + 2 * entry.length + 50, 0);
 }
 
 /** A stream that knows its length. */

@@ -3,7 +3,8 @@
  * with its offset, parts and hash kept by an `UploadSession`. Nothing is copied, and nothing read back but where a hash was
  * lost with its isolate, or an algorithm was named only in the end.
  */
-import { hasRepository, hasSession, repositoryOf, sessionOf } from '../../durable-objects/address.ts';
+import { waitUntil } from 'cloudflare:workers';
+import { hasRepository, repositoryOf, sessionOf } from '../../durable-objects/address.ts';
 import type { OpenUpload, Refused, UploadSession } from '../../durable-objects/upload-session.ts';
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
@@ -11,17 +12,17 @@ import { OciError } from '../oci/errors.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import { lengthOf } from '../oci/range.ts';
 import type { Chunk, Upload } from '../oci/registry.ts';
-import { type BlobStore, blobStore } from './blobs.ts';
+import { type Added, type BlobStore, blobStore, type Draft } from './blobs.ts';
 import { digestOfStream, dropHash, leaveHash, resumeHash } from './hash.ts';
 import { blobKey } from './key.ts';
+import { CountedCache, type Lease, memory } from './memory-budget.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
 
 const NOTHING: Chunk = { body: null, size: 0, range: null };
 
 /** Uploads that this isolate has seen chunks of: some clients go on with the first Location, which does not say so. */
-const begunHere = new Set<string>();
-const BEGUN_HERE_MAX = 10_000;
+const begunHere = new CountedCache<true>(memory, { entries: 10_000, bytes: 4 * 1024 * 1024 });
 
 export class DurableUpload implements Upload {
   readonly id: string;
@@ -43,20 +44,29 @@ export class DurableUpload implements Upload {
   }
 
   async status(): Promise<number> {
-    if (!(await hasSession(this.#env, this.id))) return 0;
-    const status = await this.#session().status();
-    if (status.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
+    const status = await this.#session().status(this.id);
+    const unknown = status.status === 'none' && this.#claim.begun;
+    if (unknown || status.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
     return status.status === 'open' ? status.offset : 0;
   }
 
   async append(chunk: Chunk): Promise<number> {
     checkLength(chunk);
-    const reserved = this.#store.partsFor(chunk.size);
-    const upload = await this.#session().begin(this.#claim, chunk.range?.first ?? null, reserved);
-    if (upload.status !== 'open') throw refused(upload);
-    this.#markBegun();
-    if (chunk.body === null) return upload.offset;
-    return this.#append(upload, chunk, chunk.body, reserved);
+    const lease = memory.lease();
+    try {
+      const reserve = this.#store.partsFor(chunk.size);
+      // The first chunk finds no tail.
+      const tailMax = chunk.body === null || !this.#hasBegun() ? 0 : this.#roomForTail(lease);
+      const at = chunk.range?.first ?? null;
+      const upload = await this.#session().begin(this.id, this.#claim, { at, reserve, tailMax });
+      if (upload.status !== 'open') throw refused(upload);
+      this.#markBegun();
+      if (chunk.body === null) return upload.offset;
+      keepTail(lease, upload.draft);
+      return await this.#append(upload, chunk, chunk.body, lease);
+    } finally {
+      lease.end();
+    }
   }
 
   async commit(digest: Digest, chunk: Chunk): Promise<void> {
@@ -71,7 +81,7 @@ export class DurableUpload implements Upload {
   }
 
   async cancel(): Promise<void> {
-    const cancelled = await this.#session().cancel(this.#claim);
+    const cancelled = await this.#session().cancel(this.id, this.#claim);
     if (cancelled.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
     this.#markBegun();
     dropHash(this.id);
@@ -82,8 +92,7 @@ export class DurableUpload implements Upload {
 
   /** True for a PUT that brings the whole blob, which then needs no session. */
   #isWhole(chunk: Chunk): boolean {
-    const begun = this.#claim.begun || begunHere.has(this.id);
-    return !begun && chunk.range === null && chunk.size !== null && chunk.size > 0;
+    return !this.#hasBegun() && chunk.range === null && chunk.size !== null && chunk.size > 0;
   }
 
   async #commitWhole(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
@@ -100,36 +109,54 @@ export class DurableUpload implements Upload {
     upload: OpenUpload,
     chunk: Chunk,
     body: ReadableStream<Uint8Array>,
-    reserved: number,
+    lease: Lease,
   ): Promise<number> {
     const native = this.#store.hashesLive || chunk.range === null;
     const { algorithm } = this.#claim;
     const hash = resumeHash(this.id, { algorithm, offset: upload.offset, saved: upload.hash, native });
     const { draft } = upload;
-    const added = await this.#store.append(draft, body, chunk.size, (bytes) => hash?.update(bytes));
-
-    const partBytes = added.parts.reduce((sum, part) => sum + part.size, 0);
-    const offset = upload.offset - draft.tail.length + partBytes + added.tail.length;
-    const saved = added.intact ? (hash?.save() ?? null) : null;
-    const { multipart, parts, tail } = added;
-    const progress = {
-      from: upload.offset,
-      firstPart: draft.firstPart,
-      reserved,
-      offset,
-      multipart,
-      parts,
-      tail,
+    const { firstPart } = draft;
+    const reserved = this.#store.partsFor(chunk.size);
+    let offset = upload.offset;
+    let tailBytes = draft.tail.size;
+    const advance = async (added: Added, intact: boolean, ends: boolean) => {
+      const from = offset;
+      const partBytes = added.parts.reduce((sum, part) => sum + part.size, 0);
+      const to = from - (added.parts.length > 0 ? tailBytes : 0) + partBytes + added.tail.length;
+      const saved = intact ? (hash?.save() ?? null) : null;
+      const { multipart, parts, tail } = added;
+      const progress = { from, offset: to, firstPart, reserved, ends, multipart, parts, tail };
+      const advanced = await this.#session().advance(this.id, { ...progress, hash: saved });
+      if (advanced.status !== 'open') throw refused(advanced);
+      offset = to;
+      draft.multipart = multipart;
+      tailBytes = (added.parts.length > 0 ? 0 : tailBytes) + tail.length;
+      if (saved !== null && hash !== null) leaveHash(this.id, offset, hash);
     };
-    const advanced = await this.#session().advance({ ...progress, hash: saved });
-    if (advanced.status !== 'open') {
+    let refusal: unknown = null;
+    const added = await this.#store.append(draft, body, chunk.size, {
+      lease,
+      tap: (bytes) => hash?.update(bytes),
+      keep: (some) =>
+        advance(some, true, false).catch((fault: unknown) => {
+          refusal = fault;
+          throw fault;
+        }),
+      loadTail: () => this.#session().tail(this.id),
+    });
+    if (refusal === null) {
+      refusal = await advance(added, added.intact, true).then(
+        () => null,
+        (fault: unknown) => fault,
+      );
+    }
+    // Where the answer was lost, the session may have what was added.
+    if (refusal instanceof OciError) {
       await this.#store.withdraw(draft, added).catch((fault: unknown) => {
         console.error('what a refused chunk had stored could not be taken back', fault);
       });
-      throw refused(advanced);
     }
-    if (saved !== null && hash !== null) leaveHash(this.id, offset, hash);
-
+    if (refusal !== null) throw refusal;
     if (added.fault !== null) throw interrupted(added.fault, added.intact);
     const received = offset - upload.offset;
     if (chunk.size !== null && received !== chunk.size) throw wrongLength(chunk.size, received);
@@ -149,38 +176,78 @@ export class DurableUpload implements Upload {
   }
 
   async #commitSession(digest: Digest): Promise<void> {
-    let sealed = await this.#session().seal(digest);
-    if (sealed.status === 'none') {
-      await this.#session().begin(this.#claim, 0, 0); // An empty blob, in no request but this.
-      sealed = await this.#session().seal(digest);
+    const lease = memory.lease();
+    try {
+      const tailMax = this.#roomForTail(lease);
+      let sealed = await this.#session().seal(this.id, digest, tailMax);
+      if (sealed.status === 'none') {
+        const empty = { at: 0, reserve: 0, tailMax: 0 }; // An empty blob, in no request but this.
+        const begun = await this.#session().begin(this.id, this.#claim, empty);
+        if (begun.status !== 'open') throw refused(begun);
+        sealed = await this.#session().seal(this.id, digest, 0);
+      }
+      if (sealed.status === 'mismatch') {
+        await this.#store.discard(sealed.draft);
+        throw wrongDigest(digest);
+      }
+      const again = sealed.status === 'published' || (sealed.status === 'open' && sealed.again);
+      if (again && (await this.#isLinked(digest))) return;
+      if (sealed.status !== 'open') throw new OciError('BLOB_UPLOAD_UNKNOWN');
+      dropHash(this.id);
+      keepTail(lease, sealed.draft);
+      await this.#publishDraft(digest, sealed, sealed.again, lease);
+    } finally {
+      lease.end();
     }
-    if (sealed.status === 'mismatch') {
-      await this.#store.discard(sealed.draft);
-      throw wrongDigest(digest);
-    }
-    if (sealed.status !== 'open') throw new OciError('BLOB_UPLOAD_UNKNOWN');
-    dropHash(this.id);
-    if (sealed.again && (await this.#isLinked(digest))) return;
-    await this.#publishDraft(digest, sealed, sealed.again);
   }
 
-  async #publishDraft(digest: Digest, { draft, hash, offset }: OpenUpload, again: boolean): Promise<void> {
+  async #publishDraft(
+    digest: Digest,
+    { draft, hash, offset }: OpenUpload,
+    again: boolean,
+    lease: Lease,
+  ): Promise<void> {
     const key = this.#store.keyOf(draft);
     const running = offset === 0 ? await digestOf(algorithmOf(digest), new Uint8Array()) : hash?.digest;
     const known = running !== undefined && algorithmOf(running) === algorithmOf(digest);
+    const finish = async () => {
+      await this.#loadTail(draft, lease);
+      await this.#store.finish(draft, again);
+    };
     // Without the running hash the content is finished first and read back once, before anybody may see it.
-    if (!known) await this.#store.finish(draft, again);
+    if (!known) await finish();
     if (known ? running !== digest : !(await this.#isContent(digest, key))) {
+      await this.#session().spoil(this.id);
       await this.#store.discard(draft);
       throw wrongDigest(digest);
     }
     const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
-    await publish(this.#env, publication, async (object) => {
+    const used = await publish(this.#env, publication, async (object) => {
       // Where the registry has the same bytes already, the draft stays until its session ends: a repetition of this request
       // may be publishing it.
-      if (object.key === key && known && !object.stored) await this.#store.finish(draft, again);
+      if (object.key === key && known && !object.stored) await finish();
       return true;
     });
+    // If this is not heard, the session finds out when it ends.
+    waitUntil(
+      this.#session()
+        .published(this.id, used === key)
+        .catch(() => undefined),
+    );
+  }
+
+  /** Room for a tail that comes with an answer, which is there twice while it comes. Gives how large it may be. */
+  #roomForTail(lease: Lease): number {
+    const { tailMax } = this.#store;
+    return lease.tryTake(2 * tailMax) ? tailMax : 0;
+  }
+
+  /** Loads the tail of a draft whose session was not given room for it. */
+  async #loadTail({ tail }: Draft, lease: Lease): Promise<void> {
+    if (tail.bytes !== null || tail.size === 0) return;
+    await lease.take(2 * tail.size);
+    tail.bytes = await this.#session().tail(this.id);
+    lease.give(tail.size);
   }
 
   async #isContent(digest: Digest, key: string): Promise<boolean> {
@@ -194,16 +261,23 @@ export class DurableUpload implements Upload {
     return (await repositoryOf(this.#env, this.#repository).blob(digest)) !== null;
   }
 
+  #hasBegun(): boolean {
+    return this.#claim.begun || begunHere.get(this.id) === true;
+  }
+
   #markBegun(): void {
     this.token = begunToken(this.token);
-    begunHere.add(this.id);
-    const [oldest] = begunHere;
-    if (begunHere.size > BEGUN_HERE_MAX && oldest !== undefined) begunHere.delete(oldest);
+    begunHere.set(this.id, true, 0);
   }
 
   #session(): DurableObjectStub<UploadSession> {
     return sessionOf(this.#env, this.id);
   }
+}
+
+/** Keeps the memory of the tail that came, and gives the rest back. */
+function keepTail(lease: Lease, { tail }: Draft): void {
+  lease.give(lease.bytes - (tail.bytes?.length ?? 0));
 }
 
 /** What Content-Range and Content-Length say must agree. */
@@ -228,6 +302,7 @@ function interrupted(fault: unknown, byClient: boolean): unknown {
   console.error('the store did not take a chunk', fault);
   return new OciError('UNAVAILABLE', {
     message: 'the bytes could not be stored: go on from where the upload stands',
+    headers: { 'Retry-After': '1' },
   });
 }
 

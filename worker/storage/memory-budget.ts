@@ -1,0 +1,283 @@
+/**
+ * The one budget for the memory of an isolate: the buffers of uploads and everything that is remembered count together.
+ * Caches yield to uploads. A request that finds no memory looks again after a while, and never waits for another request: the
+ * runtime would end it, and what is handed to a request that has ended is lost.
+ *
+ * Why uploads make progress: a request that waits holds one small read buffer and nothing else, for it writes down in its
+ * session what it has before it waits. So all other memory is in the hands of requests that go on or that see within
+ * IDLE_LOOK_MS that memory is short. The request that has waited longest is served first.
+ */
+import { OciError } from '../oci/errors.ts';
+import { MEMORY_BYTES, MEMORY_LOOK_MS, MEMORY_LOST_MS, MEMORY_WAIT_MS } from '../oci/limits.ts';
+
+/** Something that can give memory back at any time. */
+interface Cache {
+  readonly bytes: number;
+  /** Forgets at least so many bytes, or everything. */
+  shrink(bytes: number): void;
+}
+
+export class MemoryBudget {
+  readonly #limit: number;
+  /** By requests. */
+  #leased = 0;
+  #peak = 0;
+  readonly #leases = new Set<Lease>();
+  /** In the order in which they shrink. */
+  readonly #caches: Cache[] = [];
+  /** The requests that wait, in order, and when each last looked. */
+  readonly #waiting = new Map<Lease, number>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Bytes that requests hold. */
+  get leased(): number {
+    return this.#leased;
+  }
+
+  /** Bytes of caches. */
+  get cached(): number {
+    let bytes = 0;
+    for (const cache of this.#caches) bytes += cache.bytes;
+    return bytes;
+  }
+
+  /** The most that was held since the last call, in bytes. */
+  takePeak(): number {
+    const peak = this.#peak;
+    this.#peak = this.#leased + this.cached;
+    return peak;
+  }
+
+  /** True where requests hold so much that those who wait for their clients should hold nothing. */
+  get isShort(): boolean {
+    return this.#firstWaiting() !== null || this.#leased > this.#limit / 2;
+  }
+
+  /** True where a request may hold more than it needs. */
+  get hasPlenty(): boolean {
+    return this.#leased < this.#limit / 4;
+  }
+
+  /** The memory of one request, of which it has none yet. It must be ended. */
+  lease(): Lease {
+    return new Lease(this);
+  }
+
+  /** Counts a cache, which is asked to shrink where memory is needed; `last`, after those that are not. */
+  count(cache: Cache, last = false): void {
+    if (last) this.#caches.push(cache);
+    else this.#caches.unshift(cache);
+  }
+
+  /** Makes the caches fit beside what requests hold. To be called when a cache has grown. */
+  fit(): void {
+    this.#shrinkCaches();
+    this.#notePeak();
+  }
+
+  /** For `Lease`. Those who wait come first, but for what is small: it helps a request to its end. */
+  take(lease: Lease, bytes: number, small: boolean): boolean {
+    const first = small ? null : this.#firstWaiting();
+    if (first !== null && first !== lease) return false;
+    if (this.#leased + bytes > this.#limit) this.#reclaim();
+    if (this.#leased + bytes > this.#limit) return false;
+    this.#leased += bytes;
+    this.#leases.add(lease);
+    this.#shrinkCaches();
+    this.#notePeak();
+    return true;
+  }
+
+  /** For `Lease`. */
+  give(lease: Lease, bytes: number): void {
+    this.#leased -= bytes;
+    if (lease.bytes === 0) this.#leases.delete(lease);
+  }
+
+  /** For `Lease`: notes that it waits. */
+  wait(lease: Lease): void {
+    this.#waiting.set(lease, performance.now());
+  }
+
+  /** For `Lease`. */
+  stopWaiting(lease: Lease): void {
+    this.#waiting.delete(lease);
+  }
+
+  /** Who has waited for longest. A request that has not looked lately has ended. */
+  #firstWaiting(): Lease | null {
+    const now = performance.now();
+    for (const [lease, looked] of this.#waiting) {
+      if (now - looked < 50 * MEMORY_LOOK_MS) return lease;
+      this.#waiting.delete(lease);
+    }
+    return null;
+  }
+
+  /** Takes back what requests held that ended without a word. */
+  #reclaim(): void {
+    const now = performance.now();
+    for (const lease of this.#leases) {
+      if (now - lease.seenAt > MEMORY_LOST_MS) lease.end();
+    }
+  }
+
+  #shrinkCaches(): void {
+    let excess = this.#leased + this.cached - this.#limit;
+    for (const cache of this.#caches) {
+      if (excess <= 0) return;
+      const before = cache.bytes;
+      cache.shrink(excess);
+      excess -= before - cache.bytes;
+    }
+  }
+
+  #notePeak(): void {
+    this.#peak = Math.max(this.#peak, this.#leased + this.cached);
+  }
+}
+
+/** The memory that one request holds. */
+export class Lease {
+  readonly #budget: MemoryBudget;
+  bytes = 0;
+  /** When the request was last heard of, as `performance.now()` tells. */
+  seenAt = performance.now();
+
+  constructor(budget: MemoryBudget) {
+    this.#budget = budget;
+  }
+
+  get budget(): MemoryBudget {
+    return this.#budget;
+  }
+
+  /** Takes memory if there is enough and no other request waits. */
+  tryTake(bytes: number): boolean {
+    return this.#take(bytes, false);
+  }
+
+  /** Takes memory, as soon as there is enough. Throws UNAVAILABLE where that takes too long. */
+  async take(bytes: number): Promise<void> {
+    if (this.#take(bytes, false)) return;
+    const until = performance.now() + MEMORY_WAIT_MS;
+    try {
+      do {
+        this.#budget.wait(this);
+        await scheduler.wait(MEMORY_LOOK_MS);
+        if (this.#take(bytes, false)) return;
+      } while (performance.now() < until);
+    } finally {
+      this.#budget.stopWaiting(this);
+    }
+    throw outOfMemory();
+  }
+
+  /** As `take`, for the small read buffer without which a request cannot go on: it passes those who wait for more. */
+  async takeSmall(bytes: number): Promise<void> {
+    const until = performance.now() + MEMORY_WAIT_MS;
+    while (!this.#take(bytes, true)) {
+      if (performance.now() >= until) throw outOfMemory();
+      await scheduler.wait(MEMORY_LOOK_MS);
+    }
+  }
+
+  give(bytes: number): void {
+    const some = Math.min(bytes, this.bytes);
+    this.bytes -= some;
+    this.#budget.give(this, some);
+  }
+
+  end(): void {
+    this.give(this.bytes);
+  }
+
+  /** Says that the request is still there. */
+  seen(): void {
+    this.seenAt = performance.now();
+  }
+
+  #take(bytes: number, small: boolean): boolean {
+    this.seen();
+    if (!this.#budget.take(this, bytes, small)) return false;
+    this.bytes += bytes;
+    return true;
+  }
+}
+
+/** The budget of this isolate. */
+export const memory = new MemoryBudget(MEMORY_BYTES);
+
+function outOfMemory(): OciError {
+  return new OciError('UNAVAILABLE', {
+    message: 'too much is being uploaded at once: try again in some seconds',
+    headers: { 'Retry-After': '5' },
+  });
+}
+
+/** What an entry costs beside its key and what the caller says, in bytes. */
+const ENTRY_BYTES = 200;
+
+export interface CacheLimits {
+  entries: number;
+  bytes: number;
+  /** It shrinks after all others: what it forgets is dear. */
+  last?: boolean;
+}
+
+/** Remembers values by keys, within limits of its own and the budget. What was not used for longest is forgotten first. */
+export class CountedCache<V> {
+  readonly #budget: MemoryBudget;
+  readonly #limits: CacheLimits;
+  readonly #entries = new Map<string, { value: V; bytes: number }>();
+  #bytes = 0;
+
+  constructor(budget: MemoryBudget, limits: CacheLimits) {
+    this.#budget = budget;
+    this.#limits = limits;
+    budget.count(this, limits.last);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(key: string): V | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.value;
+  }
+
+  /** `bytes` is what the value costs. A value that is too large for the cache is not kept. */
+  set(key: string, value: V, bytes: number): void {
+    this.delete(key);
+    const all = bytes + 2 * key.length + ENTRY_BYTES;
+    this.#entries.set(key, { value, bytes: all });
+    this.#bytes += all;
+    while (this.#bytes > this.#limits.bytes || this.#entries.size > this.#limits.entries)
+      this.#forgetOldest();
+    this.#budget.fit();
+  }
+
+  delete(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.bytes;
+  }
+
+  shrink(bytes: number): void {
+    const wanted = this.#bytes - bytes;
+    while (this.#bytes > wanted && this.#entries.size > 0) this.#forgetOldest();
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#entries.keys();
+    if (oldest !== undefined) this.delete(oldest);
+  }
+}
