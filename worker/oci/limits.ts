@@ -165,6 +165,8 @@ export const REVOCATION_KEPT_MS = 3 * day;
 export const REVOCATIONS_MAX = 1000;
 /** What an isolate remembers, in number: tokens that were verified, passwords that matched, who showed credentials. */
 export const ACCESS_TOKENS_REMEMBERED = 5000;
+/** In characters of tokens, whose claims take about four times as much beside them. A token has about 1,000, and at most 16,000. */
+export const ACCESS_TOKENS_REMEMBERED_LENGTH = 2 * MiB;
 export const PASSWORDS_REMEMBERED = 5000;
 export const IDENTITIES_REMEMBERED = 1000;
 /** So many failed logins cost no wait: of an account from one address, of an address, of an account from anywhere. */

@@ -5,6 +5,7 @@
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import {
   ACCESS_TOKENS_REMEMBERED,
+  ACCESS_TOKENS_REMEMBERED_LENGTH,
   CLOCK_SKEW_S,
   LOGIN_TOKEN_LIFETIME_S,
   TOKEN_PAYLOAD_MAX_LENGTH,
@@ -14,6 +15,7 @@ import type { Pattern } from '../../oci/pattern.ts';
 import type { Access, Denial } from '../rules/decide.ts';
 import type { Rule } from '../rules/rules.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
+import { Remembered } from './remembered.ts';
 
 /** What an access token says. */
 export interface Claims {
@@ -44,7 +46,10 @@ export class AccessTokens {
   readonly #keys: KeyRing;
   readonly #lifetime: number;
   /** Tokens whose signature was checked here. */
-  readonly #verified = new Map<string, { claims: Claims; audience: string }>();
+  readonly #verified = new Remembered<{ claims: Claims; audience: string }>(
+    ACCESS_TOKENS_REMEMBERED,
+    ACCESS_TOKENS_REMEMBERED_LENGTH,
+  );
 
   /** `lifetime` in seconds. */
   constructor(keys: KeyRing, lifetime: number) {
@@ -90,7 +95,6 @@ export class AccessTokens {
       revision: revision ?? 0,
       expiresAt: exp,
     };
-    if (this.#verified.size >= ACCESS_TOKENS_REMEMBERED) this.#verified.clear();
     this.#verified.set(token, { claims, audience });
     return claims;
   }
