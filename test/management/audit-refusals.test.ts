@@ -62,6 +62,15 @@ eachHome((home) => {
       assert.match(String(refused[0]?.examples[0]), /^pull stranger\/of-\d+ /);
     });
 
+    it('keeps nothing of the tokens that an anonymous client gets', async () => {
+      await api.made('POST', '/rules', { subject: 'anonymous', role: 'reader', repositories: 'public/**' });
+      await home.settled();
+      await home.reset();
+      for (let n = 0; n < 20; n++) await ask(`/token?service=longshore&scope=repository:public/of-${n}:pull`);
+      await home.settled();
+      assert.equal(await rowsWritten(), 0);
+    });
+
     it('counts failed logins under made-up names as those of one actor', async () => {
       await home.reset();
       // Of the form of a token, so that no slow hash is computed.

@@ -131,7 +131,7 @@ export class Audit {
       ...what,
       at: Date.now(),
       address: client.address,
-      userAgent: request.headers.get('User-Agent') ?? '',
+      userAgent: shortened(request.headers.get('User-Agent') ?? ''),
       requestId: requestIdOf(request, this.#env),
       count: 1,
       examples: [],
@@ -204,12 +204,17 @@ export class Audit {
 
   /** The event as it is kept: of a name that is no account's, enough to see that it is the same one again. */
   async #named({ typed, ...event }: Pending): Promise<AuditEvent> {
-    const short = { ...event, userAgent: event.userAgent.slice(0, AUDIT_TEXT_MAX_LENGTH) };
-    if (typed === undefined) return short;
+    if (typed === undefined) return event;
     const mac = await crypto.subtle.sign('HMAC', await this.#nameKey(), new TextEncoder().encode(typed));
     const hash = Buffer.from(mac).toString('hex').slice(0, 8);
-    return { ...short, actor: `${STRANGER}:${hash}` };
+    return { ...event, actor: `${STRANGER}:${hash}` };
   }
+}
+
+/** A copy: a slice would keep the whole text in memory. */
+function shortened(text: string): string {
+  if (text.length <= AUDIT_TEXT_MAX_LENGTH) return text;
+  return Buffer.from(text.slice(0, AUDIT_TEXT_MAX_LENGTH)).toString();
 }
 
 function lostEvent(count: number): AuditEvent {
