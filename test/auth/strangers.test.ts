@@ -1,7 +1,7 @@
-/** Guesses from many addresses and from one that many share: what they cost the registry, and whom they make wait. */
+/** Guesses from many addresses and from one that many share: what they cost the registry, and whom they make wait or not. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { HASHES_OF_STRANGERS } from '../../worker/oci/limits.ts';
+import { HASHES_OF_KNOWN, HASHES_OF_STRANGERS } from '../../worker/oci/limits.ts';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { eachHome } from '../support/homes.ts';
 import { pushBlob } from './matrix/endpoints.ts';
@@ -40,6 +40,13 @@ eachHome(
     const addressed = (address: string) => ({ 'X-Forwarded-For': address, 'CF-Connecting-IP': address });
     const from = (address: string, shown: string, path = `/token?scope=${SCOPE}`) =>
       new Visitor(home, shown).send('GET', path, { headers: addressed(address) });
+    /** The clock stands, so no hash comes back. */
+    const useUpHashes = () =>
+      Promise.all(
+        Array.from({ length: HASHES_OF_STRANGERS.burst }, (_, at) =>
+          from(`192.0.2.${100 + at}`, 'made-up:wrong'),
+        ),
+      );
     const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].sort();
 
     it('guessers from many addresses get no more hashes than the budget has, and delay no pull and no known user', async () => {
@@ -73,6 +80,53 @@ eachHome(
       const known = await from('198.51.100.201', 'user-0:wrong');
       assert.equal(await home.hashes(), before + 1);
       assert.deepEqual([unknown.status, unknown.text], [known.status, known.text]);
+      await later(60_000);
+    });
+
+    it('a password that has matched costs no hash at other addresses, and no login of its user is refused', async () => {
+      const user = `user-2:${PASSWORD}`;
+      await from('198.51.100.202', user);
+      const before = await home.hashes();
+      const logins = Array.from({ length: 30 }, (_, at) => from(`203.0.113.${100 + at}`, user));
+      assert.deepEqual(statuses(await Promise.all(logins)), [200]);
+      assert.equal(await home.hashes(), before);
+    });
+
+    it('guesses that use up the hashes do not hold up a login of the admin, which needs none', async () => {
+      await useUpHashes();
+      assert.equal((await from('198.51.100.203', ADMIN)).status, 200);
+      await later(60_000);
+    });
+
+    it('a login that guesses hold up does not outlive a change of its password', async () => {
+      await useUpHashes();
+      const old = `user-5:${PASSWORD}`;
+      const login = from('198.51.100.204', old, held);
+      await api.made('PATCH', '/users/user-5', { password: 'quite another password' });
+      // Until everybody has heard of it, and there are hashes again.
+      await later(31_000);
+      await new Visitor(home, ADMIN).must(200, 'GET', held);
+      assert.equal((await login).status, 401);
+      assert.equal((await from('198.51.100.204', old, held)).status, 401);
+      await later(60_000);
+    });
+
+    it('a user without any right gets no more hashes by changes of the own password than the budget has', async () => {
+      const user = `user-1:${PASSWORD}`;
+      await from(KNOWN, user);
+      const before = await home.hashes();
+      const change = (body: Record<string, string>) =>
+        new Visitor(home, user).send('PUT', '/api/v1/me/password', {
+          headers: { ...addressed(KNOWN), 'Content-Type': 'application/json' },
+          body: JSON.stringify(body),
+        });
+      const wrong = Array.from({ length: 5 }, () => change({ current: 'wrong', new: 'quite another one' }));
+      assert.deepEqual(statuses(await Promise.all(wrong)), [403]);
+      assert.equal(await home.hashes(), before);
+      const right = Array.from({ length: 15 }, () => change({ current: PASSWORD, new: PASSWORD }));
+      const answers = await Promise.all(right);
+      assert.ok(answers.some(({ status }) => status === 204));
+      assert.ok((await home.hashes()) - before <= HASHES_OF_KNOWN.burst);
       await later(60_000);
     });
 

@@ -163,6 +163,13 @@ export class Guard {
     if (known !== undefined && known.until > Date.now()) return known.identity;
     await checkRate(this.#limit, client.address);
     const identity = await this.#credentials.identify(shown, client, origin);
+    // A login can wait for a while, and the password may be another one by now.
+    await this.#keys.refresh();
+    if (this.#keys.isRevoked(identity.subject, identity.revision)) {
+      throw new OciError('UNAUTHORIZED', {
+        message: 'these credentials have just been changed: log in again',
+      });
+    }
     if (this.#identities.size >= IDENTITIES_REMEMBERED) this.#identities.clear();
     const lifetime = Math.min(this.#settings.tokenLifetime, IDENTITY_LIFETIME_MAX_S);
     this.#identities.set(mark, { identity, until: Date.now() + lifetime * 1000 });

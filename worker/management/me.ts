@@ -1,6 +1,7 @@
 /** What somebody can see and change about themselves without being an admin. */
 import * as z from 'zod/mini';
-import { verifyPassword } from '../auth/credentials/password.ts';
+import { authorizationOf } from '../auth/credentials/authorization.ts';
+import { equal } from '../auth/credentials/passwords.ts';
 import { isAdmin } from '../auth/rules/decide.ts';
 import { tokenKey } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
@@ -9,7 +10,7 @@ import { type Manager, type Operation, operation } from './operation.ts';
 import { rule } from './rules.ts';
 import { expiry, expiryOf, grant, grants, name, onlyOneExpiry, paged, pageOf, password } from './schemas.ts';
 import { madeToken, makeToken, noToken, shownToken, token } from './tokens.ts';
-import { newHash, refuseSetting } from './users.ts';
+import { refuseSetting, refuseWeak } from './users.ts';
 
 const creation = z
   .strictObject({
@@ -50,15 +51,19 @@ export const ME: Operation[] = [
     example: { current: 'correct horse battery', new: 'staple and some more' },
     status: 204,
     refusals: { 409: 'The password is not kept here, but in a setting or elsewhere.' },
-    run: async ({ body, manager, managed, directory }) => {
+    run: async ({ body, request, manager, managed, directory }) => {
       const who = nameOf(manager);
       refuseSetting(who, managed.settings);
-      const stored = (await directory.getUser(who))?.password ?? null;
-      if (stored === null) throw new OciError('CONFLICT', { message: 'you have no password here' });
-      if (!(await verifyPassword(body.current, stored))) {
+      // The user has just logged in with it: a hash of it would be one more that users can ask for.
+      const shown = authorizationOf(request);
+      if (
+        shown?.kind !== 'basic' ||
+        !equal(body.current.normalize('NFKC'), shown.password.normalize('NFKC'))
+      ) {
         throw new OciError('DENIED', { message: 'current: is not your password' });
       }
-      await directory.putUser({ name: who, password: newHash(body.new, who, 'new') });
+      refuseWeak(body.new, who, 'new');
+      await directory.putUser({ name: who, password: managed.credentials.newHash(body.new) });
       return { changed: who };
     },
   }),

@@ -184,9 +184,15 @@ export function refuseSetting(named: string, settings: AuthSettings): void {
 }
 
 /** The hash of a new password. Throws INPUT_INVALID for a weak one. */
-export function newHash(password: string, named: string, field = 'password'): string {
+function newHash(password: string, named: string): string {
+  refuseWeak(password, named, 'password');
+  return hashPassword(password);
+}
+
+/** Throws INPUT_INVALID for a password that is too weak. */
+export function refuseWeak(password: string, named: string, field: string): void {
   const why = weaknessOf(password, named);
-  if (why === null) return hashPassword(password);
+  if (why === null) return;
   throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 

@@ -12,6 +12,7 @@ import type { Identity } from '../rules/decide.ts';
 import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../rules/rules.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import type { AccessTokens, Login } from '../tokens/access-tokens.ts';
+import { hashPassword } from './password.ts';
 import { equal, Passwords } from './passwords.ts';
 import { parseToken, withoutSecrets } from './token-text.ts';
 
@@ -184,20 +185,32 @@ export class Credentials {
     });
   }
 
-  /** Before a slow hash: of many attempts at once, only so many are tried. Throws TOOMANYREQUESTS. */
+  /** Before a password is tried: of many attempts at once, only so many are, and fewer slow hashes. Throws TOOMANYREQUESTS. */
   async #begin({ name, password }: Shown, lookup: Lookup, account: string, address: string): Promise<void> {
     const budget = this.#passwords.budget(lookup.isNew);
     for (let tries = 0; ; tries++) {
-      // Where one has logged in before, the first of several with the right password is enough for all.
+      // The first of several with the right password is enough for all.
+      const isFree = this.#passwords.isFree(name, password, lookup.user);
       if (!lookup.isNew && this.#passwords.hasMatched(name, password, lookup.user)) return;
-      const waitMs = budget.take(Date.now());
+      const waitMs = isFree ? 0 : budget.take(Date.now());
       if (waitMs === 0) {
         if (await accountsOf(this.#env).mayTry(account, address)) return;
-        budget.giveBack();
+        if (!isFree) budget.giveBack();
       }
       if (tries === LOGIN_TRIES) throw tooManyAttempts(Math.max(1000, waitMs));
       await new Promise((resolve) => setTimeout(resolve, LOGIN_RETRY_MS));
     }
+  }
+
+  /** The hash of a new password that a user asks for. Throws TOOMANYREQUESTS where users ask for too many. */
+  newHash(password: string): string {
+    const waitMs = this.#passwords.budget(false).take(Date.now());
+    if (waitMs === 0) return hashPassword(password);
+    const seconds = Math.ceil(waitMs / 1000);
+    throw new OciError('TOOMANYREQUESTS', {
+      message: 'too many passwords are being changed: try again in a moment',
+      headers: { 'Retry-After': String(seconds) },
+    });
   }
 
   #byToken(hash: string, { token, user, rules }: Lookup): Recognised | null {

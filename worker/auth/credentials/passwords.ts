@@ -39,6 +39,11 @@ export class Passwords {
     return stored !== null && this.#matched.has(this.#markOf(password, stored));
   }
 
+  /** Whether a check computes no slow hash, for a name that has a password: what matched before, and the password of a setting. */
+  isFree(name: string, password: string, user: User | null): boolean {
+    return this.#storedOf(name, user) === ADMIN_MARK || this.hasMatched(name, password, user);
+  }
+
   /** The budget of those who have logged in from where they are, or of all others. */
   budget(isNew: boolean): HashBudget {
     return isNew ? this.#strangers : this.#known;
