@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Env } from '../../worker/env.ts';
-import { countRows, fresh } from './counts.ts';
+import { countRows, fresh, RowMeter } from './counts.ts';
 import { sizeOf } from './sizes.ts';
 
 const MiB = 1024 * 1024;
@@ -57,6 +57,22 @@ const outside = { subrequests: 0 };
 /** Runs one invocation of the Worker or of a Durable Object: production counts the subrequests of each apart. */
 export function invocation<T>(run: () => T): T {
   return invocations.run({ subrequests: 0 }, run);
+}
+
+const meters = new WeakMap<DurableObjectState, RowMeter>();
+
+/** Runs a method of an object that was called, or its alarm. */
+export function observedCall<T>(ctx: DurableObjectState, run: () => T): T {
+  meters.get(ctx)?.called();
+  return invocation(run);
+}
+
+export async function observedAlarm(ctx: DurableObjectState, run: () => Promise<void>): Promise<void> {
+  const meter = meters.get(ctx);
+  if (meter !== undefined) meter.isRinging = true;
+  await invocation(run).finally(() => {
+    if (meter !== undefined) meter.isRinging = false;
+  });
 }
 
 /** The same bindings, observed. */
@@ -221,7 +237,9 @@ function checkMessage(what: string, values: unknown[]): void {
  * values, over 2 MB, over 100 parameters. Cloudflare docs, "Durable Objects: Limits".
  */
 export function observedState(ctx: DurableObjectState, className: string): DurableObjectState {
-  countRows(ctx.storage, className, () => observation.counts);
+  const meter = new RowMeter(className, () => observation.counts);
+  meters.set(ctx, meter);
+  countRows(ctx.storage, meter);
   const later = ctx.waitUntil.bind(ctx);
   Object.defineProperty(ctx, 'waitUntil', { value: (work: Promise<unknown>) => later(underWay(work)) });
   const { sql } = ctx.storage;

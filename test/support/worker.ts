@@ -9,7 +9,15 @@ import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { blobStore } from '../../worker/storage/blobs.ts';
 import { memory } from '../../worker/storage/memory-budget.ts';
-import { type Fault, invocation, observation, observed, observedState } from './observed.ts';
+import {
+  type Fault,
+  invocation,
+  observation,
+  observed,
+  observedAlarm,
+  observedCall,
+  observedState,
+} from './observed.ts';
 
 type Constructor = new (
   ctx: DurableObjectState,
@@ -25,6 +33,10 @@ function tested(Class: unknown): Constructor {
     constructor(ctx: DurableObjectState, env: Env) {
       super(observedState(ctx, Original.name), observed(env));
       this.#ctx = ctx;
+    }
+
+    override async alarm(): Promise<void> {
+      await observedAlarm(this.#ctx, async () => super.alarm?.());
     }
 
     evict(): void {
@@ -75,10 +87,10 @@ function tested(Class: unknown): Constructor {
   for (const [name, { value: method }] of Object.entries(
     Object.getOwnPropertyDescriptors(Original.prototype),
   )) {
-    if (name === 'constructor' || typeof method !== 'function') continue;
+    if (name === 'constructor' || name === 'alarm' || typeof method !== 'function') continue;
     Object.defineProperty(Tested.prototype, name, {
-      value(this: object, ...args: unknown[]) {
-        return invocation(() => method.apply(this, args));
+      value(this: { ctx: DurableObjectState }, ...args: unknown[]) {
+        return observedCall(this.ctx, () => method.apply(this, args));
       },
     });
   }
