@@ -9,18 +9,15 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import { type Algorithm, algorithmOf, type Digest } from '../worker/oci/digest.ts';
-import {
-  ENDED_UPLOAD_KEPT_MS,
-  RETRY_MS,
-  TAIL_ROW_BYTES,
-  UPLOAD_ABORT_DELAY_MS,
-} from '../worker/oci/limits.ts';
+import { ENDED_UPLOAD_KEPT_MS, RETRY_MS, UPLOAD_ABORT_DELAY_MS } from '../worker/oci/limits.ts';
 import { type Added, blobStore, type Draft, type Part } from '../worker/storage/blobs.ts';
 import type { SavedHash } from '../worker/storage/hash.ts';
 import { shardOf } from './address.ts';
 import { Alarm } from './alarm.ts';
-import { hasTables, type Migration, migrate } from './migrations.ts';
+import { hasTables, migrate } from './migrations.ts';
 import { allRows, firstRow } from './rows.ts';
+import { UPLOAD_SESSION_MIGRATIONS } from './upload-session-schema.ts';
+import { Tails } from './upload-session-tails.ts';
 
 /** What the client's token says of an upload. */
 export interface UploadStart {
@@ -95,78 +92,18 @@ type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
 
 const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state';
 
-const MIGRATIONS: Migration[] = [
-  {
-    keepsOlderCode: true,
-    sql: `
-      CREATE TABLE IF NOT EXISTS session (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        draft TEXT NOT NULL,      -- the key under which the bytes are being written
-        multipart TEXT,           -- R2's id of the multipart upload, once there is one
-        offset INTEGER NOT NULL,  -- bytes received and kept
-        next_part INTEGER NOT NULL,
-        hash TEXT,                -- digest of all bytes up to the offset
-        hash_state BLOB,          -- what lets another isolate go on hashing
-        sealed TEXT,              -- the digest of the final PUT
-        cancelled INTEGER NOT NULL DEFAULT 0
-      );
-      CREATE TABLE IF NOT EXISTS parts (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, etag TEXT NOT NULL);
-      CREATE TABLE IF NOT EXISTS tail (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
-    `,
-  },
-  {
-    // Release 0.1.0 has an object for each upload, and never opens one of several.
-    keepsOlderCode: false,
-    sql: `
-      CREATE TABLE uploads (
-        id TEXT PRIMARY KEY,         -- '' for the upload of release 0.1.0 after which the object is named
-        draft TEXT NOT NULL,         -- the uuid of the content
-        multipart TEXT,              -- R2's id of the multipart upload, once there is one
-        offset INTEGER NOT NULL,     -- bytes received and kept
-        tail_bytes INTEGER NOT NULL, -- bytes behind the last part
-        next_part INTEGER NOT NULL,
-        hash TEXT,                   -- digest of all bytes up to the offset
-        hash_state BLOB,             -- what lets another isolate go on hashing
-        sealed TEXT,                 -- the digest of the final PUT
-        state TEXT NOT NULL,         -- open, sealed, published, superseded or cancelled
-        ends_at INTEGER NOT NULL     -- when the upload is forgotten
-      ) WITHOUT ROWID;
-      CREATE TABLE upload_parts (
-        upload TEXT NOT NULL,
-        number INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        etag TEXT NOT NULL,
-        PRIMARY KEY (upload, number)
-      ) WITHOUT ROWID;
-      CREATE TABLE upload_tails (
-        upload TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        bytes BLOB NOT NULL,         -- at most TAIL_ROW_BYTES
-        PRIMARY KEY (upload, seq)
-      ) WITHOUT ROWID;
-      INSERT INTO uploads (id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, ends_at)
-        SELECT '', draft, multipart, offset, (SELECT COALESCE(SUM(LENGTH(bytes)), 0) FROM tail), next_part, hash,
-          hash_state, sealed,
-          CASE WHEN sealed IS NOT NULL THEN 'sealed' WHEN cancelled = 1 THEN 'cancelled' ELSE 'open' END, 0
-        FROM session;
-      INSERT INTO upload_parts (upload, number, size, etag) SELECT '', number, size, etag FROM parts;
-      DROP TABLE session;
-      DROP TABLE parts;
-      DROP TABLE tail;
-    `,
-  },
-];
-
 /** Uploads that one alarm ends, and how far alarms are apart. */
 const ENDED_AT_A_TIME = 100;
 const ALARMS_APART_MS = 60_000;
 
 export class UploadSession extends DurableObject<Env> {
   readonly #alarm: Alarm;
+  readonly #tails: Tails;
   #migrated = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.#tails = new Tails(ctx.storage.sql);
     this.#alarm = new Alarm(ctx, { run: (now) => this.#endDue(now), nextDue: (now) => this.#nextDue(now) });
   }
 
@@ -200,7 +137,7 @@ export class UploadSession extends DurableObject<Env> {
 
   /** The bytes behind the last part. */
   tail(id: string): Uint8Array {
-    return this.#tail(id);
+    return this.#tails.read(id);
   }
 
   /** Takes what a chunk has added, if the offset is still where that chunk began. */
@@ -219,10 +156,9 @@ export class UploadSession extends DurableObject<Env> {
           etag,
         );
       }
-      if (parts.length > 0 && row.tail_bytes > 0)
-        this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
+      if (parts.length > 0 && row.tail_bytes > 0) this.#tails.remove(id);
       const before = parts.length > 0 ? 0 : row.tail_bytes;
-      this.#addToTail(id, before, tail);
+      this.#tails.add(id, before, tail);
       // Where no other request has begun since, the numbers that were not needed are free again.
       const alone = progress.ends && row.next_part === progress.firstPart + progress.reserved;
       const used = (parts.at(-1)?.number ?? progress.firstPart - 1) + 1;
@@ -276,7 +212,7 @@ export class UploadSession extends DurableObject<Env> {
       if (this.#row(id)?.state !== 'sealed') return;
       this.#sql.exec('UPDATE uploads SET state = ? WHERE id = ?', ours ? 'published' : 'superseded', id);
       if (!ours) return;
-      this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
+      this.#tails.remove(id);
       this.#sql.exec('DELETE FROM upload_parts WHERE upload = ?', id);
     });
   }
@@ -340,13 +276,9 @@ export class UploadSession extends DurableObject<Env> {
       return;
     }
     this.ctx.storage.transactionSync(() => {
-      for (const query of [
-        'DELETE FROM upload_tails WHERE upload = ?',
-        'DELETE FROM upload_parts WHERE upload = ?',
-        'DELETE FROM uploads WHERE id = ?',
-      ]) {
-        this.#sql.exec(query, row.id);
-      }
+      this.#tails.remove(row.id);
+      this.#sql.exec('DELETE FROM upload_parts WHERE upload = ?', row.id);
+      this.#sql.exec('DELETE FROM uploads WHERE id = ?', row.id);
     });
   }
 
@@ -374,7 +306,7 @@ export class UploadSession extends DurableObject<Env> {
   #hasTables(): boolean {
     if (this.#migrated) return true;
     if (!hasTables(this.#sql)) return false;
-    migrate(this.ctx.storage, MIGRATIONS);
+    migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
     this.#alarm.check();
     return true;
@@ -386,7 +318,7 @@ export class UploadSession extends DurableObject<Env> {
   }
 
   async #create(id: string, start: UploadStart, state: State, nextPart: number): Promise<Row> {
-    if (!this.#migrated) migrate(this.ctx.storage, MIGRATIONS);
+    if (!this.#migrated) migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
     const endsAt = start.expiresAt + UPLOAD_ABORT_DELAY_MS;
     // First: an alarm with nothing to do is harmless, a due row without one is not. Most uploads end soon.
@@ -408,41 +340,7 @@ export class UploadSession extends DurableObject<Env> {
   /** The bytes are discarded by who asked. Until it expires, the upload is remembered: a request may still be writing. */
   #cancel(id: string): void {
     this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0 WHERE id = ?`, id);
-    this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', id);
-  }
-
-  /** Writes bytes behind the tail, and fills its last row first: many small chunks do not make many rows. */
-  #addToTail(id: string, before: number, bytes: Uint8Array): void {
-    let at = 0;
-    let seq = Math.floor(before / TAIL_ROW_BYTES);
-    const started = before % TAIL_ROW_BYTES;
-    if (started > 0 && bytes.length > 0) {
-      const last = firstRow<{ bytes: ArrayBuffer }>(
-        this.#sql,
-        'SELECT bytes FROM upload_tails WHERE upload = ? AND seq = ?',
-        id,
-        seq,
-      );
-      at = Math.min(TAIL_ROW_BYTES - started, bytes.length);
-      const filled = joined([new Uint8Array(last?.bytes ?? new ArrayBuffer(0)), bytes.subarray(0, at)]);
-      this.#sql.exec(
-        'UPDATE upload_tails SET bytes = ? WHERE upload = ? AND seq = ?',
-        filled.buffer as ArrayBuffer,
-        id,
-        seq,
-      );
-      seq++;
-    }
-    for (; at < bytes.length; at += TAIL_ROW_BYTES, seq++) {
-      const piece = bytes.slice(at, at + TAIL_ROW_BYTES);
-      this.#sql.exec('INSERT INTO upload_tails (upload, seq, bytes) VALUES (?, ?, ?)', id, seq, piece.buffer);
-    }
-  }
-
-  #tail(id: string): Uint8Array {
-    const query = 'SELECT bytes FROM upload_tails WHERE upload = ? ORDER BY seq';
-    const rows = allRows<{ bytes: ArrayBuffer }>(this.#sql, query, id);
-    return joined(rows.map(({ bytes }) => new Uint8Array(bytes)));
+    this.#tails.remove(id);
   }
 
   #open(row: Row, firstPart: number, tailMax: number): OpenUpload {
@@ -459,20 +357,8 @@ export class UploadSession extends DurableObject<Env> {
             state: row.hash_state === null ? null : new Uint8Array(row.hash_state),
           };
     const size = row.tail_bytes;
-    const tail = { size, bytes: size > 0 && size <= tailMax ? this.#tail(row.id) : null };
+    const tail = { size, bytes: size > 0 && size <= tailMax ? this.#tails.read(row.id) : null };
     const draft = { id: row.draft, multipart: row.multipart, parts, firstPart, tail };
     return { status: 'open', offset: row.offset, draft, hash };
   }
-}
-
-function joined(pieces: Uint8Array[]): Uint8Array {
-  const [only] = pieces;
-  if (only !== undefined && pieces.length === 1) return only;
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
 }

@@ -28,7 +28,7 @@ const LAYERS: Layer[] = [
   { name: 'env', files: /^worker\/env\.ts$/, values: [], types: ['objects'] },
   {
     name: 'bytes',
-    files: /^worker\/storage\/(blobs|key|r2|disk|body|hash|memory)\.ts$/,
+    files: /^worker\/storage\/(blobs|key|r2|disk|body|tail|hash|memory|memory-budget)\.ts$/,
     values: ['oci'],
     types: ['env'],
     packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],

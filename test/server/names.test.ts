@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startMachine } from '../../server/machine.ts';
+import { blob, digest } from '../support/fixtures.ts';
 import { Home } from '../support/homes.ts';
 import { COMMAND, spawned } from './command.ts';
 import { temporaryFolder, until } from './temporary.ts';
@@ -169,4 +170,22 @@ test('names that are only asked for store nothing on Cloudflare', LIMIT, async (
     await askFor(home.url, `made-up/${at}`);
     assert.ok(await home.isEmpty('REPOSITORY', `made-up/${at}`));
   }
+});
+
+test('uploads leave no files of their own', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  const { url } = await running(t, stateDir);
+  const pushInChunks = async (bytes: Uint8Array) => {
+    const begun = await fetch(`${url}/v2/there/blobs/uploads/`, { method: 'POST' });
+    const patch = await fetch(new URL(begun.headers.get('Location') ?? '', url), {
+      method: 'PATCH',
+      body: bytes as BodyInit,
+    });
+    const target = new URL(`${patch.headers.get('Location')}&digest=${digest(bytes)}`, url);
+    assert.equal((await fetch(target, { method: 'PUT' })).status, 201);
+  };
+  await pushInChunks(blob());
+  const files = filesBelow(join(stateDir, 'state'));
+  for (let n = 0; n < 10; n++) await pushInChunks(blob());
+  assert.deepEqual(filesBelow(join(stateDir, 'state')), files);
 });

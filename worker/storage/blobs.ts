@@ -107,13 +107,6 @@ export interface BlobStore {
 
 export type Tap = (bytes: Uint8Array) => void;
 
-/** The bytes of a tail that was loaded. */
-export function bytesOf({ size, bytes }: StoredTail): Uint8Array {
-  if (bytes !== null) return bytes;
-  if (size > 0) throw new Error('the tail of a draft was not loaded');
-  return new Uint8Array();
-}
-
 /** The store that is bound: a folder where there is one, or else the bucket. */
 export function blobStore(env: Env): BlobStore {
   if (env.DISK !== undefined) return new DiskBlobs(env.DISK, env.SYNC);

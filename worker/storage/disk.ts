@@ -9,20 +9,12 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
-import {
-  type Appended,
-  type BlobStore,
-  bytesOf,
-  type Draft,
-  type Part,
-  type Tap,
-  type Writing,
-} from './blobs.ts';
+import type { Appended, BlobStore, Draft, Part, Tap, Writing } from './blobs.ts';
 import { BodyReader } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey } from './key.ts';
 import { type Lease, memory } from './memory-budget.ts';
-import { Tail } from './tail.ts';
+import { bytesOf, Tail } from './tail.ts';
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';

@@ -5,10 +5,10 @@
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '../oci/limits.ts';
-import { type Appended, type BlobStore, bytesOf, type Draft, type Part, type Writing } from './blobs.ts';
+import type { Appended, BlobStore, Draft, Part, Writing } from './blobs.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
-import { Tail } from './tail.ts';
+import { bytesOf, Tail } from './tail.ts';
 
 const TRIES = 3;
 /** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */

@@ -125,3 +125,10 @@ export class Tail {
     this.#loaded = false;
   }
 }
+
+/** The bytes of a tail that was loaded. */
+export function bytesOf({ size, bytes }: StoredTail): Uint8Array {
+  if (bytes !== null) return bytes;
+  if (size > 0) throw new Error('the tail of a draft was not loaded');
+  return new Uint8Array();
+}
