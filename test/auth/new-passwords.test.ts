@@ -44,8 +44,13 @@ const ROWS: Row[] = [
   },
   {
     name: 'one word with digits and signs is refused',
-    passwords: ['Jennifer2024!', '!!summer!!2024', '847261950384'],
+    passwords: ['Jennifer2024!', '2024jennifer!', '!!summer!!2024', '847261950384'],
     want: /one word/,
+  },
+  {
+    name: 'random characters whose letters happen to stand together are taken',
+    passwords: ['530987cbdfe5', '9071dbfc3385', '40718efabd92'],
+    want: null,
   },
   {
     name: 'several words are taken',

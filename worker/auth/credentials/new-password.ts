@@ -12,7 +12,8 @@ const COMMON_MAX_LENGTH = 20;
 const DIFFERENT_MIN = 5;
 /** A run of characters that follow one another, or that are neighbours on a keyboard, is guessable from this length. */
 const RUN_MIN_LENGTH = 4;
-/** One word of up to this many letters is guessable, whatever digits and signs stand around it. */
+/** One word of this many letters is guessable, whatever digits and signs stand around it. */
+const WORD_MIN_LENGTH = 4;
 const WORD_MAX_LENGTH = 10;
 
 const FORWARD = [
@@ -118,11 +119,13 @@ function isRepeated(text: string): boolean {
   return false;
 }
 
-/** `Jennifer2024!!`: the letters are all in one place, and written as words are. */
+/** `Jennifer2024!!`: one word, written as words are, with digits on one side only. Random characters are rarely so. */
 function isOneWord(text: string): boolean {
   const [word = '', ...more] = text.match(/\p{L}+/gu) ?? [];
-  const isWord = /^(?:\p{L}\p{Ll}*|\p{Lu}+)$/u.test(word) && word.length <= WORD_MAX_LENGTH;
-  return isWord && more.length === 0 && !/\s/.test(text);
+  const isWord = /^(?:\p{L}\p{Ll}*|\p{Lu}+)$/u.test(word) && !/[bcdfghjklmnpqrstvwxz]{5}/i.test(word);
+  const isAmongDigits = /\p{N}.*\p{L}.*\p{N}/u.test(text);
+  const hasLength = word.length >= WORD_MIN_LENGTH && word.length <= WORD_MAX_LENGTH;
+  return hasLength && isWord && !isAmongDigits && more.length === 0 && !/\s/.test(text);
 }
 
 function unleeted(text: string): string {

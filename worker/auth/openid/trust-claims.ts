@@ -16,8 +16,8 @@ export function unmet({ audience, conditions }: Trust, claims: Claims): string |
   const names = Object.keys(conditions);
   // All of an issuer's tokens are of all of its customers.
   if (names.length === 0) return 'the trust has no conditions (sub: ** lets in everybody of the issuer)';
-  // Anybody can say at an issuer that an address is theirs.
-  if (names.includes('email') && claims.email_verified !== true)
+  // Anyone can tell an issuer any address.
+  if (names.includes('email') && !isTrue(claims.email_verified))
     return 'its claim email_verified must be true';
   for (const name of names) {
     const pattern = conditions[name] ?? '';
@@ -27,6 +27,11 @@ export function unmet({ audience, conditions }: Trust, claims: Claims): string |
       return `its claim ${name} does not match ${pattern}`;
   }
   return null;
+}
+
+/** Some issuers, such as Amazon Cognito and Apple, write the truth value as a text. */
+function isTrue(claim: unknown): boolean {
+  return claim === true || claim === 'true';
 }
 
 /** A template with the claims in place, or why that makes no pattern. */
