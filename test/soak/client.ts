@@ -12,7 +12,7 @@ import { ARTIFACT_TYPES, type World } from './world.ts';
 const CATALOG_LAG_MS = 60_000;
 const BURST = 6;
 /** Of all clients together, more than the registry has buffers for. */
-const SLOW_PUSHES = 3;
+const SLOW_PUSHES = 2;
 const SLOW_BYTES = 3 * 1024 * 1024;
 const SLOW_PAUSE_MS = 750;
 
@@ -48,7 +48,7 @@ export class SoakClient {
       [8, () => this.#pullBlob()],
       [8, () => images.deleteManifest()],
       [3, () => images.deleteTag()],
-      [4, () => images.deleteBlob()],
+      [4, () => images.deleteSomeBlob()],
       [3, () => this.#cancelOfAnother()],
       [4, () => this.pulls.tags(this.#repository())],
       [1, () => this.pulls.catalog(world.around.model.repositories, world.anchored, CATALOG_LAG_MS)],
@@ -73,8 +73,9 @@ export class SoakClient {
   async pushSlowly(): Promise<void> {
     const pushes = Array.from({ length: SLOW_PUSHES }, async () => {
       const [repository, blob] = [this.#repository(), this.#world.contents.blob(this.#random, SLOW_BYTES)];
-      if (await this.#pushes.slowly(repository, blob, SLOW_PAUSE_MS))
-        await this.pulls.blob(repository, blob.digest);
+      if (!(await this.#pushes.slowly(repository, blob, SLOW_PAUSE_MS))) return;
+      await this.pulls.blob(repository, blob.digest);
+      await this.#images.deleteBlob(repository, blob.digest); // So much need not be read again in the end.
     });
     await Promise.all(pushes);
   }

@@ -159,11 +159,13 @@ export class Images {
     if (reply?.status === 404) repository.readTag(tag, null, reply);
   }
 
-  async deleteBlob(): Promise<void> {
+  async deleteSomeBlob(): Promise<void> {
     const repository = this.#random.pick(this.#world.around.model.repositories);
     const known = [...repository.blobs.keys()].slice(-60);
-    if (known.length === 0) return;
-    const digest = this.#random.pick(known);
+    if (known.length > 0) await this.deleteBlob(repository, this.#random.pick(known));
+  }
+
+  async deleteBlob(repository: RepositoryModel, digest: string): Promise<void> {
     const target = `/v2/${repository.name}/blobs/${digest}`;
     const pending = repository.blobDelete(digest);
     const reply = await this.#settled(pending, () =>

@@ -155,7 +155,6 @@ class Run {
       this.#around.isDying = false;
       await this.#audit('after a SIGKILL under load');
       await this.#load(1, false);
-      await this.#audit('in the end');
     }
     for (const { session } of this.#clients) session.wire.close();
     const isLong = seconds >= GROWTH_MIN_SECONDS;
