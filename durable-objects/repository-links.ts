@@ -11,6 +11,7 @@ import {
   UNREFERENCED_GRACE_MS,
   UNREFERENCED_RENEWED_MS,
 } from '../worker/oci/limits.ts';
+import { isInline } from '../worker/storage/key.ts';
 import { allRows, firstRow } from './rows.ts';
 
 export interface LinkedBlob {
@@ -23,6 +24,8 @@ export interface LinkedBlob {
 
 /** A blob as a client may be told of it. */
 export interface FoundBlob extends LinkedBlob {
+  /** The bytes of a small blob that are here; null where they are in the store. */
+  bytes: Uint8Array | null;
   /** Until when (Unix time, ms) a client may be told of it without asking again; null while the repository does not change. */
   safeUntil: number | null;
 }
@@ -30,7 +33,7 @@ export interface FoundBlob extends LinkedBlob {
 /** A link by what leads to it. */
 export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
-type BlobRow = LinkedBlob & { expires_at: number | null };
+type BlobRow = LinkedBlob & { expires_at: number | null; bytes: ArrayBuffer | null };
 
 export class Links {
   readonly #sql: SqlStorage;
@@ -46,7 +49,8 @@ export class Links {
   find(digest: Digest, now: number): FoundBlob | null {
     const row = this.#row(digest);
     if (row === null) return null;
-    const { expires_at: expiresAt, ...blob } = row;
+    const { expires_at: expiresAt, bytes, ...linked } = row;
+    const blob = { ...linked, bytes: bytes === null ? null : new Uint8Array(bytes) };
     if (expiresAt !== null && expiresAt >= now + UNREFERENCED_RENEWED_MS)
       return { ...blob, safeUntil: expiresAt - UNREFERENCED_RENEWED_MS };
     if (this.namedBy(digest) !== null) return { ...blob, safeUntil: null };
@@ -67,8 +71,15 @@ export class Links {
     return firstRow(this.#sql, query, digest, key, link) !== null;
   }
 
-  /** Links a blob. One that is linked keeps the link it has. */
-  add({ digest, key, size, link }: LinkedBlob, now: number): void {
+  /** The bytes of a small blob that are here; null where they are in the store. */
+  bytes(digest: Digest): Uint8Array | null {
+    const query = 'SELECT bytes FROM blobs WHERE digest = ? AND bytes IS NOT NULL';
+    const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, digest);
+    return row === null ? null : new Uint8Array(row.bytes);
+  }
+
+  /** Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has. */
+  add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
     const before = this.find(digest, now);
     if (before !== null) {
       if (before.link !== link) this.#release({ link, digest, key });
@@ -76,12 +87,13 @@ export class Links {
     }
     const expiresAt = now + UNREFERENCED_GRACE_MS;
     this.#sql.exec(
-      'INSERT INTO blobs (digest, key, size, link, expires_at) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO blobs (digest, key, size, link, expires_at, bytes) VALUES (?, ?, ?, ?, ?, ?)',
       digest,
       key,
       size,
       link,
       expiresAt,
+      bytes,
     );
     this.#lookAgain(digest, expiresAt);
   }
@@ -170,7 +182,7 @@ export class Links {
   }
 
   #row(digest: Digest): BlobRow | null {
-    const query = 'SELECT digest, key, size, link, expires_at FROM blobs WHERE digest = ?';
+    const query = 'SELECT digest, key, size, link, expires_at, bytes FROM blobs WHERE digest = ?';
     return firstRow<BlobRow>(this.#sql, query, digest);
   }
 
@@ -178,7 +190,9 @@ export class Links {
     this.#sql.exec('INSERT OR IGNORE INTO expiries (at, digest) VALUES (?, ?)', at, digest);
   }
 
+  /** What is not in the store is no shard's concern. */
   #release({ link, digest, key }: LinkOf): void {
+    if (isInline(key)) return;
     this.#sql.exec(
       'INSERT OR IGNORE INTO released_links (link, digest, key) VALUES (?, ?, ?)',
       link,

@@ -126,6 +126,8 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       DROP INDEX blobs_link;
       -- NULL in rows of release 0.1.0.
       ALTER TABLE released_links ADD COLUMN key TEXT;
+      -- Of a small blob on one machine; NULL where the bytes are in the store.
+      ALTER TABLE blobs ADD COLUMN bytes BLOB;
     `,
   },
 ];

@@ -48,15 +48,28 @@ export class Repository extends DurableObject<Env> {
     return this.#exists() ? this.#links.find(digest, Date.now()) : null;
   }
 
-  /** Links a blob whose link the shard has. False where that link, or the upload, has been refused meanwhile. */
-  async linkBlob(name: string, blob: LinkedBlob, upload: string | null): Promise<boolean> {
+  /** The bytes of a small blob that are here, beside its link. */
+  inlineBytes(digest: Digest): Uint8Array | null {
+    return this.#exists() ? this.#links.bytes(digest) : null;
+  }
+
+  /**
+   * Links a blob whose link the shard has, or one that comes with its verified bytes, which no shard knows. False where that
+   * link, or the upload, has been refused meanwhile.
+   */
+  async linkBlob(
+    name: string,
+    blob: LinkedBlob,
+    upload: string | null,
+    bytes: Uint8Array | null = null,
+  ): Promise<boolean> {
     this.#create(name);
     const now = Date.now();
     // First: an alarm with nothing to do is harmless, a due row without one is not.
     await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
-      this.#links.add(blob, now);
+      this.#links.add(blob, bytes, now);
       this.#setPresent(true);
       return true;
     });

@@ -29,7 +29,7 @@ const LAYERS: Layer[] = [
   {
     name: 'bytes',
     files: /^worker\/storage\/(blobs|key|r2|disk|body|tail|hash|memory|memory-budget)\.ts$/,
-    values: ['oci'],
+    values: ['oci', 'address'], // The bytes of a small blob are in its repository: decision 16.
     types: ['env'],
     packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],
   },

@@ -23,6 +23,8 @@ export interface Env {
   STATE?: Fetcher;
   /** On one machine: how many files workerd may have open. */
   OPEN_FILES?: string;
+  /** Beside it, for measurements and tests: blobs up to this size, in bytes, are kept beside their links. */
+  INLINE_BLOB_BYTES?: string;
   /** "machine" on one machine, where one isolate is all there is. */
   HOME?: string;
   /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */

@@ -67,7 +67,7 @@ export const PUSHES: Row[] = [
     (from): Row => ({
       name: `mount ${from ? 'with' : 'without'} \`from\``,
       given: async (registry) => {
-        const bytes = await registry.pushWhole(blob());
+        const bytes = await registry.pushWhole(blob(from ? 64 : 100_000));
         const other = await used(registry.another());
         const query = `mount=${digest(bytes)}${from ? `&from=${registry.name}` : ''}`;
         return () => other.send('POST', `blobs/uploads/?${query}`, 201);

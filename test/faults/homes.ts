@@ -1,8 +1,8 @@
 // The homes as the tests of faults run them: every read asks the repository and the store themselves, for nothing is
-// redirected, and nothing is kept at the edge.
+// redirected, nothing is kept at the edge, and small blobs are in the store as large ones are.
 import * as homes from '../support/homes.ts';
 
-const OPTIONS = { vars: { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0' } };
+const OPTIONS = { vars: { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0', INLINE_BLOB_BYTES: '0' } };
 
 export function eachHome(define: (home: homes.Home) => void): void {
   homes.eachHome(define, OPTIONS);

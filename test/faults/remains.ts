@@ -35,12 +35,16 @@ export async function letTimePass(
   await home.setClockAhead(0);
 }
 
-/** The files of all blobs that these repositories hold. */
+/** The files of all blobs that these repositories hold; small ones are no files on one machine. */
 async function heldFiles(home: Home, repositories: Iterable<string>): Promise<Set<string>> {
   const files = new Set<string>();
   for (const repository of repositories) {
     if (await home.isEmpty('REPOSITORY', repository)) continue;
-    for (const { key } of await home.rows('REPOSITORY', repository, 'SELECT key FROM blobs')) {
+    for (const { key } of await home.rows(
+      'REPOSITORY',
+      repository,
+      'SELECT key FROM blobs WHERE bytes IS NULL',
+    )) {
       const path = String(key);
       files.add(path);
       if (!path.endsWith('/parts')) continue;

@@ -57,6 +57,8 @@ export const MEMORY_LOOK_MS = 20;
 export const MEMORY_LOST_MS = 5 * minute;
 /** A request that waits for its client looks this often whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
+/** On one machine, the bytes of a blob up to this size are kept beside its link: decision 16. */
+export const INLINE_MAX_BYTES = 64 * KiB;
 /** On disk, parts are of any size, but a chunk below this waits in the session for the next. */
 export const DISK_PART_MIN_BYTES = 1 * MiB;
 /**

@@ -2,8 +2,10 @@
  * The seam of the bytes: what both a bucket and a folder can do. It knows keys and bytes; digests only where the store
  * itself checks them. `r2.ts` and `disk.ts` implement it, and one contract suite runs over both.
  */
+import { repositoryOf } from '../../durable-objects/address.ts';
 import type { Env } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
+import { INLINE_MAX_BYTES } from '../oci/limits.ts';
 import { type ByteRange, lengthOf } from '../oci/range.ts';
 import { DiskBlobs } from './disk.ts';
 import type { Lease } from './memory-budget.ts';
@@ -71,6 +73,9 @@ export interface BlobStore {
    */
   readonly hashesLive: boolean;
 
+  /** Content up to this size is put beside its link, and not into the store. */
+  readonly inlineMaxBytes: number;
+
   /**
    * Writes content of a known size and digest as it arrives. False where the content is not that of the digest; nothing is
    * then kept. Throws what the stream throws.
@@ -109,7 +114,11 @@ export type Tap = (bytes: Uint8Array) => void;
 
 /** The store that is bound: a folder where there is one, or else the bucket. */
 export function blobStore(env: Env): BlobStore {
-  if (env.DISK !== undefined) return new DiskBlobs(env.DISK, env.SYNC);
+  if (env.DISK !== undefined) {
+    const inline = (repository: string, digest: Digest) => repositoryOf(env, repository).inlineBytes(digest);
+    const inlineMaxBytes = Number(env.INLINE_BLOB_BYTES ?? INLINE_MAX_BYTES);
+    return new DiskBlobs(env.DISK, env.SYNC, inline, inlineMaxBytes);
+  }
   if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
   throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
 }

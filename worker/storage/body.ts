@@ -85,3 +85,24 @@ export class BodyReader {
     this.#buffer = new ArrayBuffer(size);
   }
 }
+
+/** The bytes of a body of this size, in a buffer that grows as they come. Null where it has another size. */
+export async function readWhole(reader: BodyReader, size: number, lease: Lease): Promise<Uint8Array | null> {
+  let bytes = new Uint8Array();
+  let filled = 0;
+  for (;;) {
+    const piece = await reader.read();
+    if (piece === null) return filled === size ? bytes : null;
+    const needed = filled + piece.length;
+    if (needed > size) return null;
+    if (needed > bytes.length) {
+      const grown = Math.min(size, Math.max(needed, 4 * bytes.length));
+      await lease.take(grown - bytes.length);
+      const longer = new Uint8Array(grown);
+      longer.set(bytes.subarray(0, filled));
+      bytes = longer;
+    }
+    bytes.set(piece, filled);
+    filled = needed;
+  }
+}

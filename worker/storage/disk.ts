@@ -10,14 +10,17 @@ import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
 import type { Appended, BlobStore, Draft, Part, Tap, Writing } from './blobs.ts';
-import { BodyReader } from './body.ts';
+import { BodyReader, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
-import { blobKey } from './key.ts';
+import { blobKey, inlineBlobOf, isInline } from './key.ts';
 import { type Lease, memory } from './memory-budget.ts';
 import { bytesOf, Tail } from './tail.ts';
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';
+
+/** The bytes that a repository has beside the link of a small blob; null where there are none. */
+type InlineBytes = (repository: string, digest: Digest) => Promise<Uint8Array | null>;
 
 type Pieces = [number: number, size: number][];
 
@@ -25,13 +28,17 @@ export class DiskBlobs implements BlobStore {
   readonly hashesLive = true;
   /** A piece that is large enough is written to a file when it has been read. */
   readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
+  readonly inlineMaxBytes: number;
   readonly #disk: Fetcher;
   readonly #syncs: Fetcher | undefined;
+  readonly #inline: InlineBytes;
 
-  /** Without `syncs`, what `disk` has answered for is safe. */
-  constructor(disk: Fetcher, syncs: Fetcher | undefined) {
+  /** Without `syncs`, what `disk` has answered for is safe. `inline` gives the bytes of small blobs. */
+  constructor(disk: Fetcher, syncs: Fetcher | undefined, inline: InlineBytes, inlineMaxBytes: number) {
+    this.inlineMaxBytes = inlineMaxBytes;
     this.#disk = disk;
     this.#syncs = syncs;
+    this.#inline = inline;
   }
 
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
@@ -157,6 +164,7 @@ export class DiskBlobs implements BlobStore {
     key: string,
     range?: { offset: number; length: number },
   ): Promise<ReadableStream<Uint8Array> | null> {
+    if (isInline(key)) return this.#getInline(key, range);
     if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
     const list = await this.#disk.fetch(urlOf(key));
     if (!list.ok) return null;
@@ -249,6 +257,17 @@ export class DiskBlobs implements BlobStore {
     await checkStored(await this.#disk.fetch(urlOf(key), { method: 'PUT', body: bytes as BodyInit }));
   }
 
+  async #getInline(
+    key: string,
+    range?: { offset: number; length: number },
+  ): Promise<ReadableStream<Uint8Array> | null> {
+    const { repository, digest } = inlineBlobOf(key);
+    const bytes = await this.#inline(repository, digest);
+    if (bytes === null) return null;
+    const slice = range === undefined ? bytes : bytes.subarray(range.offset, range.offset + range.length);
+    return new Response(slice as BodyInit).body;
+  }
+
   async #getFile(
     key: string,
     range?: { offset: number; length: number },
@@ -308,27 +327,6 @@ async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolea
     await tail.add(piece);
   }
   return { ended: false, fault: null };
-}
-
-/** The bytes of a body of this size, in a buffer that grows as they come. Null where it has another size. */
-async function readWhole(reader: BodyReader, size: number, lease: Lease): Promise<Uint8Array | null> {
-  let bytes = new Uint8Array();
-  let filled = 0;
-  for (;;) {
-    const piece = await reader.read();
-    if (piece === null) return filled === size ? bytes : null;
-    const needed = filled + piece.length;
-    if (needed > size) return null;
-    if (needed > bytes.length) {
-      const grown = Math.min(size, Math.max(needed, 4 * bytes.length));
-      await lease.take(grown - bytes.length);
-      const longer = new Uint8Array(grown);
-      longer.set(bytes.subarray(0, filled));
-      bytes = longer;
-    }
-    bytes.set(piece, filled);
-    filled = needed;
-  }
 }
 
 async function checkStored(response: Response): Promise<void> {

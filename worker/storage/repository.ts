@@ -16,12 +16,16 @@ import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
 import { readBlob } from './blobs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
+import { inlineKey } from './key.ts';
 import { remembered } from './memory.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
 
 /** What remembering an answer costs beside its bytes, in bytes. */
 const ENTRY_BYTES = 500;
+
+/** A blob by where its bytes are: under its key in the store, or here. */
+type Located = LinkedBlob & { bytes: Uint8Array | null };
 
 export class DurableRepository implements Repository {
   readonly name: RepositoryName;
@@ -37,8 +41,9 @@ export class DurableRepository implements Repository {
   }
 
   async blob(digest: Digest): Promise<Blob> {
-    const { key, size } = await this.#linked(digest);
-    return { digest, size, key, read: (range) => this.#read(key, size, range) };
+    const located = await this.#linked(digest);
+    const { key, size } = located;
+    return { digest, size, key, read: (range) => this.#read(located, range) };
   }
 
   async deleteBlob(digest: Digest): Promise<void> {
@@ -55,21 +60,27 @@ export class DurableRepository implements Repository {
 
   /** The repository it comes from is asked itself: what the edge remembers of it grants nothing. */
   async mountBlob(digest: Digest, from: MountSource): Promise<boolean> {
-    const content = await this.#mountable(digest, from);
-    if (content === null) return false;
     const link = crypto.randomUUID();
+    let content: LinkContent;
+    if (typeof from === 'string') {
+      if (!(await hasRepository(this.#env, from))) return false;
+      const source = await repositoryOf(this.#env, from).blob(digest);
+      if (source === null) return false;
+      if (source.bytes !== null) return this.#mountInline(source, source.bytes);
+      content = { key: source.key, size: source.size, proven: true };
+    } else {
+      content = { among: from };
+    }
     const object = await shardOf(this.#env, digest).link({ link, digest, repository: this.name, content });
     if (object === null) return false;
     const blob = { digest, key: object.key, size: object.size, link };
     return this.#state().linkBlob(this.name, blob, null);
   }
 
-  /** What the shard is to link: the content that the source holds, or that of any which will do. */
-  async #mountable(digest: Digest, from: MountSource): Promise<LinkContent | null> {
-    if (typeof from !== 'string') return { among: from };
-    if (!(await hasRepository(this.#env, from))) return null;
-    const source = await repositoryOf(this.#env, from).blob(digest);
-    return source === null ? null : { key: source.key, size: source.size, proven: true };
+  /** A small blob is copied: its bytes are beside its link. */
+  async #mountInline({ digest, size }: LinkedBlob, bytes: Uint8Array): Promise<boolean> {
+    const blob = { digest, key: inlineKey(this.name, digest), size, link: crypto.randomUUID() };
+    return this.#state().linkBlob(this.name, blob, null, bytes);
   }
 
   async startUpload(algorithm: Algorithm): Promise<Upload> {
@@ -139,15 +150,15 @@ export class DurableRepository implements Repository {
     );
   }
 
-  async #linked(digest: Digest): Promise<LinkedBlob> {
+  async #linked(digest: Digest): Promise<Located> {
     const key = edgeKey(this.name, 'blobs', digest);
-    const kept = await this.#edge?.find<LinkedBlob>(key, false);
+    const kept = await this.#edge?.find<Located>(key, false);
     if (kept) return kept.about;
     const since = (await this.#edge?.begin()) ?? 0;
     const blob = await this.#remembered(
       digest,
       () => this.#ask<FoundBlob | null>(null, (state) => state.blob(digest)),
-      (answer) => (answer === null ? null : ENTRY_BYTES),
+      (answer) => (answer === null ? null : ENTRY_BYTES + (answer.bytes?.length ?? 0)),
       (answer) => answer?.safeUntil ?? null,
     );
     if (blob === null) throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
@@ -156,7 +167,12 @@ export class DurableRepository implements Repository {
   }
 
   /** The whole of a small blob, such as an image's config, is kept at the edge under its key: the link leads to it. */
-  async #read(key: string, size: number, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+  async #read(
+    { key, size, bytes: inline }: Located,
+    range: ByteRange | null,
+  ): Promise<ReadableStream<Uint8Array>> {
+    if (inline instanceof Uint8Array)
+      return streamOf(range === null ? inline : inline.subarray(range.first, range.last + 1));
     const edge = size < REDIRECT_MIN_BYTES && range === null ? this.#edge : null;
     if (edge === null) return readBlob(this.#env, key, range);
     const kept = await edge.find<null>(bytesKey(key), true);

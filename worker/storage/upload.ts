@@ -13,10 +13,12 @@ import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import { lengthOf } from '../oci/range.ts';
 import type { Chunk, Upload } from '../oci/registry.ts';
 import { type Added, type BlobStore, blobStore, type Draft } from './blobs.ts';
-import { digestOfStream, dropHash, leaveHash, resumeHash } from './hash.ts';
-import { blobKey } from './key.ts';
+import { BodyReader, readWhole } from './body.ts';
+import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from './hash.ts';
+import { blobKey, inlineKey } from './key.ts';
 import { CountedCache, type Lease, memory } from './memory-budget.ts';
 import { publish, wrongDigest } from './publish.ts';
+import { bytesOf } from './tail.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
 
 const NOTHING: Chunk = { body: null, size: 0, range: null };
@@ -96,6 +98,7 @@ export class DurableUpload implements Upload {
   }
 
   async #commitWhole(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
+    if (size <= this.#store.inlineMaxBytes) return this.#commitInline(digest, body, size);
     const key = blobKey(crypto.randomUUID());
     const publication = { repository: this.#repository, digest, size, key, upload: this.id };
     await publish(this.#env, publication, async ({ stored }) => {
@@ -103,6 +106,28 @@ export class DurableUpload implements Upload {
       const content = await digestOfStream(algorithmOf(digest), body);
       return content.digest === digest;
     });
+  }
+
+  /** Small content is verified before anything is written, and then written together with its link. */
+  async #commitInline(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
+    const lease = memory.lease();
+    try {
+      const bytes = await readWhole(new BodyReader(body, lease), size, lease);
+      const hash = new NativeHash(algorithmOf(digest));
+      if (bytes !== null) hash.update(bytes);
+      if (bytes === null || hash.save().digest !== digest) throw wrongDigest(digest);
+      await this.#linkInline(digest, bytes, this.id);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async #linkInline(digest: Digest, bytes: Uint8Array, upload: string | null): Promise<void> {
+    const key = inlineKey(this.#repository, digest);
+    const blob = { digest, key, size: bytes.length, link: crypto.randomUUID() };
+    const repository = repositoryOf(this.#env, this.#repository);
+    if (await repository.linkBlob(this.#repository, blob, upload, bytes)) return;
+    throw new OciError('BLOB_UPLOAD_UNKNOWN');
   }
 
   async #append(
@@ -221,6 +246,12 @@ export class DurableUpload implements Upload {
       await this.#store.discard(draft);
       throw wrongDigest(digest);
     }
+    if (known && draft.parts.length === 0 && offset <= this.#store.inlineMaxBytes) {
+      await this.#loadTail(draft, lease);
+      await this.#linkInline(digest, bytesOf(draft.tail), null);
+      this.#tellPublished(false);
+      return;
+    }
     const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
     const used = await publish(this.#env, publication, async (object) => {
       // Where the registry has the same bytes already, the draft stays until its session ends: a repetition of this request
@@ -228,10 +259,14 @@ export class DurableUpload implements Upload {
       if (object.key === key && known && !object.stored) await finish();
       return true;
     });
-    // If this is not heard, the session finds out when it ends.
+    this.#tellPublished(used === key);
+  }
+
+  /** If this is not heard, the session finds out when it ends. */
+  #tellPublished(isDraftUsed: boolean): void {
     waitUntil(
       this.#session()
-        .published(this.id, used === key)
+        .published(this.id, isDraftUsed)
         .catch(() => undefined),
     );
   }
