@@ -172,9 +172,35 @@ export class Contents {
     return allRows(
       this.#sql,
       `UPDATE objects SET deleting = 1 WHERE (digest, key) IN (
-         SELECT digest, key FROM objects WHERE delete_at <= ? ORDER BY delete_at LIMIT ?) RETURNING digest, key`,
+         SELECT digest, key FROM objects o WHERE delete_at <= ? AND NOT EXISTS ${HELD} ORDER BY delete_at LIMIT ?)
+       RETURNING digest, key`,
       now,
       DELETE_KEYS_MAX,
+    );
+  }
+
+  /** Drops content whose bytes are lost. False where it is not there, or is being deleted. */
+  lose(digest: Digest, key: string, now: number): boolean {
+    const query = `UPDATE objects SET stored = 0, deleting = 1, delete_at = ?
+      WHERE digest = ? AND key = ? AND deleting = 0 RETURNING key`;
+    return firstRow(this.#sql, query, now, digest, key) !== null;
+  }
+
+  /** Contents whose bytes are lost, and that still have links. */
+  lost(now: number, count: number): { digest: Digest; key: string }[] {
+    const query = `SELECT digest, key FROM objects o
+      WHERE delete_at <= ? AND deleting = 1 AND EXISTS ${HELD} ORDER BY delete_at LIMIT ?`;
+    return allRows(this.#sql, query, now, count);
+  }
+
+  /** Removes a link whose content is lost. */
+  removeLink({ digest, key, repository, id }: Link): void {
+    this.#sql.exec(
+      'DELETE FROM links WHERE digest = ? AND key = ? AND repository = ? AND id = ?',
+      digest,
+      key,
+      repository,
+      id,
     );
   }
 
@@ -196,6 +222,8 @@ export class Contents {
   }
 }
 
+/** A link to the content `o`. */
+const HELD = '(SELECT 1 FROM links l WHERE l.digest = o.digest AND l.key = o.key)';
 const LISTED = `(digest, key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(?1))`;
 
 /** What the names that match begin with, by the list of patterns that says most about it. */

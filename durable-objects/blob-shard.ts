@@ -56,6 +56,16 @@ export interface Leftover {
   size: number;
 }
 
+/** Content that may be lost. */
+export interface Lost {
+  digest: Digest;
+  key: string;
+  size: number;
+}
+
+/** Contents that are lost, and links to one of them, that one alarm tells of. */
+const LOST_AT_A_TIME = 10;
+const HOLDERS_TOLD = 100;
 /** Repositories that are asked whether they have a link. */
 const ASKED_MAX = 3;
 
@@ -70,6 +80,7 @@ export class BlobShard extends DurableObject<Env> {
     this.#alarm = new Alarm(ctx, {
       run: async (now) => {
         await this.#settle(now);
+        await this.#tellOfLost(now);
         await this.#delete(now);
       },
       nextDue: () => this.#contents.nextDue(),
@@ -122,6 +133,21 @@ export class BlobShard extends DurableObject<Env> {
       this.#contents.expect(digest, key, size);
       this.#contents.deleteAt([{ digest, key }], at);
     });
+  }
+
+  /**
+   * Whether the store has lost content: it has nothing under the key, or something of another size. Then nothing is linked to it
+   * any more, and the repositories that hold it are told.
+   */
+  async dropIfLost({ digest, key, size }: Lost): Promise<boolean> {
+    const found = await blobStore(this.env).sizeOf(key);
+    if (found === size) return false;
+    const now = Date.now();
+    if (!this.#contents.lose(digest, key, now)) return true; // It was deleted, or is dropped already.
+    const what = found === null ? 'nothing, or not all' : `${found} bytes`;
+    console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${what}`);
+    await this.#alarm.ringBy(now);
+    return true;
   }
 
   override async alarm(): Promise<void> {
@@ -184,6 +210,23 @@ export class BlobShard extends DurableObject<Env> {
       } catch (fault) {
         console.error(`links of ${repository} could not be settled`, fault);
         for (const link of links) this.#contents.settleAt(link, now + RETRY_MS);
+      }
+    }
+  }
+
+  /** Tells repositories that the bytes of a blob are lost, and removes their links. */
+  async #tellOfLost(now: number): Promise<void> {
+    for (const lost of this.#contents.lost(now, LOST_AT_A_TIME)) {
+      const { digest, key } = lost;
+      const holders = this.#contents.holders(digest, key, HOLDERS_TOLD);
+      for (const [repository, links] of Map.groupBy(holders, (holder) => holder.repository)) {
+        try {
+          await repositoryOf(this.env, repository).loseBlob(digest, key);
+          for (const link of links) this.#contents.removeLink(link);
+        } catch (fault) {
+          console.error(`${repository} could not be told that ${digest} is lost`, fault);
+          this.#contents.deleteAt([lost], now + RETRY_MS);
+        }
       }
     }
   }

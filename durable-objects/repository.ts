@@ -93,6 +93,19 @@ export class Repository extends DurableObject<Env> {
     return result;
   }
 
+  /** Hears that the bytes under this key are lost: the blob is not here until it is pushed again, also if manifests name it. */
+  async loseBlob(digest: Digest, key: string): Promise<void> {
+    if (!this.#exists()) return;
+    const lost = this.ctx.storage.transactionSync(() => {
+      const blob = this.#links.get(digest);
+      if (blob === null || blob.key !== key) return false;
+      this.#links.remove(blob);
+      this.#setPresent(this.#holdsSomething());
+      return true;
+    });
+    if (lost) await this.#afterChange();
+  }
+
   hasLink(link: LinkOf): boolean {
     return this.#exists() && this.#links.holds(link);
   }

@@ -60,17 +60,24 @@ const LAYERS: Layer[] = [
     types: ['env'],
     packages: ['cloudflare:workers'],
   },
+  // What reads the bytes of a blob, and tells their shard where they are lost.
+  {
+    name: 'reading',
+    files: /^worker\/storage\/read-blob\.ts$/,
+    values: ['oci', 'bytes', 'address'],
+    types: ['env', 'objects'],
+  },
   {
     name: 'storage',
     files: /^worker\/storage\//,
-    values: ['oci', 'bytes', 'address'],
+    values: ['oci', 'bytes', 'address', 'reading'],
     types: ['env', 'objects'],
     packages: ['cloudflare:workers'],
   },
   {
     name: 'delivery',
     files: /^worker\/delivery\//,
-    values: ['oci', 'bytes'],
+    values: ['oci', 'reading'],
     types: ['env'],
     packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch'],
   },

@@ -63,8 +63,8 @@ async function store(
     if (method === 'discard') return Response.json((await blobs.discard(draftOf(name))) ?? null);
     if (method === 'delete') return Response.json((await blobs.delete(await request.json())) ?? null);
     const range = query.offset && { offset: Number(query.offset), length: Number(query.length) };
-    const body = await blobs.get(key, range || undefined);
-    return new Response(body, { status: body === null ? 404 : 200 });
+    const found = await blobs.get(key, range || undefined);
+    return new Response(found?.body ?? null, { status: found === null ? 404 : 200 });
   } catch (fault) {
     return new Response(String(fault), { status: 500 });
   }

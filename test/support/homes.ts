@@ -187,6 +187,11 @@ export class Home {
     return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
   }
 
+  /** Puts other bytes under a key of the store past the registry, or with null removes what is there. */
+  async tamper(key: string, bytes: Uint8Array | null): Promise<void> {
+    await this.#door('tamper', { key }, bytes ?? new Uint8Array());
+  }
+
   /** The numbers of the pieces that a list on disk names; its key ends in `/parts`. */
   async pieces(key: string): Promise<number[]> {
     const list = (await (await this.#door('list', { key })).json()) as [number: number, size: number][];
@@ -262,8 +267,12 @@ export class Home {
     return this.#options.hasPublicUrl ? freePort() : 0;
   }
 
-  async #door(what: string, query: Record<string, string> = {}, body?: string): Promise<Response> {
-    const init = body === undefined ? {} : { method: 'POST', body };
+  async #door(
+    what: string,
+    query: Record<string, string> = {},
+    body?: string | Uint8Array,
+  ): Promise<Response> {
+    const init = body === undefined ? {} : { method: 'POST', body: body as BodyInit };
     const response = await fetch(`${this.url}/test/${what}?${new URLSearchParams(query)}`, init);
     if (!response.ok && what !== 'read')
       throw new Error(`/test/${what}: ${response.status} ${await response.text()}`);

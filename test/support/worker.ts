@@ -208,9 +208,13 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     const list = await env.DISK?.fetch(`http://disk/${url.searchParams.get('key')}`);
     return new Response(list?.body);
   }
+  if (what === 'tamper') {
+    await tamper(env, url.searchParams.get('key') ?? '', new Uint8Array(await request.arrayBuffer()));
+    return Response.json(null);
+  }
   if (what === 'read') {
-    const body = await blobStore(env).get(url.searchParams.get('key') ?? '');
-    return new Response(body, { status: body === null ? 404 : 200 });
+    const found = await blobStore(env).get(url.searchParams.get('key') ?? '');
+    return new Response(found?.body ?? null, { status: found === null ? 404 : 200 });
   }
   const binding = url.searchParams.get('binding') as 'REPOSITORY';
   const name = nameOf(binding, url.searchParams.get('name') ?? '', env);
@@ -229,6 +233,15 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     return Response.json((await methods[method]?.(...args)) ?? null);
   }
   return Response.json(null);
+}
+
+/** Puts other bytes under a key past the registry, or with none removes what is there. */
+async function tamper(env: Env, key: string, bytes: Uint8Array): Promise<void> {
+  const gone = bytes.length === 0;
+  const init = gone ? { method: 'DELETE' } : { method: 'PUT', body: bytes as BodyInit };
+  await (await env.DISK?.fetch(`http://disk/${key}`, init))?.body?.cancel();
+  if (gone) await env.BLOBS?.delete(key);
+  else await env.BLOBS?.put(key, bytes);
 }
 
 /** The tests name a shard by the first byte of a digest, and a session by the upload; on one machine there is but one of each. */

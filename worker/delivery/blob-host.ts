@@ -5,7 +5,8 @@
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
-import { cachedBlob, storedBlob } from './cached-blobs.ts';
+import { readBlob } from '../storage/read-blob.ts';
+import { cachedBlob } from './cached-blobs.ts';
 import { answerWith, BLOB_TYPE, IMMUTABLE } from './content.ts';
 import { parseBlobPath } from './path.ts';
 import type { UrlSigner } from './signature.ts';
@@ -33,6 +34,6 @@ export async function blobHost(request: Request, env: Env, signer: UrlSigner): P
   }
   // One machine has no cache to go through.
   const cached = (range: ByteRange | null) => (env.HOME === 'machine' ? null : cachedBlob(blob, range));
-  const read = async (range: ByteRange | null) => (await cached(range)) ?? storedBlob(env, blob, range);
+  const read = async (range: ByteRange | null) => (await cached(range)) ?? readBlob(env, blob, range);
   return answerWith(request, { ...blob, mediaType: BLOB_TYPE, cacheControl: IMMUTABLE, read });
 }

@@ -7,9 +7,9 @@ import { exports, WorkerEntrypoint } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import { CACHED_BLOB_MAX_BYTES } from '../oci/limits.ts';
-import { type ByteRange, lengthOf } from '../oci/range.ts';
+import type { ByteRange } from '../oci/range.ts';
 import type { Blob } from '../oci/registry.ts';
-import { blobStore } from '../storage/blobs.ts';
+import { readBlob } from '../storage/read-blob.ts';
 import { answerWith, BLOB_TYPE } from './content.ts';
 import { blobPath, parseBlobPath } from './path.ts';
 
@@ -22,7 +22,7 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
   override async fetch(request: Request): Promise<Response> {
     const blob = parseBlobPath(new URL(request.url).pathname);
     if (blob === null) return new Response(null, { status: 404 });
-    const read = (range: ByteRange | null) => storedBlob(this.env, blob, range);
+    const read = (range: ByteRange | null) => readBlob(this.env, blob, range);
     try {
       return await answerWith(request, { ...blob, mediaType: BLOB_TYPE, cacheControl: CACHEABLE, read });
     } catch (fault) {
@@ -31,18 +31,6 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
       throw fault;
     }
   }
-}
-
-/** The bytes of a blob whose URL may have outlived it. BLOB_UNKNOWN. */
-export async function storedBlob(
-  env: Env,
-  { key }: Located,
-  range: ByteRange | null,
-): Promise<ReadableStream<Uint8Array>> {
-  const slice = range === null ? undefined : { offset: range.first, length: lengthOf(range) };
-  const body = await blobStore(env).get(key, slice);
-  if (body === null) throw new OciError('BLOB_UNKNOWN', { message: 'this blob has been deleted' });
-  return body;
 }
 
 /**

@@ -6,7 +6,6 @@ import { repositoryOf } from '../../durable-objects/address.ts';
 import type { Env } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import { INLINE_MAX_BYTES } from '../oci/limits.ts';
-import { type ByteRange, lengthOf } from '../oci/range.ts';
 import { DiskBlobs } from './disk.ts';
 import type { Lease } from './memory-budget.ts';
 import { R2Blobs } from './r2.ts';
@@ -104,10 +103,18 @@ export interface BlobStore {
   /** Forgets a draft and whatever it has become. May be repeated. */
   discard(draft: Draft): Promise<void>;
 
-  /** The bytes of a key, or `length` of them from `offset`. Null where there are none. */
-  get(key: string, range?: { offset: number; length: number }): Promise<ReadableStream<Uint8Array> | null>;
+  /** The bytes of a key, or `length` of them from `offset`. Null where there are none, or not all of these. */
+  get(key: string, range?: { offset: number; length: number }): Promise<Found | null>;
+  /** The size of what is under a key, in bytes. Null where there is nothing, or not all of it. */
+  sizeOf(key: string): Promise<number | null>;
   /** Deletes keys, however many, and gives those that could not be deleted. Keys that are not there are no error. */
   delete(keys: string[]): Promise<string[]>;
+}
+
+export interface Found {
+  body: ReadableStream<Uint8Array>;
+  /** Of all that is under the key, in bytes. */
+  size: number;
 }
 
 export type Tap = (bytes: Uint8Array) => void;
@@ -121,16 +128,4 @@ export function blobStore(env: Env): BlobStore {
   }
   if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
   throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
-}
-
-/** The bytes of a blob that is there, or a range of them. */
-export async function readBlob(
-  env: Env,
-  key: string,
-  range: ByteRange | null,
-): Promise<ReadableStream<Uint8Array>> {
-  const slice = range === null ? undefined : { offset: range.first, length: lengthOf(range) };
-  const body = await blobStore(env).get(key, slice);
-  if (body === null) throw new Error(`the bytes of a blob are not under ${key}`);
-  return body;
 }

@@ -9,7 +9,7 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
-import type { Appended, BlobStore, Draft, Part, Tap, Writing } from './blobs.ts';
+import type { Appended, BlobStore, Draft, Found, Part, Tap, Writing } from './blobs.ts';
 import { BodyReader, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey, inlineBlobOf, isInline } from './key.ts';
@@ -160,16 +160,31 @@ export class DiskBlobs implements BlobStore {
     await this.#removeContent(blobKey(draft.id));
   }
 
-  async get(
-    key: string,
-    range?: { offset: number; length: number },
-  ): Promise<ReadableStream<Uint8Array> | null> {
+  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
     if (isInline(key)) return this.#getInline(key, range);
     if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
-    const list = await this.#disk.fetch(urlOf(key));
-    if (!list.ok) return null;
-    const pieces: Pieces = await list.json();
-    return this.#joined(key.slice(0, -LIST.length), pieces, range);
+    const pieces = await this.#piecesIn(key);
+    if (pieces === null) return null;
+    const size = pieces.reduce((sum, [, bytes]) => sum + bytes, 0);
+    const folder = key.slice(0, -LIST.length);
+    const slices = slicesOf(pieces, range ?? { offset: 0, length: size });
+    // A piece that is not whole is seen before the answer begins.
+    for (const { number, whole } of slices) {
+      if ((await this.#sizeOfFile(`${folder}${number}`)) !== whole) return null;
+    }
+    return { body: this.#joined(folder, slices), size };
+  }
+
+  async sizeOf(key: string): Promise<number | null> {
+    if (isInline(key)) return (await this.#getInline(key))?.size ?? null;
+    if (!key.endsWith(`/${LIST}`)) return this.#sizeOfFile(key);
+    const pieces = await this.#piecesIn(key);
+    let total = 0;
+    for (const [number, size] of pieces ?? []) {
+      if ((await this.#sizeOfFile(`${key.slice(0, -LIST.length)}${number}`)) !== size) return null;
+      total += size;
+    }
+    return pieces === null ? null : total;
   }
 
   async delete(keys: string[]): Promise<string[]> {
@@ -257,55 +272,84 @@ export class DiskBlobs implements BlobStore {
     await checkStored(await this.#disk.fetch(urlOf(key), { method: 'PUT', body: bytes as BodyInit }));
   }
 
-  async #getInline(
-    key: string,
-    range?: { offset: number; length: number },
-  ): Promise<ReadableStream<Uint8Array> | null> {
+  async #getInline(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
     const { repository, digest } = inlineBlobOf(key);
     const bytes = await this.#inline(repository, digest);
     if (bytes === null) return null;
     const slice = range === undefined ? bytes : bytes.subarray(range.offset, range.offset + range.length);
-    return new Response(slice as BodyInit).body;
+    return { body: new Response(slice as BodyInit).body ?? new ReadableStream(), size: bytes.length };
   }
 
-  async #getFile(
-    key: string,
-    range?: { offset: number; length: number },
-  ): Promise<ReadableStream<Uint8Array> | null> {
+  /** Null where the file is not there, or ends before the range does. */
+  async #getFile(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
     const headers: HeadersInit =
       range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
     const response = await this.#disk.fetch(urlOf(key), { headers });
-    if (response.ok && response.body !== null) return response.body;
+    const { status, body } = response;
+    const total =
+      response.headers.get('Content-Range')?.split('/')[1] ?? response.headers.get('Content-Length');
+    if (response.ok && body !== null) return { body, size: Number(total) };
+    await body?.cancel();
+    if (status === 404 || status === 416) return null;
+    throw new Error(`the disk answered ${status} to a GET`);
+  }
+
+  async #sizeOfFile(key: string): Promise<number | null> {
+    const response = await this.#disk.fetch(urlOf(key), { method: 'HEAD' });
     await response.body?.cancel();
-    return null;
+    if (response.ok) return Number(response.headers.get('Content-Length'));
+    if (response.status === 404) return null;
+    throw new Error(`the disk answered ${response.status} to a HEAD`);
+  }
+
+  /** The list of a content in pieces. Null where there is none that can be read. */
+  async #piecesIn(key: string): Promise<Pieces | null> {
+    const list = await this.#getFile(key);
+    if (list === null) return null;
+    const text = await new Response(list.body).text();
+    try {
+      return JSON.parse(text);
+    } catch {
+      return null; // It was cut off.
+    }
   }
 
   /** Streams pieces one behind the other, as if they were one file. */
-  #joined(
-    folder: string,
-    pieces: Pieces,
-    range?: { offset: number; length: number },
-  ): ReadableStream<Uint8Array> {
-    const total = pieces.reduce((sum, [, size]) => sum + size, 0);
-    const { offset: from, length } = range ?? { offset: 0, length: total };
-    const end = from + length;
+  #joined(folder: string, slices: Slice[]): ReadableStream<Uint8Array> {
+    const length = slices.reduce((sum, slice) => sum + slice.length, 0);
     const { readable, writable } = new FixedLengthStream(length);
     const stream = async () => {
-      let at = 0;
-      for (const [number, size] of pieces) {
-        const first = Math.max(from - at, 0);
-        const some = Math.min(end - at, size) - first;
-        at += size;
-        if (some <= 0) continue;
-        const piece = await this.#getFile(`${folder}${number}`, { offset: first, length: some });
+      for (const { number, offset, length: some } of slices) {
+        const piece = await this.#getFile(`${folder}${number}`, { offset, length: some });
         if (piece === null) throw new Error(`the piece ${folder}${number} is not on the disk`);
-        await piece.pipeTo(writable, { preventClose: true });
+        await piece.body.pipeTo(writable, { preventClose: true });
       }
       await writable.close();
     };
     stream().catch((reason) => writable.abort(reason).catch(() => undefined));
     return readable;
   }
+}
+
+/** What a range takes of one piece, and how large that piece is. */
+interface Slice {
+  number: number;
+  offset: number;
+  length: number;
+  whole: number;
+}
+
+function slicesOf(pieces: Pieces, range: { offset: number; length: number }): Slice[] {
+  const end = range.offset + range.length;
+  const slices: Slice[] = [];
+  let at = 0;
+  for (const [number, whole] of pieces) {
+    const offset = Math.max(range.offset - at, 0);
+    const length = Math.min(end - at, whole) - offset;
+    at += whole;
+    if (length > 0) slices.push({ number, offset, length, whole });
+  }
+  return slices;
 }
 
 /** The pieces of a draft once its tail is one too. */

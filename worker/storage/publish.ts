@@ -7,6 +7,10 @@ import type { LinkedObject } from '../../durable-objects/blob-shard.ts';
 import type { Env } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
+import { isLost } from './read-blob.ts';
+
+/** Contents of one digest that may be lost, one after the other. */
+const TRIES = 3;
 
 export interface Publication {
   repository: string;
@@ -29,10 +33,8 @@ export async function publish(
   { repository, digest, size, key, upload }: Publication,
   store: (object: LinkedObject) => Promise<boolean>,
 ): Promise<string> {
-  const link = crypto.randomUUID();
   const shard = shardOf(env, digest);
-  const object = await shard.link({ link, digest, repository, content: { key, size, proven: false } });
-  if (object === null) throw new Error('the shard took no link');
+  const { link, object } = await linkedObject(env, { repository, digest, size, key });
   const held = { link, digest, repository, key: object.key };
   const letGo = () => shard.release([held]).catch(() => undefined); // If this fails, the shard finds out later.
   try {
@@ -47,6 +49,28 @@ export async function publish(
   if (linked) return object.key;
   await letGo();
   throw new OciError('BLOB_UPLOAD_UNKNOWN');
+}
+
+/** A link in the shard, to content that the store has or that the caller is about to store. */
+async function linkedObject(
+  env: Env,
+  { repository, digest, size, key }: Omit<Publication, 'upload'>,
+): Promise<{ link: string; object: LinkedObject }> {
+  for (let tries = 1; ; tries++) {
+    const link = crypto.randomUUID();
+    const content = { key, size, proven: false };
+    const object = await shardOf(env, digest).link({ link, digest, repository, content });
+    if (object === null) throw new Error('the shard took no link');
+    const isElsewhere = object.stored && object.key !== key;
+    if (
+      !isElsewhere ||
+      tries === TRIES ||
+      !(await isLost(env, { digest, key: object.key, size: object.size }))
+    )
+      return { link, object };
+    // What the client sends is stored again, and this repository must not keep the link to what is lost.
+    await repositoryOf(env, repository).loseBlob(digest, object.key);
+  }
 }
 
 /** The content is not that of the digest. */

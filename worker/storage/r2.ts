@@ -5,7 +5,7 @@
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '../oci/limits.ts';
-import type { Appended, BlobStore, Draft, Part, Writing } from './blobs.ts';
+import type { Appended, BlobStore, Draft, Found, Part, Writing } from './blobs.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
 import { bytesOf, Tail } from './tail.ts';
@@ -89,7 +89,7 @@ export class R2Blobs implements BlobStore {
     const key = this.keyOf(draft);
     if (draft.multipart === null) {
       // A second write to a key within a second is refused: not when the first may have done it.
-      const there = async () => (await this.#sizeOf(key)) === draft.tail.size;
+      const there = async () => (await this.sizeOf(key)) === draft.tail.size;
       if (again && (await there())) return;
       try {
         await this.#bucket.put(key, bytesOf(draft.tail), AS_DATA);
@@ -105,7 +105,7 @@ export class R2Blobs implements BlobStore {
       await upload.complete(parts);
     } catch (fault) {
       // Completed before, by a request whose answer was lost.
-      if (codeOf(fault) !== NO_SUCH_UPLOAD || (await this.#sizeOf(key)) === null) throw fault;
+      if (codeOf(fault) !== NO_SUCH_UPLOAD || (await this.sizeOf(key)) === null) throw fault;
     }
   }
 
@@ -118,12 +118,13 @@ export class R2Blobs implements BlobStore {
     await this.#bucket.delete(this.keyOf(draft));
   }
 
-  async get(
-    key: string,
-    range?: { offset: number; length: number },
-  ): Promise<ReadableStream<Uint8Array> | null> {
+  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
     const object = await this.#bucket.get(key, range === undefined ? {} : { range });
-    return object === null ? null : object.body;
+    return object === null ? null : { body: object.body, size: object.size };
+  }
+
+  async sizeOf(key: string): Promise<number | null> {
+    return (await this.#bucket.head(key))?.size ?? null;
   }
 
   /** A key that R2 refuses fails the whole call: the halves of such a call are tried again, up to a bound. */
@@ -153,10 +154,6 @@ export class R2Blobs implements BlobStore {
     } catch (fault) {
       if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
     }
-  }
-
-  async #sizeOf(key: string): Promise<number | null> {
-    return (await this.#bucket.head(key))?.size ?? null;
   }
 }
 

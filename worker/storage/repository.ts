@@ -14,10 +14,10 @@ import type { Listing, Page } from '../oci/page.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
-import { readBlob } from './blobs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { inlineKey } from './key.ts';
 import { remembered } from './memory.ts';
+import { readBlob, type StoredBlob } from './read-blob.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
 
@@ -167,20 +167,31 @@ export class DurableRepository implements Repository {
   }
 
   /** The whole of a small blob, such as an image's config, is kept at the edge under its key: the link leads to it. */
-  async #read(
-    { key, size, bytes: inline }: Located,
-    range: ByteRange | null,
-  ): Promise<ReadableStream<Uint8Array>> {
+  async #read(located: Located, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+    const { digest, key, size, bytes: inline } = located;
     if (inline instanceof Uint8Array)
       return streamOf(range === null ? inline : inline.subarray(range.first, range.last + 1));
+    const blob = { digest, key, size };
     const edge = size < REDIRECT_MIN_BYTES && range === null ? this.#edge : null;
-    if (edge === null) return readBlob(this.#env, key, range);
+    if (edge === null) return this.#readStored(blob, range);
     const kept = await edge.find<null>(bytesKey(key), true);
     if (kept !== null) return streamOf(kept.bytes);
     const since = await edge.begin();
-    const bytes = new Uint8Array(await new Response(await readBlob(this.#env, key, null)).arrayBuffer());
+    const bytes = new Uint8Array(await new Response(await this.#readStored(blob, null)).arrayBuffer());
     edge.keep(bytesKey(key), { about: null, bytes }, since);
     return streamOf(bytes);
+  }
+
+  /** Where the bytes are lost, the repository does not have the blob any more, and a client that looks pushes it again. */
+  async #readStored(blob: StoredBlob, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+    try {
+      return await readBlob(this.#env, blob, range);
+    } catch (fault) {
+      const { digest, key } = blob;
+      if (fault instanceof OciError && fault.code === 'BLOB_UNKNOWN')
+        await this.#forgetting('blobs', digest, async () => this.#state().loseBlob(digest, key));
+      throw fault;
+    }
   }
 
   /** Asked for by its digest, a manifest may come from the edge; whichever is read whole is kept there under its digest. */

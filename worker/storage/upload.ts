@@ -286,9 +286,9 @@ export class DurableUpload implements Upload {
   }
 
   async #isContent(digest: Digest, key: string): Promise<boolean> {
-    const body = await this.#store.get(key);
-    if (body === null) throw new Error(`${key} was stored and is not there`);
-    return (await digestOfStream(algorithmOf(digest), body)).digest === digest;
+    const found = await this.#store.get(key);
+    if (found === null) throw new Error(`${key} was stored and is not there`);
+    return (await digestOfStream(algorithmOf(digest), found.body)).digest === digest;
   }
 
   async #isLinked(digest: Digest): Promise<boolean> {
