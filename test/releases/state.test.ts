@@ -122,9 +122,11 @@ for (const archive of ARCHIVES) {
       await home.setClockAhead(0);
       await pullsAll();
       const held = new Set<string>();
-      for (const name of ['team/app', 'team/chunked', 'team/foreign', 'team/new', 'public/tools']) {
-        for (const { key } of await home.rows('REPOSITORY', name, 'SELECT key FROM blobs'))
-          held.add(String(key));
+      // "team/new" only had a blob that no manifest names. It is empty now, and has no tables any more.
+      for (const name of ['team/app', 'team/chunked', 'team/foreign', 'public/tools']) {
+        // No shard knows of small blobs, whose bytes are beside their links.
+        const query = `SELECT key FROM blobs WHERE key NOT GLOB 'inline/*'`;
+        for (const { key } of await home.rows('REPOSITORY', name, query)) held.add(String(key));
       }
       const left = (await home.rows('BLOB_SHARD', 'all', 'SELECT key FROM objects')).map(({ key }) =>
         String(key),

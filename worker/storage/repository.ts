@@ -11,6 +11,7 @@ import { OciError } from '../oci/errors.ts';
 import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
+import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
@@ -18,8 +19,12 @@ import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { inlineKey } from './key.ts';
 import { remembered } from './memory.ts';
 import { readBlob, type StoredBlob } from './read-blob.ts';
+import { rememberHolder, smallHoldersOf } from './small-holders.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
+
+/** Holders of a small blob that a mount without a source asks. */
+const HOLDERS_ASKED_MAX = 3;
 
 /** What remembering an answer costs beside its bytes, in bytes. */
 const ENTRY_BYTES = 500;
@@ -60,17 +65,24 @@ export class DurableRepository implements Repository {
 
   /** The repository it comes from is asked itself: what the edge remembers of it grants nothing. */
   async mountBlob(digest: Digest, from: MountSource): Promise<boolean> {
-    const link = crypto.randomUUID();
-    let content: LinkContent;
-    if (typeof from === 'string') {
-      if (!(await hasRepository(this.#env, from))) return false;
-      const source = await repositoryOf(this.#env, from).blob(digest);
-      if (source === null) return false;
-      if (source.bytes !== null) return this.#mountInline(source, source.bytes);
-      content = { key: source.key, size: source.size, proven: true };
-    } else {
-      content = { among: from };
+    if (typeof from === 'string') return this.#mountFrom(digest, from);
+    const small = smallHoldersOf(digest).filter((name) => matchesEach(from, name));
+    for (const name of small.slice(0, HOLDERS_ASKED_MAX)) {
+      if (await this.#mountFrom(digest, name)) return true;
     }
+    return this.#mount(digest, { among: from });
+  }
+
+  async #mountFrom(digest: Digest, from: string): Promise<boolean> {
+    if (!(await hasRepository(this.#env, from))) return false;
+    const source = await repositoryOf(this.#env, from).blob(digest);
+    if (source === null) return false;
+    if (source.bytes !== null) return this.#mountInline(source, source.bytes);
+    return this.#mount(digest, { key: source.key, size: source.size, proven: true });
+  }
+
+  async #mount(digest: Digest, content: LinkContent): Promise<boolean> {
+    const link = crypto.randomUUID();
     const object = await shardOf(this.#env, digest).link({ link, digest, repository: this.name, content });
     if (object === null) return false;
     const blob = { digest, key: object.key, size: object.size, link };
@@ -80,6 +92,7 @@ export class DurableRepository implements Repository {
   /** A small blob is copied: its bytes are beside its link. */
   async #mountInline({ digest, size }: LinkedBlob, bytes: Uint8Array): Promise<boolean> {
     const blob = { digest, key: inlineKey(this.name, digest), size, link: crypto.randomUUID() };
+    rememberHolder(digest, this.name);
     return this.#state().linkBlob(this.name, blob, null, bytes);
   }
 

@@ -18,6 +18,7 @@ import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from './h
 import { blobKey, inlineKey } from './key.ts';
 import { CountedCache, type Lease, memory } from './memory-budget.ts';
 import { publish, wrongDigest } from './publish.ts';
+import { rememberHolder } from './small-holders.ts';
 import { bytesOf } from './tail.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
 
@@ -126,7 +127,8 @@ export class DurableUpload implements Upload {
     const key = inlineKey(this.#repository, digest);
     const blob = { digest, key, size: bytes.length, link: crypto.randomUUID() };
     const repository = repositoryOf(this.#env, this.#repository);
-    if (await repository.linkBlob(this.#repository, blob, upload, bytes)) return;
+    const linked = await repository.linkBlob(this.#repository, blob, upload, bytes);
+    if (linked) return rememberHolder(digest, this.#repository);
     throw new OciError('BLOB_UPLOAD_UNKNOWN');
   }
 
