@@ -81,6 +81,18 @@ export class Links {
   /** Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has. */
   add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
     const before = this.find(digest, now);
+    if (before !== null && bytes !== null && !isInline(before.key)) {
+      // What comes with its bytes needs no store, which may have lost its own.
+      this.#sql.exec(
+        'UPDATE blobs SET key = ?, link = ?, bytes = ? WHERE digest = ?',
+        key,
+        link,
+        bytes,
+        digest,
+      );
+      this.#release(before);
+      return;
+    }
     if (before !== null) {
       if (before.link !== link) this.#release({ link, digest, key });
       return;
