@@ -61,7 +61,8 @@ export const PUSHES: Row[] = [
       return () => other.pushWhole(bytes);
     },
     // The shard asks the first repository whether it has the link that is not confirmed yet; after that it knows.
-    budget: cost(3, 0, 0, 8),
+    // The store is asked whether it has the bytes: a push repairs what was lost.
+    budget: cost(3, 0, 1, 8),
   },
   ...[true, false].map(
     (from): Row => ({
