@@ -78,7 +78,10 @@ export class Links {
     return row === null ? null : new Uint8Array(row.bytes);
   }
 
-  /** Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has. */
+  /**
+   * Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has, unless
+   * its bytes come now and were in the store.
+   */
   add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
     const before = this.find(digest, now);
     if (before !== null && bytes !== null && !isInline(before.key)) {
