@@ -106,6 +106,55 @@ eachHome((home) => {
       assert.equal(held, 0);
     });
   });
+
+  describe('memory beside that of chunks', () => {
+    it('twenty final PUTs at once, each of an upload with a tail', { timeout: 120_000 }, async () => {
+      const size = home.name === 'r2' ? PART_BYTES / 2 : MiB - 1;
+      const ready = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const bytes = randomBytes(size);
+          const start = await fetch(`${home.url}/v2/${repositoryName()}/blobs/uploads/`, { method: 'POST' });
+          const url = new URL(start.headers.get('Location') ?? '', home.url);
+          const patched = await fetch(url, { method: 'PATCH', body: bytes as BodyInit });
+          const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+          return new URL(`${patched.headers.get('Location')}&digest=${digest}`, home.url);
+        }),
+      );
+      await home.memory();
+      const answers = await Promise.all(ready.map((url) => fetch(url, { method: 'PUT' })));
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        ready.map(() => 201),
+      );
+      const { held, peak } = await home.memory();
+      // Each holds its tail, and twice while it comes.
+      assert.ok(peak >= 2 * size && peak <= MEMORY_BYTES, mib(peak));
+      assert.equal(held, 0);
+    });
+
+    it('pages of tags from places that are made up leave nothing', async () => {
+      const name = repositoryName();
+      const index = JSON.stringify({
+        schemaVersion: 2,
+        mediaType: 'application/vnd.oci.image.index.v1+json',
+        manifests: [],
+      });
+      const pushed = await fetch(`${home.url}/v2/${name}/manifests/v1`, {
+        method: 'PUT',
+        body: index,
+        headers: { 'Content-Type': 'application/vnd.oci.image.index.v1+json' },
+      });
+      assert.equal(pushed.status, 201);
+      const before = (await home.memory()).cached;
+      for (let n = 0; n < 200; n++) {
+        const page = await fetch(`${home.url}/v2/${name}/tags/list?last=${'z'.repeat(4000)}${n}`);
+        assert.equal(page.status, 200);
+        await page.arrayBuffer();
+      }
+      const { cached } = await home.memory();
+      assert.ok(cached - before < 10_000, `${cached - before} bytes are remembered`);
+    });
+  });
 });
 
 /** The resident memory of the workerd that this process has started: now, and at the most. Zero where there is no /proc. */
