@@ -90,6 +90,9 @@ function isKnown(request: Request, { services }: Parts): boolean {
   }
 }
 
+/** R2's own faults: an internal error, and one of those that it asks to try again. Cloudflare docs, "R2: Error codes". */
+const R2_PASSES = /\((?:10001|10043|10058)\)\s*$/;
+
 /** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
 function unexpected(fault: Error, request: Request, requestId: string): OciError {
   const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
@@ -98,9 +101,9 @@ function unexpected(fault: Error, request: Request, requestId: string): OciError
     const { message } = fault;
     return new OciError('UNAVAILABLE', { message, detail: { requestId }, headers: { 'Retry-After': '60' } });
   }
-  // Durable Objects say so of faults that pass by themselves. Cloudflare docs, "Error handling".
-  if (retryable || overloaded)
-    return new OciError('UNAVAILABLE', { detail: { requestId }, headers: { 'Retry-After': '1' } });
+  // Durable Objects say so of faults that pass. Cloudflare docs, "Error handling".
+  if (retryable || overloaded || R2_PASSES.test(fault.message))
+    return new OciError('UNAVAILABLE', { detail: { requestId } });
   return new OciError('UNKNOWN', { detail: { requestId } });
 }
 
@@ -125,9 +128,11 @@ async function drain(request: Request, maxBytes: number): Promise<void> {
   }
 }
 
+/** A client that is told to try again is told when. */
 function answerTo(error: OciError): Response {
+  const again = error.status === 503 ? { 'Retry-After': '1' } : {};
   return new Response(error.body(), {
     status: error.status,
-    headers: { 'Content-Type': 'application/json', ...error.headers },
+    headers: { 'Content-Type': 'application/json', ...again, ...error.headers },
   });
 }

@@ -34,7 +34,7 @@ export interface Lost {
 }
 
 /** A request that is not answered for so long hangs. */
-const HANGS_MS = 120_000;
+const HANGS_MS = 300_000;
 const CONNECTIONS_MAX = 16;
 
 export class Wire {
