@@ -28,15 +28,17 @@ export class Contents {
     this.#sql = sql;
   }
 
-  /** Some of the contents of a digest that are not being deleted. */
+  /** Some of the contents of a digest that are not being deleted: first those that are surely there. */
   of(digest: Digest): Content[] {
+    const stored = this.#storedOf(digest, CONTENTS_READ_MAX);
     const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND deleting = 0 LIMIT ?';
-    return allRows<Content>(this.#sql, query, digest, CONTENTS_READ_MAX);
+    const others = allRows<Content>(this.#sql, query, digest, CONTENTS_READ_MAX);
+    return [...stored, ...others.filter((content) => content.stored === 0)].slice(0, CONTENTS_READ_MAX);
   }
 
   /** Content that is surely there. */
   stored(digest: Digest): Content | null {
-    return this.of(digest).find(({ stored }) => stored === 1) ?? null;
+    return this.#storedOf(digest, 1)[0] ?? null;
   }
 
   /** The content of a key, if it is surely there and has not begun to be deleted. */
@@ -211,6 +213,13 @@ export class Contents {
 
   deleteAt(contents: { digest: Digest; key: string }[], at: number): void {
     this.#sql.exec(`UPDATE objects SET delete_at = ?2 WHERE ${LISTED}`, JSON.stringify(contents), at);
+  }
+
+  /** By an index of these: pushes that fail leave many contents that are not there. */
+  #storedOf(digest: Digest, count: number): Content[] {
+    const query = `SELECT key, size, stored FROM objects INDEXED BY objects_stored
+      WHERE digest = ? AND stored = 1 AND deleting = 0 LIMIT ?`;
+    return allRows<Content>(this.#sql, query, digest, count);
   }
 
   /** When the next link is to be settled, or the next content to be deleted. */

@@ -58,4 +58,9 @@ export const BLOB_SHARD_MIGRATIONS: Migration[] = [
       CREATE INDEX links_confirm ON links (confirm_at) WHERE confirm_at IS NOT NULL;
     `,
   },
+  {
+    // Pushes that fail leave contents that never came: they must not hide what is there.
+    keepsOlderCode: true,
+    sql: 'CREATE INDEX objects_stored ON objects (digest) WHERE stored = 1;',
+  },
 ];

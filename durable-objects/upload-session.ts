@@ -246,13 +246,13 @@ export class UploadSession extends DurableObject<Env> {
   /** Forgets the uploads that have ended or expired. What they wrote that was not published is discarded or handed over. */
   async #endDue(now: number): Promise<void> {
     if (!this.#hasTables()) return;
-    const due = allRows<Row>(
+    const due = allRows<{ id: string }>(
       this.#sql,
-      `SELECT ${COLUMNS} FROM uploads WHERE ends_at <= ? ORDER BY ends_at LIMIT ?`,
+      'SELECT id FROM uploads WHERE ends_at <= ? ORDER BY ends_at LIMIT ?',
       now,
       ENDED_AT_A_TIME,
     );
-    for (const row of due) await this.#end(row, now);
+    for (const { id } of due) await this.#end(id, now);
     // The object of an upload of release 0.1.0 is not used again.
     if (due[0]?.id !== '' || this.#nextDue(now) !== null) return;
     await this.ctx.storage.deleteAlarm();
@@ -267,7 +267,13 @@ export class UploadSession extends DurableObject<Env> {
     return at === null || at <= now ? at : Math.max(at, now + ALARMS_APART_MS);
   }
 
-  async #end(row: Row, now: number): Promise<void> {
+  async #end(id: string, now: number): Promise<void> {
+    // While others ended, a request may have sealed this one.
+    const query = `SELECT ${COLUMNS} FROM uploads WHERE id = ? AND ends_at <= ?`;
+    const row = firstRow<Row>(this.#sql, query, id, now);
+    if (row === null) return;
+    // No request may seal it while its bytes are discarded.
+    if (row.state === 'open') this.#cancel(id);
     try {
       await this.#letGo(row);
     } catch (fault) {

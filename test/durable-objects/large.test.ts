@@ -102,6 +102,25 @@ eachHome((home) => {
     await isFew(() => v2(`${repositoryName('other')}/blobs/uploads/?${mount}`, { method: 'POST' }));
   });
 
+  test('pushes of a digest that fail hide no content that is there', async () => {
+    const [bytes, name] = [blob(), repositoryName('hidden')];
+    await pushBlob(name, bytes);
+    const asked = digestOf(bytes);
+    await insert(
+      'BLOB_SHARD',
+      asked.slice(7, 9),
+      `INSERT INTO objects (digest, key, size, stored) SELECT '${asked}', 'blobs/' || printf('%08d', n), 1, 0 FROM numbers`,
+    );
+    await isFew(async () => {
+      const mount = `mount=${asked}&from=${name}`;
+      const answer = await v2(`${repositoryName('other')}/blobs/uploads/?${mount}`, { method: 'POST' });
+      assert.equal(answer.status, 201);
+    });
+    const keys = await home.storedKeys();
+    await isFew(() => pushBlob(repositoryName('other'), bytes));
+    assert.deepEqual(await home.storedKeys(), keys, 'the bytes were there');
+  });
+
   test('whether a shard has the content below a key is known by a few rows', async () => {
     const holds = (key: string) => () => home.call<boolean>('BLOB_SHARD', shard, 'caresFor', digest, key);
     await isFew(holds('blobs/7'));

@@ -15,6 +15,26 @@ const MiB = 1024 * 1024;
 const EXPIRED_MS = UPLOAD_LIFETIME_MS + UPLOAD_ABORT_DELAY_MS + 1000;
 
 eachHome((home) => {
+  test('an upload that is published while others expire keeps its bytes', async () => {
+    const [client, bytes] = [new Client(home), blob(3 * MiB)];
+    const [repository, digest] = [repositoryName(), digestOf(bytes)];
+    const [one, other] = await uploadsOfOneObject(client, repository);
+    await client.want(202, 'PATCH', one, { body: blob(1000) });
+    const patch = await client.want(202, 'PATCH', other, { body: bytes });
+    const call = home.name === 'r2' ? 'R2.delete' : 'disk.DELETE';
+    await home.reset({ at: call, how: 'wait' });
+    await home.setClockAhead(EXPIRED_MS);
+    const ended = home.ringDue('UPLOAD_SESSION', String(patch.headers['docker-upload-uuid']));
+    assert.equal(await home.reached(), call);
+    // The clock was wrong, and is corrected.
+    await home.setClockAhead(0);
+    const answer = await client.send('PUT', withDigest(locationOf(patch), digest));
+    await home.goOn();
+    assert.equal(await ended, true);
+    assert.equal(answer.status, 201);
+    assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+  });
+
   for (const size of [0, 1000, 3 * MiB]) {
     test(`a final PUT with ${size} bytes is answered with 201 as often as it comes, also after a restart`, async () => {
       const [client, bytes] = [new Client(home), blob(9 * MiB)];
@@ -222,4 +242,18 @@ async function expectNothingNew(home: Home, before: Set<string>): Promise<void> 
     now.filter((key) => !before.has(key)),
     [],
   );
+}
+
+/** Starts two uploads that one object holds, and gives their locations. */
+async function uploadsOfOneObject(client: Client, repository: string): Promise<[string, string]> {
+  const begun = new Map<string, string>();
+  for (;;) {
+    const location = await client.startUpload(repository);
+    const id = location.split('/uploads/')[1] ?? '';
+    const first = id.slice(0, 2);
+    const other = begun.get(first);
+    // Of two that expire at once, the one with the lower id ends first.
+    if (other !== undefined && (other.split('/uploads/')[1] ?? '') < id) return [other, location];
+    begun.set(first, location);
+  }
 }
