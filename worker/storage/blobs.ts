@@ -72,8 +72,8 @@ export interface BlobStore {
    */
   readonly hashesLive: boolean;
 
-  /** Content up to this size is put beside its link, and not into the store. */
-  readonly inlineMaxBytes: number;
+  /** Content up to this size, in bytes, is put beside its link and not into the store; null for none, not even empty content. */
+  readonly inlineMaxBytes: number | null;
 
   /**
    * Writes content of a known size and digest as it arrives. False where the content is not that of the digest; nothing is

@@ -26,7 +26,7 @@ const NO_SUCH_UPLOAD = 10024;
 export class R2Blobs implements BlobStore {
   readonly hashesLive = false;
   readonly tailMax = PART_BYTES;
-  readonly inlineMaxBytes = 0;
+  readonly inlineMaxBytes = null;
   readonly #bucket: R2Bucket;
 
   constructor(bucket: R2Bucket) {

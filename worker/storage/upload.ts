@@ -98,8 +98,13 @@ export class DurableUpload implements Upload {
     return !this.#hasBegun() && chunk.range === null && chunk.size !== null && chunk.size > 0;
   }
 
+  #isInline(size: number): boolean {
+    const { inlineMaxBytes } = this.#store;
+    return inlineMaxBytes !== null && size <= inlineMaxBytes;
+  }
+
   async #commitWhole(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
-    if (size <= this.#store.inlineMaxBytes) return this.#commitInline(digest, body, size);
+    if (this.#isInline(size)) return this.#commitInline(digest, body, size);
     const key = blobKey(crypto.randomUUID());
     const publication = { repository: this.#repository, digest, size, key, upload: this.id };
     await publish(this.#env, publication, async ({ stored }) => {
@@ -248,7 +253,7 @@ export class DurableUpload implements Upload {
       await this.#store.discard(draft);
       throw wrongDigest(digest);
     }
-    if (known && draft.parts.length === 0 && offset <= this.#store.inlineMaxBytes) {
+    if (known && draft.parts.length === 0 && this.#isInline(offset)) {
       await this.#loadTail(draft, lease);
       await this.#linkInline(digest, bytesOf(draft.tail), null);
       this.#tellPublished(false);
