@@ -104,6 +104,12 @@ eachHome((home) => {
   test('a blob that clients ask for again and again is let go a day after the last, and its rows with it', async () => {
     const [client, repository, bytes] = [new Client(home), repositoryName('asked'), blob()];
     const digest = await client.pushBlob(repository, bytes);
+    // A repository that is emptied loses its tables. This one holds an index of nothing.
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    await client.want(201, 'PUT', `/v2/${repository}/manifests/latest`, {
+      body: Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests: [] })),
+      headers: { 'Content-Type': mediaType },
+    });
     for (let halves = 1; halves <= 5; halves++) {
       await home.setClockAhead((halves * UNREFERENCED_GRACE_MS * 2) / 3);
       await home.ringDue('REPOSITORY', repository);
