@@ -9,7 +9,7 @@ type Located = Pick<Blob, 'digest' | 'size' | 'key'>;
 
 export const BLOB_HOST_PATH = '/blob-host';
 
-const PATH = /^\/blob-host\/(sha256|sha512)-([0-9a-f]+)\/(\d{1,15})\/((?:blobs|inline)\/[a-z0-9/._-]+)$/;
+const PATH = /^\/blob-host\/(sha256|sha512)-([0-9a-f]+)\/(\d{1,15})\/(blobs\/[a-z0-9/-]+)$/;
 
 export function blobPath({ digest, size, key }: Located): string {
   return `${BLOB_HOST_PATH}/${digest.replace(':', '-')}/${size}/${key}`;

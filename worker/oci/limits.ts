@@ -57,8 +57,6 @@ export const MEMORY_LOOK_MS = 20;
 export const MEMORY_LOST_MS = 5 * minute;
 /** A request that waits for its client looks this often whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
-/** On one machine, the bytes of a blob up to this size are kept beside its link: decision 16. */
-export const INLINE_MAX_BYTES = 64 * KiB;
 /** On disk, parts are of any size, but a chunk below this waits in the session for the next. */
 export const DISK_PART_MIN_BYTES = 1 * MiB;
 /**
@@ -78,6 +76,8 @@ export const CHUNK_RECOMMENDED_BYTES = 32 * MiB;
 export const RANGES_MAX = 100;
 /** Blobs below this are answered directly: a redirect would cost the client more than the bytes. */
 export const REDIRECT_MIN_BYTES = 64 * KiB;
+/** On one machine, the bytes of a blob up to this size are kept beside its link (decision 16). None of these is redirected. */
+export const INLINE_MAX_BYTES = REDIRECT_MIN_BYTES - 1;
 /** Cloudflare's cache keeps no larger objects (Free to Business). */
 export const CACHED_BLOB_MAX_BYTES = 512 * MiB;
 /** How long the URL of a blob lives unless a setting says otherwise: some clients keep a redirect for ten minutes. */
