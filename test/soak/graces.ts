@@ -20,6 +20,7 @@ export async function shortGraces(
     UNLINKED_GRACE_MS: ms,
     UPLOAD_LIFETIME_MS: UPLOAD_LIFETIME_GRACES * ms,
     UPLOAD_ABORT_DELAY_MS: ms / 4,
+    ENDED_UPLOAD_KEPT_MS: UPLOAD_LIFETIME_GRACES * ms,
     LINK_CONFIRM_MS: 4 * ms,
     VOID_LINK_MS: 8 * ms,
   };

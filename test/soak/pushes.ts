@@ -108,15 +108,7 @@ export class Pushes {
     const sent = this.#requests.sent(blob.bytes());
     if (sent.chunked || blob.size === 0) upload.whole = false;
     if (random.chance(0.05)) {
-      const wrong = withDigest(upload.location, digestOf(Buffer.from(random.hex(20))));
-      upload.endBegun = true;
-      await this.#session.ask(
-        'PUT blob, wrong digest',
-        'PUT',
-        wrong,
-        sent,
-        upload.cancelBegun ? [400, 404] : [400],
-      );
+      await this.#requests.putWrong(upload, digestOf(Buffer.from(random.hex(20))), sent);
       return false;
     }
     if (random.chance(0.04)) {
@@ -308,15 +300,7 @@ export class Pushes {
   async #endWrong(upload: Upload, rest: Buffer, at: number): Promise<false> {
     const wrong = digestOf(Buffer.from(this.#random.hex(20)));
     const sent = rest.length === 0 ? {} : { body: rest, headers: rangeOf(at, rest.length) };
-    upload.endBegun = true;
-    const allowed = this.#requests.isShared(upload) || this.#requests.isOld(upload) ? [400, 404] : [400];
-    await this.#session.ask(
-      'PUT blob, wrong digest',
-      'PUT',
-      withDigest(upload.location, wrong),
-      sent,
-      allowed,
-    );
+    await this.#requests.putWrong(upload, wrong, sent);
     return false;
   }
 }

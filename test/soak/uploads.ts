@@ -136,6 +136,15 @@ export class UploadRequests {
     return reply;
   }
 
+  /** A final PUT with a digest that is not that of the content. */
+  async putWrong(upload: Upload, digest: string, sent: Sent): Promise<void> {
+    const ended = upload.endBegun;
+    upload.endBegun = true;
+    const target = withDigest(upload.location, digest);
+    const reply = await this.#session.ask('PUT blob, wrong digest', 'PUT', target, sent, [400, 404]);
+    if (reply?.status === 404) this.#checkGone('a final PUT with a wrong digest', upload, ended);
+  }
+
   #checkGone(kind: string, upload: Upload, ended: boolean): void {
     if (!upload.cancelBegun && !ended && !this.isOld(upload))
       throw new Violation(`${kind} of an upload that is open is answered with 404`);
@@ -192,11 +201,6 @@ export class UploadRequests {
     const { location } = headers;
     if (location === undefined) throw new Violation('an upload without a Location');
     return location;
-  }
-
-  /** Whether other clients may cancel it. */
-  isShared(upload: Upload): boolean {
-    return this.#uploads.open.includes(upload);
   }
 }
 
