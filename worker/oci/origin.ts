@@ -37,11 +37,10 @@ export function isSecure(request: Request): boolean {
 
 /** Throws NAME_INVALID (421) where a request is for a host that is not this registry. */
 export function decideOrigin(request: Request, { publicOrigins, boundNames, isProxied }: Naming): string {
-  const asked = askedFor(request, isProxied(request));
+  const { origin: asked, host, hostname } = askedFor(request, isProxied(request));
   const [first] = publicOrigins;
   const own = publicOrigins.find((origin) => hostOf(origin) === hostOf(asked, origin)) ?? first;
-  if (own === undefined && boundNames !== null && !isBound(new URL(asked).hostname, boundNames)) {
-    const { host } = new URL(asked);
+  if (own === undefined && boundNames !== null && !isBound(hostname, boundNames)) {
     throw new OciError('NAME_INVALID', {
       status: 421,
       message: `this registry does not know that it is called ${host}: if it is, set PUBLIC_URL to its URL, such as https://${host}`,
@@ -75,16 +74,17 @@ function originIn(text: string): string {
 }
 
 /** What the request says that it was sent to, or what a proxy that is trusted says of it. */
-function askedFor(request: Request, isProxied: boolean): string {
-  const { protocol, host } = new URL(request.url);
-  if (!isProxied) return `${protocol}//${host}`;
+function askedFor(request: Request, isProxied: boolean): URL {
+  const url = new URL(request.url);
+  if (!isProxied) return url;
+  const { protocol, host } = url;
   const scheme = outermost(request.headers.get('X-Forwarded-Proto'))?.toLowerCase();
   const forwarded = outermost(request.headers.get('X-Forwarded-Host'));
   const said = [
     scheme === 'http' || scheme === 'https' ? `${scheme}:` : protocol,
     forwarded !== undefined && HOST.test(forwarded) ? forwarded.toLowerCase() : host,
   ].join('//');
-  return URL.canParse(said) ? said : `${protocol}//${host}`;
+  return URL.parse(said) ?? url;
 }
 
 /** Of several proxies, the outermost writes first. */

@@ -2,12 +2,33 @@
 import ipaddr from 'ipaddr.js';
 import { FORWARDED_WARNING_MS } from '../../oci/limits.ts';
 
+type Network = ReturnType<typeof ipaddr.parseCIDR>;
+
+/** Networks come from settings and policies, so they are few. Parsing one costs as much as the rest of a small request. */
+const PARSED_MAX = 1_000;
+const parsed = new Map<string, Network | null>();
+
 /** True where an address lies in a network (CIDR, or one address). False for what is neither. */
 export function inNetwork(address: string, network: string): boolean {
-  if (!ipaddr.isValid(address) || !isNetwork(network)) return false;
+  const range = parsedNetwork(network);
+  if (range === null || !ipaddr.isValid(address)) return false;
   const ip = ipaddr.process(address);
-  const [base, bits] = ipaddr.parseCIDR(network.includes('/') ? network : withAllBits(network));
+  const [base, bits] = range;
   return ip.kind() === base.kind() && ip.match(base, bits);
+}
+
+/** True for 127.0.0.0/8 and ::1. */
+export function isLoopback(address: string): boolean {
+  return ipaddr.isValid(address) && ipaddr.process(address).range() === 'loopback';
+}
+
+function parsedNetwork(text: string): Network | null {
+  const known = parsed.get(text);
+  if (known !== undefined) return known;
+  const network = isNetwork(text) ? ipaddr.parseCIDR(text.includes('/') ? text : withAllBits(text)) : null;
+  if (parsed.size >= PARSED_MAX) parsed.clear();
+  parsed.set(text, network);
+  return network;
 }
 
 const FORWARDED = ['X-Forwarded-For', 'Forwarded', 'X-Real-IP'];

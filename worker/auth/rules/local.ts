@@ -3,9 +3,8 @@
  * one that a proxy has passed on, or that a page of the web made a browser send.
  */
 import { OciError } from '../../oci/errors.ts';
-import { clientOf, inNetwork } from './address.ts';
+import { clientOf, isLoopback } from './address.ts';
 
-const LOOPBACK_NETWORKS = ['127.0.0.0/8', '::1/128'];
 const LOOPBACK_HOST = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 const FORWARDED = /^(?:forwarded|via|x-forwarded(?:-.*)?|x-real-ip|true-client-ip|cf-.*)$/;
 
@@ -25,8 +24,7 @@ function problemOf(request: Request, onMachine: boolean): string | null {
   if (forwarded !== undefined) return `the header ${forwarded} says that a proxy has passed this request on`;
   const { address } = clientOf(request, { onMachine, trustedProxies: [] });
   // Only a simulator of Cloudflare says nothing of the client.
-  const isHere =
-    address === '' ? !onMachine : LOOPBACK_NETWORKS.some((network) => inNetwork(address, network));
+  const isHere = address === '' ? !onMachine : isLoopback(address);
   if (!isHere) return `this request comes from ${address || 'an unknown address'}`;
   const { hostname } = new URL(request.url);
   if (!LOOPBACK_HOST.test(hostname)) return `this request is for ${hostname}`;
