@@ -58,13 +58,17 @@ export default {
   },
 };
 
-/** What every answer says. The pages of the sign-in have a policy of their own. */
+const AS_DATA_HEADERS = Object.entries(AS_DATA);
+
+/** Sets the headers of every answer. The pages of the sign-in have a policy of their own. */
 function hardened(answer: Response, request: Request): Response {
-  answer.headers.set('Docker-Distribution-API-Version', 'registry/2.0');
-  for (const [name, value] of Object.entries(AS_DATA)) {
-    if (!answer.headers.has(name)) answer.headers.set(name, value);
+  const { headers } = answer;
+  headers.set('Docker-Distribution-API-Version', 'registry/2.0');
+  const isPage = headers.has('Content-Security-Policy');
+  for (const [name, value] of AS_DATA_HEADERS) {
+    if (!isPage || !headers.has(name)) headers.set(name, value);
   }
-  if (isSecure(request)) answer.headers.set('Strict-Transport-Security', `max-age=${HSTS_S}`);
+  if (isSecure(request)) headers.set('Strict-Transport-Security', `max-age=${HSTS_S}`);
   return answer;
 }
 

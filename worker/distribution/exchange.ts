@@ -19,11 +19,11 @@ export interface Services {
 
 export class Exchange {
   readonly request: Request;
-  readonly url: URL;
   readonly services: Services;
   /** As this request may use it. */
   readonly registry: Registry;
   readonly #params: Record<string, string | undefined>;
+  #url: URL | null = null;
 
   constructor(
     request: Request,
@@ -32,10 +32,14 @@ export class Exchange {
     registry: Registry,
   ) {
     this.request = request;
-    this.url = new URL(request.url);
     this.services = services;
     this.registry = registry;
     this.#params = params;
+  }
+
+  get url(): URL {
+    this.#url ??= new URL(this.request.url);
+    return this.#url;
   }
 
   get query(): URLSearchParams {

@@ -35,9 +35,24 @@ export function isSecure(request: Request): boolean {
   return (decided.get(request) ?? request.url).startsWith('https:');
 }
 
+/** The last decision, by scheme and host of the URL: most requests name the same host as the one before. */
+let last: { naming: Naming; asked: string; origin: string } | null = null;
+
 /** Throws NAME_INVALID (421) where a request is for a host that is not this registry. */
-export function decideOrigin(request: Request, { publicOrigins, boundNames, isProxied }: Naming): string {
-  const { origin: asked, host, hostname } = askedFor(request, isProxied(request));
+export function decideOrigin(request: Request, naming: Naming): string {
+  const proxied = naming.isProxied(request);
+  const asked = request.url.slice(0, request.url.indexOf('/', 'https://'.length));
+  if (proxied || last === null || last.naming !== naming || last.asked !== asked) {
+    const origin = originFor(askedFor(request, proxied), naming);
+    if (!proxied) last = { naming, asked, origin };
+    decided.set(request, origin);
+    return origin;
+  }
+  decided.set(request, last.origin);
+  return last.origin;
+}
+
+function originFor({ origin: asked, host, hostname }: URL, { publicOrigins, boundNames }: Naming): string {
   const [first] = publicOrigins;
   const own = publicOrigins.find((origin) => hostOf(origin) === hostOf(asked, origin)) ?? first;
   if (own === undefined && boundNames !== null && !isBound(hostname, boundNames)) {
@@ -46,9 +61,7 @@ export function decideOrigin(request: Request, { publicOrigins, boundNames, isPr
       message: `this registry does not know that it is called ${host}: if it is, set PUBLIC_URL to its URL, such as https://${host}`,
     });
   }
-  const origin = own ?? asked;
-  decided.set(request, origin);
-  return origin;
+  return own ?? asked;
 }
 
 /**
