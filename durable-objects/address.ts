@@ -37,6 +37,11 @@ export function shardNameOf(env: Env, digest: Digest): string {
   return env.HOME === 'machine' ? 'all' : encodedOf(digest).slice(0, 2);
 }
 
+/** The only shard of one machine. */
+export function shardOfMachine(env: Env): DurableObjectStub<BlobShard> {
+  return env.BLOB_SHARD.getByName('all');
+}
+
 export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShard> {
   return env.BLOB_SHARD.getByName(shardNameOf(env, digest));
 }

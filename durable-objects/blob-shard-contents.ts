@@ -3,7 +3,14 @@
  * Every method is one step of a transaction that `BlobShard` opens.
  */
 import type { Digest } from '../worker/oci/digest.ts';
-import { DELETE_KEYS_MAX, SETTLED_AT_A_TIME, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
+import {
+  DELETE_KEYS_MAX,
+  LINK_CONFIRM_MS,
+  RECENT_MS,
+  SETTLED_AT_A_TIME,
+  UNLINKED_GRACE_MS,
+  UNVERIFIED_MAX,
+} from '../worker/oci/limits.ts';
 import { literalPrefix, matchesEach, type Pattern } from '../worker/oci/pattern.ts';
 import { allRows, firstRow } from './rows.ts';
 
@@ -15,6 +22,9 @@ export type Link = { digest: Digest; key: string; repository: string; id: string
 
 /** `confirm_at` is null once the repository has confirmed the link. */
 export type Holder = Link & { confirm_at: number | null };
+
+/** Content whose bytes are to be compared with its digest. */
+export type Unverified = { check_at: number; digest: Digest; key: string };
 
 /** Links of one digest that a mount without a source reads. */
 const HOLDERS_READ_MAX = 100;
@@ -45,6 +55,12 @@ export class Contents {
   storedAt(digest: Digest, key: string): Content | null {
     const query =
       'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND stored = 1 AND deleting = 0';
+    return firstRow<Content>(this.#sql, query, digest, key);
+  }
+
+  /** The content of a key that has not begun to be deleted. */
+  at(digest: Digest, key: string): Content | null {
+    const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND deleting = 0';
     return firstRow<Content>(this.#sql, query, digest, key);
   }
 
@@ -215,6 +231,55 @@ export class Contents {
     this.#sql.exec(`UPDATE objects SET delete_at = ?2 WHERE ${LISTED}`, JSON.stringify(contents), at);
   }
 
+  /**
+   * Lists the contents that were linked last, to be verified: links that are not settled say when they were made. Gives how many
+   * there are, and how many of them are listed.
+   */
+  listRecent(now: number): { recent: number; listed: number } {
+    const newest = this.#newestLink(now);
+    if (newest === null) return { recent: 0, listed: 0 };
+    const range = 'FROM links WHERE confirm_at BETWEEN ? AND ? GROUP BY digest, key';
+    const [since, until] = [newest - RECENT_MS, newest];
+    const count = `SELECT COUNT(*) AS recent FROM (SELECT 1 ${range})`;
+    const recent = firstRow<{ recent: number }>(this.#sql, count, since, until)?.recent ?? 0;
+    this.#sql.exec(
+      `INSERT OR IGNORE INTO unverified (check_at, digest, key)
+         SELECT 0, digest, key ${range} ORDER BY MAX(confirm_at) DESC LIMIT ?`,
+      since,
+      until,
+      UNVERIFIED_MAX,
+    );
+    return { recent, listed: Math.min(recent, UNVERIFIED_MAX) };
+  }
+
+  /** Contents that are due to be verified, some at a time. */
+  unverified(now: number, count: number): Unverified[] {
+    const query =
+      'SELECT check_at, digest, key FROM unverified WHERE check_at <= ? ORDER BY check_at LIMIT ?';
+    return allRows<Unverified>(this.#sql, query, now, count);
+  }
+
+  verified({ check_at, digest, key }: Unverified): void {
+    const query = 'DELETE FROM unverified WHERE check_at = ? AND digest = ? AND key = ?';
+    this.#sql.exec(query, check_at, digest, key);
+  }
+
+  verifyAt({ check_at, digest, key }: Unverified, at: number): void {
+    const query =
+      'UPDATE OR REPLACE unverified SET check_at = ? WHERE check_at = ? AND digest = ? AND key = ?';
+    this.#sql.exec(query, at, check_at, digest, key);
+  }
+
+  /** The latest time in `confirm_at` that this clock can have written; where the clock is behind, the latest of all. */
+  #newestLink(now: number): number | null {
+    for (const until of [now + LINK_CONFIRM_MS, Number.MAX_SAFE_INTEGER]) {
+      const query = 'SELECT MAX(confirm_at) AS at FROM links WHERE confirm_at <= ?';
+      const at = firstRow<{ at: number | null }>(this.#sql, query, until)?.at ?? null;
+      if (at !== null) return at;
+    }
+    return null;
+  }
+
   /** By an index of these: pushes that fail leave many contents that are not there. */
   #storedOf(digest: Digest, count: number): Content[] {
     const query = `SELECT key, size, stored FROM objects INDEXED BY objects_stored
@@ -222,11 +287,12 @@ export class Contents {
     return allRows<Content>(this.#sql, query, digest, count);
   }
 
-  /** When the next link is to be settled, or the next content to be deleted. */
+  /** When the next link is to be settled, or the next content to be deleted or verified. */
   nextDue(): number | null {
     const query = `SELECT MIN(at) AS at FROM (
       SELECT MIN(confirm_at) AS at FROM links WHERE confirm_at IS NOT NULL
-      UNION ALL SELECT MIN(delete_at) FROM objects WHERE delete_at IS NOT NULL)`;
+      UNION ALL SELECT MIN(delete_at) FROM objects WHERE delete_at IS NOT NULL
+      UNION ALL SELECT MIN(check_at) FROM unverified)`;
     return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
 }

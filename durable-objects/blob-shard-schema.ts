@@ -63,4 +63,15 @@ export const BLOB_SHARD_MIGRATIONS: Migration[] = [
     keepsOlderCode: true,
     sql: 'CREATE INDEX objects_stored ON objects (digest) WHERE stored = 1;',
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE unverified (
+        check_at INTEGER NOT NULL, -- when its bytes are compared with the digest
+        digest TEXT NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (check_at, digest, key)
+      ) WITHOUT ROWID;
+    `,
+  },
 ];

@@ -8,14 +8,22 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
-import type { Digest } from '../worker/oci/digest.ts';
-import { DELETE_RETRY_MS, LINK_CONFIRM_MS, RETRY_MS, UNLINKED_GRACE_MS } from '../worker/oci/limits.ts';
+import { algorithmOf, type Digest } from '../worker/oci/digest.ts';
+import {
+  DELETE_RETRY_MS,
+  LINK_CONFIRM_MS,
+  RETRY_MS,
+  UNLINKED_GRACE_MS,
+  VERIFIED_BYTES,
+  VERIFY_RETRY_MS,
+} from '../worker/oci/limits.ts';
 import type { Pattern } from '../worker/oci/pattern.ts';
 import { blobStore } from '../worker/storage/blobs.ts';
+import { digestOfStream } from '../worker/storage/hash.ts';
 import { blobKey } from '../worker/storage/key.ts';
 import { repositoryOf } from './address.ts';
 import { Alarm } from './alarm.ts';
-import { type Content, Contents, type Holder } from './blob-shard-contents.ts';
+import { type Content, Contents, type Holder, type Unverified } from './blob-shard-contents.ts';
 import { BLOB_SHARD_MIGRATIONS } from './blob-shard-schema.ts';
 import { migrate } from './migrations.ts';
 
@@ -68,6 +76,8 @@ const LOST_AT_A_TIME = 10;
 const HOLDERS_TOLD = 100;
 /** Repositories that are asked whether they have a link. */
 const ASKED_MAX = 3;
+/** Contents that one alarm verifies. */
+const VERIFIED_AT_A_TIME = 20;
 
 export class BlobShard extends DurableObject<Env> {
   readonly #contents: Contents;
@@ -82,6 +92,7 @@ export class BlobShard extends DurableObject<Env> {
         await this.#settle(now);
         await this.#tellOfLost(now);
         await this.#delete(now);
+        await this.#verify(now);
       },
       nextDue: () => this.#contents.nextDue(),
     });
@@ -142,16 +153,35 @@ export class BlobShard extends DurableObject<Env> {
   async dropIfLost({ digest, key, size }: Lost): Promise<boolean> {
     const found = await blobStore(this.env).sizeOf(key);
     if (found === size) return false;
-    const now = Date.now();
-    if (!this.#contents.lose(digest, key, now)) return true; // It was deleted, or is dropped already.
-    const what = found === null ? 'nothing, or not all' : `${found} bytes`;
-    console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${what}`);
-    await this.#alarm.ringBy(now);
+    await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found} bytes`);
     return true;
+  }
+
+  /**
+   * Lists what was linked last, so that the alarm compares its bytes with the digests: on one machine, where the registry did not
+   * end in order, a disk may have lost bytes that it had confirmed. What is lost is dropped as `dropIfLost` does.
+   */
+  async verifyRecent(): Promise<void> {
+    const now = Date.now();
+    const { recent, listed } = this.ctx.storage.transactionSync(() => this.#contents.listRecent(now));
+    if (recent === 0) return;
+    const rest = recent > listed ? `; ${recent - listed} others are not` : '';
+    console.warn(
+      `the registry did not end in order: of the contents that were linked last, ${listed} are compared with their digests${rest}`,
+    );
+    await this.#alarm.ringBy(now);
   }
 
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
+  }
+
+  /** From now on no link comes to this content, and the alarm tells the repositories that hold it. */
+  async #drop({ digest, key, size }: Lost, found: string): Promise<void> {
+    const now = Date.now();
+    if (!this.#contents.lose(digest, key, now)) return; // It was deleted, or is dropped already.
+    console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${found}`);
+    await this.#alarm.ringBy(now);
   }
 
   /** Content of the digest that is surely there, or that the caller is about to store. A proof makes the caller's content sure. */
@@ -170,7 +200,7 @@ export class BlobShard extends DurableObject<Env> {
   async #heldAmong(digest: Digest, among: Pattern[][]): Promise<string | null> {
     const holders = this.#contents.holdersAmong(digest, among);
     const settled = holders.find((link) => link.confirm_at === null);
-    return settled?.key ?? (await this.#provenByOne(holders));
+    return settled?.key ?? (await this.#provenByOne(holders.slice(0, ASKED_MAX)));
   }
 
   /**
@@ -181,12 +211,13 @@ export class BlobShard extends DurableObject<Env> {
     const contents = this.#contents.of(digest);
     if (contents.some(({ stored }) => stored === 1)) return;
     const some = contents.slice(0, ASKED_MAX);
-    await this.#provenByOne(some.flatMap(({ key }) => this.#contents.holders(digest, key, ASKED_MAX)));
+    const holders = some.flatMap(({ key }) => this.#contents.holders(digest, key, ASKED_MAX));
+    await this.#provenByOne(holders.slice(0, ASKED_MAX));
   }
 
-  /** The key of the first of these links, of the few that are asked for, that its repository has. */
+  /** The key of the first of these links that its repository has. */
   async #provenByOne(holders: Holder[]): Promise<string | null> {
-    for (const { digest, key, repository, id } of holders.slice(0, ASKED_MAX)) {
+    for (const { digest, key, repository, id } of holders) {
       if (!(await repositoryOf(this.env, repository).hasLink({ link: id, digest, key }))) continue;
       this.#contents.prove(digest, key);
       return key;
@@ -229,6 +260,43 @@ export class BlobShard extends DurableObject<Env> {
         }
       }
     }
+  }
+
+  /** Verifies contents, one after the other. One that cannot be read is tried again later, and does not keep the others. */
+  async #verify(now: number): Promise<void> {
+    let bytes = 0;
+    for (const content of this.#contents.unverified(now, VERIFIED_AT_A_TIME)) {
+      if (bytes >= VERIFIED_BYTES) return;
+      try {
+        bytes += await this.#verifyOne(content);
+        this.#contents.verified(content);
+      } catch (fault) {
+        console.error(`${content.key} could not be compared with ${content.digest}`, fault);
+        this.#contents.verifyAt(content, now + VERIFY_RETRY_MS);
+      }
+    }
+  }
+
+  /** Drops content whose bytes are not those of the digest. Gives how many bytes were read. */
+  async #verifyOne({ digest, key }: Unverified): Promise<number> {
+    const content = this.#contents.at(digest, key);
+    if (content === null) return 0;
+    // A push that has not come to its end misses nothing: its client may go on with what is stored.
+    const isLinked =
+      content.stored === 1 ||
+      (await this.#provenByOne(this.#contents.holders(digest, key, HOLDERS_TOLD))) !== null;
+    if (!isLinked) return 0;
+    const { size } = content;
+    const found = await blobStore(this.env).get(key);
+    if (found === null || found.size !== size) {
+      await found?.body.cancel();
+      await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found.size} bytes`);
+      return 0;
+    }
+    const read = await digestOfStream(algorithmOf(digest), found.body);
+    if (read.digest !== digest)
+      await this.#drop({ digest, key, size }, `content of the digest ${read.digest}`);
+    return size;
   }
 
   /**

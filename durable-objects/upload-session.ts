@@ -96,6 +96,9 @@ const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash
 const ENDED_AT_A_TIME = 100;
 const ALARMS_APART_MS = 60_000;
 
+/** Objects that have dropped the hashes of before this start. */
+const distrusted = new Set<string>();
+
 export class UploadSession extends DurableObject<Env> {
   readonly #alarm: Alarm;
   readonly #tails: Tails;
@@ -314,8 +317,20 @@ export class UploadSession extends DurableObject<Env> {
     if (!hasTables(this.#sql)) return false;
     migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
+    this.#distrust();
     this.#alarm.check();
     return true;
+  }
+
+  /**
+   * Where the registry did not end in order, the disk may have lost bytes that were hashed: without their hash, the content of an
+   * upload is read back before it is published. Once for each object, because what came since then was not lost.
+   */
+  #distrust(): void {
+    const id = this.ctx.id.toString();
+    if (this.env.DISTURBED === undefined || distrusted.has(id)) return;
+    this.#sql.exec(`UPDATE uploads SET hash = NULL, hash_state = NULL WHERE state IN ('open', 'sealed')`);
+    distrusted.add(id);
   }
 
   #row(id: string): Row | null {

@@ -146,7 +146,12 @@ function writeConfiguration(
       modules,
       stateFolder: folder.state,
       blobsFolder: folder.blobs,
-      vars: { ...openFiles(), BOUND_NAMES: boundNames(host).join(','), ...options.vars },
+      vars: {
+        ...openFiles(),
+        BOUND_NAMES: boundNames(host).join(','),
+        ...(folder.lock.disturbed && { DISTURBED: 'true' }),
+        ...options.vars,
+      },
       services: {
         // What takes the folder's place syncs by its own means.
         ...(options.services?.DISK === undefined ? { SYNC: syncs.address } : {}),

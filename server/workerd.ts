@@ -13,7 +13,7 @@ export interface Workerd {
   readonly listening: Promise<number>;
   readonly exited: Promise<Exit>;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
-  /** Hears everything that is printed from now on. */
+  /** Hears what was printed as an error, the end of it, and everything that is printed from now on. */
   onOutput(listener: (chunk: string) => void): void;
 }
 
@@ -60,6 +60,7 @@ export function runWorkerd(config: string, lockFd: number): Workerd {
       child.kill(signal);
     },
     onOutput: (listener) => {
+      if (kept !== '') listener(kept);
       listeners.push(listener);
     },
   };

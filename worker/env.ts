@@ -21,6 +21,8 @@ export interface Env {
   SYNC?: Fetcher;
   /** On one machine: the folder of the objects' files, to look at only. */
   STATE?: Fetcher;
+  /** On one machine: set where the registry before this one did not end in order. */
+  DISTURBED?: string;
   /** On one machine: how many files workerd may have open. */
   OPEN_FILES?: string;
   /** Beside it, for measurements and tests: blobs up to this size, in bytes, are kept beside their links. */

@@ -28,6 +28,7 @@ import { requestIdOf } from './oci/request-id.ts';
 import { readSettings, switchSetting } from './oci/settings.ts';
 import { cacheLifetime } from './storage/edge-cache.ts';
 import { hmacKey, Keys } from './storage/keys.ts';
+import { verifyRecent } from './storage/recent.ts';
 import { DurableRegistry } from './storage/registry.ts';
 
 export { Accounts } from '../durable-objects/accounts.ts';
@@ -50,6 +51,8 @@ export default {
     if (app === undefined) {
       app = compose(env);
       apps.set(env, app);
+      // The first request is that of `npm start`, which waits for the list and not for what is verified then.
+      await verifyRecent(env);
     }
     const response = Promise.resolve(app.fetch(request, env, ctx));
     // A client that goes away must not keep us from writing down what it has sent.

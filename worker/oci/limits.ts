@@ -291,6 +291,14 @@ export const UNREFERENCED_RENEWED_MS = UNREFERENCED_GRACE_MS / 2;
 export const UNLINKED_GRACE_MS = 1 * day;
 /** A link is confirmed with its repository after this long: a push that died in between leaves none. */
 export const LINK_CONFIRM_MS = 2 * day;
+/**
+ * After an unclean end on one machine, contents that were linked in this time before it are verified, the latest ones first. One
+ * alarm reads about this many bytes, and content that cannot be read is tried again this long after.
+ */
+export const RECENT_MS = 1 * hour;
+export const UNVERIFIED_MAX = 1000;
+export const VERIFIED_BYTES = 256 * MiB;
+export const VERIFY_RETRY_MS = 1 * hour;
 /** Links that one alarm settles: each may be of another repository, which is a call of its own. */
 export const SETTLED_AT_A_TIME = 500;
 /** Refused link ids are remembered this long. */
