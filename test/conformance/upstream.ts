@@ -11,7 +11,7 @@
  *
  * The program of the main branch exits with 0 on skips, so what counts is what its junit.xml says.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -100,7 +100,7 @@ process.exit(failed ? 1 : 0);
 async function onFreshRegistry(
   { home, sparse, auth }: Given,
   repositories: readonly string[],
-  run: (url: string, folder: string, login: Login) => Outcome,
+  run: (url: string, folder: string, login: Login) => Promise<Outcome>,
 ): Promise<Outcome> {
   const folder = mkdtempSync(join(tmpdir(), 'longshore-conformance-'));
   const password = randomBytes(16).toString('hex');
@@ -114,7 +114,7 @@ async function onFreshRegistry(
     : startDevelopment(folder, vars));
   try {
     const login = auth === 'on' ? await makeRobot(registry.url, password, repositories) : {};
-    return run(registry.url, folder, login);
+    return await run(registry.url, folder, login);
   } finally {
     await registry.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -134,15 +134,27 @@ async function makeRobot(url: string, password: string, repositories: readonly s
   return { OCI_USERNAME: 'conformance', OCI_PASSWORD: token };
 }
 
-function runMain(
+/** Runs a program to its end. Meanwhile this process has to answer: it syncs the files of a registry on one machine. */
+function ended(
+  program: string,
+  options: { stdio: 'ignore'; cwd?: string; env: NodeJS.ProcessEnv },
+): Promise<{ status: number | null; error?: Error }> {
+  return new Promise((resolve) => {
+    const child = spawn(program, options);
+    child.on('error', (error) => resolve({ status: null, error }));
+    child.on('close', (status) => resolve({ status }));
+  });
+}
+
+async function runMain(
   program: string,
   { home, sparse, auth }: Given,
   url: string,
   folder: string,
   login: Login,
-): Outcome {
+): Promise<Outcome> {
   const results = join(folder, 'results');
-  const { status, error } = spawnSync(program, {
+  const { status, error } = await ended(program, {
     stdio: 'ignore',
     env: {
       PATH: process.env.PATH,
@@ -167,16 +179,16 @@ function runMain(
   return { run, tests: report.tests, complaints };
 }
 
-function runReleased(
+async function runReleased(
   program: string,
   { home, auth }: Given,
   url: string,
   folder: string,
   login: Login,
-): Outcome {
+): Promise<Outcome> {
   const results = join(folder, 'results');
   mkdirSync(results);
-  const { status, error } = spawnSync(program, {
+  const { status, error } = await ended(program, {
     stdio: 'ignore',
     cwd: folder,
     env: {
