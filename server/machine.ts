@@ -163,14 +163,19 @@ function writeConfiguration(
   return path;
 }
 
-/** How many files workerd may have open, where that is limited: Node raises its limit as far as it may, and hands that on. */
 function openFiles(): { OPEN_FILES?: string } {
+  const limit = openFilesMax();
+  return Number.isFinite(limit) ? { OPEN_FILES: String(limit) } : {};
+}
+
+/** How many files workerd may have open: Node raises its limit as far as it may, and hands that on. Infinity for any number. */
+export function openFilesMax(): number {
   const { report } = process;
   // The names of the machine's addresses would be looked up.
   Object.assign(report, { excludeNetwork: true });
   const { userLimits } = report.getReport() as { userLimits?: { open_files?: { soft: number | string } } };
   const limit = Number(userLimits?.open_files?.soft);
-  return Number.isFinite(limit) ? { OPEN_FILES: String(limit) } : {};
+  return Number.isNaN(limit) ? Number.POSITIVE_INFINITY : limit;
 }
 
 // A refusal (401) is an answer too; an error of the server's own is a registry that does not work, and says why.

@@ -1,24 +1,31 @@
 // `npm start`: runs the registry on this machine until it is told to end, and says what to type next.
 // What the environment can say is read in settings.ts.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { StartFailure } from './failure.ts';
 import { greeting } from './greeting.ts';
-import { type Machine, startMachine } from './machine.ts';
+import { type Machine, openFilesMax, startMachine } from './machine.ts';
 import { readSettings, type Settings } from './settings.ts';
 import { type SecuredMachine, startSecured } from './tls.ts';
 
 const ORPHAN_POLL_MS = 200;
+/** How long after workerd's end the registry starts again: each time twice as long, until it has run for a while. */
+const AGAIN_MIN_MS = 1_000;
+const AGAIN_MAX_MS = 30_000;
+const RAN_WELL_MS = 60_000;
+/** A connection takes two files, and workerd ends where it may open no more. */
+const OPEN_FILES_WARNED_OF = 4_096;
 
 await run(process.env);
 
 async function run(env: NodeJS.ProcessEnv): Promise<void> {
   // A terminal that is gone, or a pipe that nobody reads, is no reason to fail.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
-  const starting = begin(env);
-  let stopping = false;
+  let starting = begin(env);
+  const stopped = new AbortController();
   const stop = () => {
     // Whoever asks twice does not want to wait for requests that are being answered.
-    const end = stopping ? 'kill' : 'stop';
-    stopping = true;
+    const end = stopped.signal.aborted ? 'kill' : 'stop';
+    stopped.abort();
     starting.then(({ machine }) => machine[end]()).catch(() => {});
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
@@ -31,14 +38,27 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const { settings, machine, secured } = await starting;
     const certificate = secured?.certificate() ?? null;
-    if (!stopping)
+    if (!stopped.signal.aborted) {
       process.stdout.write(greeting(settings, machine.port, certificate, process.stdout.isTTY === true));
-    const { code, signal } = await machine.exited;
-    if (!stopping)
-      fail(`The registry has ended, because workerd did by itself (${signal ?? `code ${code}`}).`);
+      warnOfFewFiles();
+    }
+    for (let delayMs = AGAIN_MIN_MS; ; delayMs = Math.min(2 * delayMs, AGAIN_MAX_MS)) {
+      const began = Date.now();
+      const { code, signal } = await (await starting).machine.exited;
+      if (stopped.signal.aborted) return;
+      // Where strangers use up all files that it may open, workerd ends: their connections end with it.
+      if (Date.now() - began > RAN_WELL_MS) delayMs = AGAIN_MIN_MS;
+      report(
+        `workerd has ended by itself (${signal ?? `code ${code}`}). The registry starts again in ${delayMs / 1000} s.`,
+      );
+      await sleep(delayMs, undefined, { signal: stopped.signal });
+      starting = begin(env, machine.port);
+    }
   } catch (error) {
+    if (stopped.signal.aborted) return;
     if (!(error instanceof StartFailure)) throw error;
-    if (!stopping) fail(error.message);
+    report(error.message);
+    process.exitCode = 1;
   }
 }
 
@@ -49,9 +69,11 @@ interface Started {
   readonly secured: SecuredMachine | null;
 }
 
-async function begin(env: NodeJS.ProcessEnv): Promise<Started> {
+/** `samePort` is that of the registry that ended before. */
+async function begin(env: NodeJS.ProcessEnv, samePort?: number): Promise<Started> {
   const settings = readSettings(env);
-  const { host, port, stateDir, vars, certificate } = settings;
+  const { host, stateDir, vars, certificate } = settings;
+  const port = samePort ?? settings.port;
   // What workerd says before it dies is seen here, too.
   const onOutput = (chunk: string) => process.stderr.write(chunk);
   const options = { host, port, stateDir, vars, onOutput };
@@ -76,7 +98,14 @@ function onceOrphaned(stop: () => void): void {
   timer.unref();
 }
 
-function fail(message: string): void {
-  process.stderr.write(`${message}\n`);
-  process.exitCode = 1;
+function warnOfFewFiles(): void {
+  const most = openFilesMax();
+  if (most >= OPEN_FILES_WARNED_OF) return;
+  report(
+    `The registry may open only ${most} files, and ${Math.floor(most / 4)} connections can use them up.\nRaise the limit: ulimit -n 65536, or LimitNOFILE=65536 in a unit of systemd.`,
+  );
+}
+
+function report(line: string): void {
+  process.stderr.write(`${line}\n`);
 }

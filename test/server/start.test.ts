@@ -1,12 +1,15 @@
 // The command behind `npm start`, run as people run it: what it prints, what it says when it cannot
 // start, and that nothing that it started outlives it, however it ends.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { blob, digest } from '../support/fixtures.ts';
 import { COMMAND, refused, run, spawned, started } from './command.ts';
 import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
 
@@ -97,13 +100,55 @@ test('SIGKILL of it ends workerd too, and the next start takes the folder over',
   await until(t, () => !family.some(isRunning));
 });
 
-test('it says so when workerd dies by itself', LIMIT, async (t) => {
-  const command = await started(t, { STATE_DIR: temporaryFolder(t) });
-  // Workerd, and the shell that guards it and would end with it anyway.
-  killAll(descendants(command.pid));
-  assert.equal(await command.code, 1);
-  assert.match(command.stderr, /workerd did by itself \(SIGKILL\)/);
+test(
+  'when workerd has ended by itself, it says so and starts again with all that it had',
+  LIMIT,
+  async (t) => {
+    const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
+    const bytes = blob(3000);
+    const pushed = `${command.url}/v2/kept/blobs/uploads/?digest=${digest(bytes)}`;
+    assert.equal((await fetch(pushed, { method: 'POST', body: bytes })).status, 201);
+    killAll(workerdOf(command.pid));
+    await until(t, () => /workerd has ended by itself \(SIGKILL\)/.test(command.stderr));
+    await answering(t, command.url);
+    const pulled = await fetch(`${command.url}/v2/kept/blobs/${digest(bytes)}`);
+    assert.deepEqual(Buffer.from(await pulled.arrayBuffer()), bytes);
+    const family = descendants(command.pid);
+    command.child.kill('SIGTERM');
+    assert.equal(await command.code, 0);
+    await until(t, () => !family.some(isRunning));
+  },
+);
+
+test('SIGTERM ends it also while it waits to start again', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
+  killAll(workerdOf(command.pid));
+  await until(t, () => command.stderr.includes('starts again'));
+  command.child.kill('SIGTERM');
+  assert.equal(await command.code, 0);
+  assert.deepEqual(descendants(command.pid), []);
 });
+
+// A connection takes two files: workerd ends only where it has none left, and not where it has one.
+for (const files of [256, 257]) {
+  test(
+    `strangers who use up all ${files} files keep it from answering only while they are there`,
+    LIMIT,
+    async (t) => {
+      const env = { STATE_DIR: temporaryFolder(t), AUTH: 'off' };
+      const limited = ['-c', `ulimit -n ${files}; exec "$0" "$1"`, process.execPath, COMMAND];
+      const command = spawned(t, '/bin/sh', limited, env);
+      await until(t, () => command.stdout.includes('docker pull'));
+      await until(t, () => command.stderr.includes(`may open only ${files} files`));
+      const [url = '', port] = /http:\/\/\S+:(\d+)/.exec(command.stdout) ?? [];
+      const idle = Array.from({ length: 300 }, () => connect(Number(port), '127.0.0.1'));
+      for (const socket of idle) socket.on('error', () => {});
+      await until(t, () => /Too many open files|starts again/.test(command.stderr));
+      for (const socket of idle) socket.destroy();
+      await answering(t, url);
+    },
+  );
+}
 
 for (const port of ['abc', '-1', '65536', '80 80', '8787.5']) {
   test(`PORT=${port} is refused`, LIMIT, async (t) => {
@@ -157,6 +202,23 @@ for (const { name, below } of [
     writeFileSync(file, '');
     await refused(t, { STATE_DIR: file + below }, /cannot be written: .* file/);
   });
+}
+
+/** Of what a command has started. */
+function workerdOf(pid: number): number[] {
+  const nameOf = (one: number) =>
+    execFileSync('ps', ['-o', 'comm=', '-p', String(one)], { encoding: 'utf8' });
+  return descendants(pid).filter((one) => nameOf(one).includes('workerd'));
+}
+
+/** Resolves when the registry answers, after it was away. */
+async function answering(t: TestContext, url: string): Promise<void> {
+  const isThere = () =>
+    fetch(`${url}/v2/`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (!(await isThere())) await sleep(50, undefined, { signal: t.signal });
 }
 
 /** Those that end by themselves meanwhile, since they hear of the others' end, are as gone as the others. */
