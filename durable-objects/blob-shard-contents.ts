@@ -64,15 +64,15 @@ export class Contents {
     return firstRow<Content>(this.#sql, query, digest, key);
   }
 
-  /** Content that a push is about to store. */
-  expect(digest: Digest, key: string, size: number): Content {
+  /** Content that a push is about to store. Null where the bytes of this key are being deleted, also those that it would store. */
+  expect(digest: Digest, key: string, size: number): Content | null {
     this.#sql.exec(
       'INSERT INTO objects (digest, key, size, stored) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING',
       digest,
       key,
       size,
     );
-    return { key, size, stored: 0 };
+    return this.at(digest, key);
   }
 
   /** A repository has a link to this content, so its bytes are there. */

@@ -100,8 +100,8 @@ export class BlobShard extends DurableObject<Env> {
   }
 
   /**
-   * Writes a link, to content of this digest that is stored already or else to that of the caller. Null where the caller
-   * named none and there is none.
+   * Writes a link, to content of this digest that is stored already or else to that of the caller. Null where there is neither: the
+   * caller named none, or what it named is being deleted.
    */
   async link(request: LinkRequest): Promise<LinkedObject | null> {
     const { content, digest, repository, link } = request;

@@ -64,6 +64,45 @@ eachHome((home) => {
     }
   }
 
+  for (const lost of [1, 2, 3, 4]) {
+    test(`a push of a digest whose bytes the store has lost ${lost} times never ends with a link to what is lost`, async () => {
+      const [client, bytes, repository] = [new Client(home), blob(SIZE), repositoryName()];
+      const digest = digestOf(bytes);
+      for (let count = 0; count < lost; count++) {
+        const insert = `INSERT INTO objects (digest, key, size, stored) VALUES ('${digest}', 'blobs/${crypto.randomUUID()}', ${SIZE}, 1)`;
+        await home.rows('BLOB_SHARD', digest.slice(7, 9), insert);
+      }
+      const push = async () => {
+        const location = await client.startUpload(repository);
+        return client.send('PUT', withDigest(location, digest), { body: bytes });
+      };
+      const answer = await push();
+      if (lost >= 3) {
+        assertRefused(answer, 503, 'UNAVAILABLE');
+        assert.equal(answer.headers['retry-after'], '1');
+        assert.equal((await client.send('HEAD', `/v2/${repository}/blobs/${digest}`)).status, 404);
+        assert.equal((await push()).status, 201);
+      } else assert.equal(answer.status, 201);
+      assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+    });
+  }
+
+  test('a push of a blob that the registry has is answered 503 while the store does not answer', async () => {
+    const [client, bytes] = [new Client(home), blob(SIZE)];
+    const [one, other] = [repositoryName('one'), repositoryName('other')];
+    const digest = await client.pushBlob(one, bytes);
+    const location = await client.startUpload(other);
+    await home.reset({ at: home.name === 'r2' ? 'R2.head' : 'disk.HEAD', how: 'before' });
+    assertRefused(
+      await client.send('PUT', withDigest(location, digest), { body: bytes }),
+      503,
+      'UNAVAILABLE',
+    );
+    assert.equal((await client.send('HEAD', `/v2/${other}/blobs/${digest}`)).status, 404);
+    await client.want(201, 'PUT', withDigest(location, digest), { body: bytes });
+    assert.ok((await client.pullBlob(other, digest))?.equals(bytes));
+  });
+
   test('a store that does not answer is answered 503, and nothing is dropped', async () => {
     const [client, bytes, repository] = [new Client(home), blob(SIZE), repositoryName()];
     const digest = await client.pushBlob(repository, bytes);

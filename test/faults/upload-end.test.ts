@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UPLOAD_ABORT_DELAY_MS, UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
+import { DELETE_RETRY_MS, UPLOAD_ABORT_DELAY_MS, UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { blob, digest as digestOf, repositoryName, unknownDigest } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 import { assertRefused, Client, locationOf, rangeOf, withDigest } from './client.ts';
@@ -60,6 +60,44 @@ eachHome((home) => {
         'BLOB_UPLOAD_UNKNOWN',
       );
     });
+  }
+
+  for (const isDeleted of [false, true]) {
+    for (const size of [100_000, 15 * MiB]) {
+      test(`a final PUT of ${size} bytes is not repeated into bytes that were lost and ${isDeleted ? 'are deleted' : 'are being deleted'}`, async () => {
+        const [client, bytes] = [new Client(home), blob(size)];
+        const [repository, digest] = [repositoryName(), digestOf(bytes)];
+        let location = await client.startUpload(repository);
+        for (const [from, to] of [
+          [0, size / 2],
+          [size / 2, size],
+        ] as const) {
+          const sent = { body: bytes.subarray(from, to), headers: rangeOf(from, to - from) };
+          location = locationOf(await client.want(202, 'PATCH', location, sent));
+        }
+        // Its upload does not hear that the blob is linked.
+        await home.reset({ at: 'UPLOAD_SESSION.published', how: 'before' });
+        await client.want(201, 'PUT', withDigest(location, digest));
+        await home.settled();
+        const [row] = await home.rows('REPOSITORY', repository, 'SELECT key FROM blobs');
+        const key = String(row?.key);
+        if (!isDeleted) await home.makeUndeletable(home.name === 'r2' ? key : key.replace(/\/\w+$/, ''));
+        await home.tamper(key, bytes.subarray(0, 10));
+        assertRefused(await client.send('GET', `/v2/${repository}/blobs/${digest}`), 404, 'BLOB_UNKNOWN');
+        await home.ring('BLOB_SHARD', digest.slice(7, 9));
+
+        const answer = await client.send('PUT', withDigest(location, digest));
+        if (answer.status !== 201) assertRefused(answer, 404, 'BLOB_UPLOAD_UNKNOWN');
+        await home.reset();
+        await home.setClockAhead(DELETE_RETRY_MS);
+        await home.ring('BLOB_SHARD', digest.slice(7, 9));
+        await home.setClockAhead(0);
+        const found = await client.pullBlob(repository, digest);
+        assert.ok(answer.status === 201 ? found?.equals(bytes) : found === null);
+        await client.pushBlob(repository, bytes);
+        assert.ok((await client.pullBlob(repository, digest))?.equals(bytes));
+      });
+    }
   }
 
   test('a PUT of a whole blob may be repeated, also after a restart', async () => {

@@ -96,8 +96,11 @@ export interface BlobStore {
   withdraw(draft: Draft, added: Appended): Promise<void>;
   /** The key that a draft will be read by once it is finished. */
   keyOf(draft: Draft): string;
-  /** Makes content of a draft whose tail is in memory. `again` says that this may have been done before. */
-  finish(draft: Draft, again: boolean): Promise<void>;
+  /**
+   * Makes content of a draft whose tail is in memory. `again` says that this may have been done before. False where what the draft
+   * had stored was deleted since.
+   */
+  finish(draft: Draft, again: boolean): Promise<boolean>;
   /** Forgets what a draft has that no key leads to. Content that was made of it stays. May be repeated. */
   abandon(draft: Draft): Promise<void>;
   /** Forgets a draft and whatever it has become. May be repeated. */

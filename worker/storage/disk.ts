@@ -14,7 +14,7 @@ import { BodyReader, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey, inlineBlobOf, isInline } from './key.ts';
 import { type Lease, memory } from './memory-budget.ts';
-import { bytesOf, Tail } from './tail.ts';
+import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';
@@ -135,7 +135,7 @@ export class DiskBlobs implements BlobStore {
     return `${blobKey(draft.id)}/${pieces.length === 1 && only !== undefined ? only[0] : LIST}`;
   }
 
-  async finish(draft: Draft): Promise<void> {
+  async finish(draft: Draft, again: boolean): Promise<boolean> {
     const folder = blobKey(draft.id);
     const pieces = piecesOf(draft);
     const written: string[] = [];
@@ -151,6 +151,7 @@ export class DiskBlobs implements BlobStore {
     for (let number = 1; number < draft.firstPart; number++) {
       if (!numbers.has(number)) await this.#remove(`${folder}/${number}`);
     }
+    return !again || (await this.sizeOf(this.keyOf(draft))) === sizeOfDraft(draft);
   }
 
   /** A key leads to all pieces: they are in its folder. */

@@ -26,7 +26,7 @@ export interface Publication {
 /**
  * Publishes a blob. `store` puts the bytes under the key, unless the registry has them already, under the key of `object`;
  * it gives false where the client's bytes are not those of the digest. Gives the key that was linked. Throws DIGEST_INVALID,
- * BLOB_UPLOAD_UNKNOWN.
+ * BLOB_UPLOAD_UNKNOWN, UNAVAILABLE.
  */
 export async function publish(
   env: Env,
@@ -51,26 +51,33 @@ export async function publish(
   throw new OciError('BLOB_UPLOAD_UNKNOWN');
 }
 
-/** A link in the shard, to content that the store has or that the caller is about to store. */
+/**
+ * A link in the shard, to content that the store has or that the caller is about to store.
+ *
+ * Throws BLOB_UPLOAD_UNKNOWN where what the caller would store is being deleted.
+ * Throws UNAVAILABLE where the store does not say whether it has the content.
+ */
 async function linkedObject(
   env: Env,
   { repository, digest, size, key }: Omit<Publication, 'upload'>,
 ): Promise<{ link: string; object: LinkedObject }> {
-  for (let tries = 1; ; tries++) {
+  for (let tries = 0; tries < TRIES; tries++) {
     const link = crypto.randomUUID();
     const content = { key, size, proven: false };
     const object = await shardOf(env, digest).link({ link, digest, repository, content });
-    if (object === null) throw new Error('the shard took no link');
+    // What this upload stored was lost and is being deleted: the client begins another.
+    if (object === null) throw new OciError('BLOB_UPLOAD_UNKNOWN');
     const isElsewhere = object.stored && object.key !== key;
-    if (
-      !isElsewhere ||
-      tries === TRIES ||
-      !(await isLost(env, { digest, key: object.key, size: object.size }))
-    )
+    if (!isElsewhere || !(await isLost(env, { digest, key: object.key, size: object.size })))
       return { link, object };
     // What the client sends is stored again, and this repository must not keep the link to what is lost.
     await repositoryOf(env, repository).loseBlob(digest, object.key);
   }
+  throw new OciError('UNAVAILABLE', {
+    message: `the store has lost this blob ${TRIES} times: push it again`,
+    detail: { digest },
+    headers: { 'Retry-After': '1' },
+  });
 }
 
 /** The content is not that of the digest. */

@@ -8,7 +8,7 @@ import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '
 import type { Appended, BlobStore, Draft, Found, Part, Writing } from './blobs.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
-import { bytesOf, Tail } from './tail.ts';
+import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 const TRIES = 3;
 /** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */
@@ -85,27 +85,29 @@ export class R2Blobs implements BlobStore {
     return blobKey(draft.id);
   }
 
-  async finish(draft: Draft, again: boolean): Promise<void> {
+  async finish(draft: Draft, again: boolean): Promise<boolean> {
     const key = this.keyOf(draft);
     if (draft.multipart === null) {
       // A second write to a key within a second is refused: not when the first may have done it.
       const there = async () => (await this.sizeOf(key)) === draft.tail.size;
-      if (again && (await there())) return;
+      if (again && (await there())) return true;
       try {
         await this.#bucket.put(key, bytesOf(draft.tail), AS_DATA);
       } catch (fault) {
         if (!(await there())) throw fault; // Refused because a repetition of this request was faster.
       }
-      return;
+      return true;
     }
     const upload = this.#bucket.resumeMultipartUpload(key, draft.multipart);
     const parts = draft.parts.map(({ number, etag }) => ({ partNumber: number, etag }));
     try {
       if (draft.tail.size > 0) parts.push(await upload.uploadPart(draft.firstPart, bytesOf(draft.tail)));
       await upload.complete(parts);
+      return true;
     } catch (fault) {
+      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
       // Completed before, by a request whose answer was lost.
-      if (codeOf(fault) !== NO_SUCH_UPLOAD || (await this.sizeOf(key)) === null) throw fault;
+      return (await this.sizeOf(key)) === sizeOfDraft(draft);
     }
   }
 

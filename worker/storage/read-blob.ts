@@ -46,10 +46,7 @@ export async function readBlob(
     });
   if (!lost) {
     console.error(`the store did not give ${blob.digest} under ${blob.key}`, fault);
-    throw new OciError('UNAVAILABLE', {
-      message: 'the store did not answer: try again',
-      headers: { 'Retry-After': '1' },
-    });
+    throw noAnswer();
   }
   throw new OciError('BLOB_UNKNOWN', {
     message: 'the registry does not have the bytes of this blob any more: push it again',
@@ -57,13 +54,23 @@ export async function readBlob(
   });
 }
 
-/** Whether content that the shard says is there is lost. It is then dropped. A store that does not answer has lost nothing. */
+/**
+ * Whether content that the shard says is there is lost. It is then dropped. Throws UNAVAILABLE where the store does not answer:
+ * it has lost nothing.
+ */
 export async function isLost(env: Env, blob: StoredBlob): Promise<boolean> {
   try {
     if ((await blobStore(env).sizeOf(blob.key)) === blob.size) return false;
     return await shardOf(env, blob.digest).dropIfLost(blob);
   } catch (fault) {
     console.error(`whether ${blob.digest} is under ${blob.key} could not be checked`, fault);
-    return false;
+    throw noAnswer();
   }
+}
+
+function noAnswer(): OciError {
+  return new OciError('UNAVAILABLE', {
+    message: 'the store did not answer: try again',
+    headers: { 'Retry-After': '1' },
+  });
 }

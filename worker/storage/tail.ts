@@ -4,7 +4,7 @@
  * given back.
  */
 import { STEADY_READ_BYTES } from '../oci/limits.ts';
-import type { StoredTail, Tap, Writing } from './blobs.ts';
+import type { Draft, StoredTail, Tap, Writing } from './blobs.ts';
 import type { Lease } from './memory-budget.ts';
 
 const EMPTY = new Uint8Array();
@@ -124,6 +124,11 @@ export class Tail {
     this.#filled = 0;
     this.#loaded = false;
   }
+}
+
+/** In bytes, with its tail. */
+export function sizeOfDraft({ parts, tail }: Draft): number {
+  return parts.reduce((sum, { size }) => sum + size, tail.size);
 }
 
 /** The bytes of a tail that was loaded. */

@@ -244,7 +244,8 @@ export class DurableUpload implements Upload {
     const known = running !== undefined && algorithmOf(running) === algorithmOf(digest);
     const finish = async () => {
       await this.#loadTail(draft, lease);
-      await this.#store.finish(draft, again);
+      // It was dropped because bytes were lost: the client begins another upload.
+      if (!(await this.#store.finish(draft, again))) throw new OciError('BLOB_UPLOAD_UNKNOWN');
     };
     // Without the running hash the content is finished first and read back once, before anybody may see it.
     if (!known) await finish();
@@ -292,10 +293,10 @@ export class DurableUpload implements Upload {
     lease.give(tail.size);
   }
 
+  /** Reads the content back. The disk may have lost some of it. */
   async #isContent(digest: Digest, key: string): Promise<boolean> {
     const found = await this.#store.get(key);
-    if (found === null) throw new Error(`${key} was stored and is not there`);
-    return (await digestOfStream(algorithmOf(digest), found.body)).digest === digest;
+    return found !== null && (await digestOfStream(algorithmOf(digest), found.body)).digest === digest;
   }
 
   async #isLinked(digest: Digest): Promise<boolean> {
