@@ -93,6 +93,11 @@ function isKnown(request: Request, { services }: Parts): boolean {
 /** R2's own faults: an internal error, and one of those that it asks to try again. Cloudflare docs, "R2: Error codes". */
 const R2_PASSES = /\((?:10001|10043|10058)\)\s*$/;
 
+/** What SQLite says where the disk is full or cannot be written, or where no more files may be open. */
+const CANNOT_STORE = /SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN)/;
+/** That takes a person, so a client need not ask every second. */
+const CANNOT_STORE_RETRY_S = '30';
+
 /** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
 function unexpected(fault: Error, request: Request, requestId: string): OciError {
   const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
@@ -100,6 +105,13 @@ function unexpected(fault: Error, request: Request, requestId: string): OciError
   if (isTooNew(fault)) {
     const { message } = fault;
     return new OciError('UNAVAILABLE', { message, detail: { requestId }, headers: { 'Retry-After': '60' } });
+  }
+  if (CANNOT_STORE.test(fault.message)) {
+    return new OciError('UNAVAILABLE', {
+      message: `${/FULL/.test(fault.message) ? 'the disk of the registry is full' : 'the disk of the registry does not work'}: try again once its operator has mended that`,
+      detail: { requestId },
+      headers: { 'Retry-After': CANNOT_STORE_RETRY_S },
+    });
   }
   // Durable Objects say so of faults that pass. Cloudflare docs, "Error handling".
   if (retryable || overloaded || R2_PASSES.test(fault.message))

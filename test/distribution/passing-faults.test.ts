@@ -16,6 +16,24 @@ const ROWS: { name: string; fault: Error; want: number; again: string | null }[]
     want: 503,
     again: '1',
   },
+  {
+    name: 'a full disk',
+    fault: new Error('database or disk is full: SQLITE_FULL'),
+    want: 503,
+    again: '30',
+  },
+  {
+    name: 'a database for which no file can be opened',
+    fault: new Error('unable to open database file: SQLITE_CANTOPEN'),
+    want: 503,
+    again: '30',
+  },
+  {
+    name: 'a constraint that does not hold',
+    fault: new Error('UNIQUE: SQLITE_CONSTRAINT'),
+    want: 500,
+    again: null,
+  },
   { name: 'an error that says no time', fault: new OciError('UNAVAILABLE'), want: 503, again: '1' },
   {
     name: 'an error that says a time',
