@@ -93,6 +93,9 @@ function isKnown(request: Request, { services }: Parts): boolean {
 /** R2's own faults: an internal error, and one of those that it asks to try again. Cloudflare docs, "R2: Error codes". */
 const R2_PASSES = /\((?:10001|10043|10058)\)\s*$/;
 
+/** A fault of the platform itself, such as a commit that failed; code that throws never says so. */
+const PLATFORM_FAILED = /^internal error.*; reference = /i;
+
 /** What SQLite says where the disk is full or cannot be written, or where no more files may be open. */
 const CANNOT_STORE = /SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN)/;
 /** That takes a person, so a client need not ask every second. */
@@ -114,7 +117,7 @@ function unexpected(fault: Error, request: Request, requestId: string): OciError
     });
   }
   // Durable Objects say so of faults that pass. Cloudflare docs, "Error handling".
-  if (retryable || overloaded || R2_PASSES.test(fault.message))
+  if (retryable || overloaded || R2_PASSES.test(fault.message) || PLATFORM_FAILED.test(fault.message))
     return new OciError('UNAVAILABLE', { detail: { requestId } });
   return new OciError('UNKNOWN', { detail: { requestId } });
 }

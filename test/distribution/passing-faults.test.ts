@@ -17,6 +17,12 @@ const ROWS: { name: string; fault: Error; want: number; again: string | null }[]
     again: '1',
   },
   {
+    name: 'a commit of a Durable Object that failed',
+    fault: new Error('internal error; reference = cgm4dhfdj1o9l523erovufo7'),
+    want: 503,
+    again: '1',
+  },
+  {
     name: 'a full disk',
     fault: new Error('database or disk is full: SQLITE_FULL'),
     want: 503,
