@@ -21,6 +21,26 @@ const options: HomeOptions = { vars: { ...GUARDED.vars, HTPASSWD } };
 const BOB = 'bob:the password of bob';
 
 eachHome((home) => {
+  it('a user who is disabled is refused, also with the password of HTPASSWD', async () => {
+    // The name was a user before it was in the file.
+    await home.call('ACCOUNTS', 'accounts', 'putUser', { name: 'older', groups: [], onlyNew: true });
+    const older = new Visitor(home, 'older:the password of the file');
+    const api = new Api(home);
+    const { id, token } = await api.made('POST', '/tokens', { name: 'of-older', owner: 'older' });
+    const named = new Visitor(home, `older:${token}`);
+    for (const visitor of [older, named]) await visitor.must(200, 'GET', '/token');
+    await api.made('PATCH', '/users/older', { disabled: true });
+    for (const visitor of [older, named]) {
+      await visitor.must(401, 'GET', '/token');
+      await visitor.must(401, 'GET', '/v2/');
+    }
+    await api.made('PATCH', '/users/older', { disabled: false });
+    await older.must(200, 'GET', '/token');
+    await api.made('DELETE', `/tokens/${id}`);
+    await api.made('DELETE', '/users/older');
+    await older.must(200, 'GET', '/token');
+  });
+
   const admin = new Visitor(home, ADMIN);
   const bob = new Visitor(home, BOB);
   const nobody = new Visitor(home, null);

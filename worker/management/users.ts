@@ -102,7 +102,7 @@ export const USERS: Operation[] = [
     who: 'admin',
     summary: 'Change the password or the groups of a user, or disable them',
     description:
-      'What is not given stays as it is. Somebody who is disabled is let in no more, nor are their tokens.',
+      'What is not given stays as it is. A user who is disabled cannot log in, and neither can their tokens, also where HTPASSWD has the name.',
     body: change,
     example: { disabled: true },
     status: 200,

@@ -230,15 +230,19 @@ export class Credentials {
     return { subject: `user:${token.owner}`, rules: ownerRules, limits };
   }
 
-  /** The rules of a user; null for one that is not known, or no longer let in. */
+  /**
+   * The rules of a user; null for one that is not known, or that is disabled: also where HTPASSWD has the name. The password of the
+   * setting ADMIN_PASSWORD always works, because it repairs the rest.
+   */
   rulesOf(name: string, user: User | null, rules: Rule[]): Rule[] | null {
     const { adminPassword, htpasswd, htpasswdRole } = this.#settings;
     if (name === ADMIN && adminPassword !== null)
       return [everywhere('admin', 'ADMIN_PASSWORD', name), ...rules];
+    if (user?.disabled) return null;
     if (htpasswd.has(name)) {
       return htpasswdRole === null ? rules : [everywhere(htpasswdRole, 'HTPASSWD', name), ...rules];
     }
-    return user === null || user.disabled ? null : rules;
+    return user === null ? null : rules;
   }
 
   #lookup(query: LookupQuery): Promise<Lookup> {
