@@ -47,9 +47,10 @@ onHome(
       for (const path of ['/token', '/v2/'])
         for (const name of ['victim', 'nobody'])
           it(`${name} at ${path} makes the next attempt wait, and no other`, async () => {
-            const guess = () => new Visitor(home, `${name}:wrong`).send('GET', path);
+            const guess = (at: number) =>
+              new Visitor(home, `${name}:wrong at ${path} ${at}`).send('GET', path);
             const answers = [];
-            for (let at = 0; at < 8; at++) answers.push(await guess());
+            for (let at = 0; at < 8; at++) answers.push(await guess(at));
             assert.equal(answers[0]?.status, 401);
             const last = answers.at(-1);
             assert.equal(last?.status, 429, last?.text);
@@ -61,9 +62,26 @@ onHome(
             await stage.mallory.must(200, 'GET', '/token');
             await later(seconds * 1000);
             if (name === 'victim') await stage.victim.must(200, 'GET', '/token');
-            else assert.equal((await guess()).status, 401);
+            else assert.equal((await guess(8)).status, 401);
             await later(24 * 3600_000);
           });
+
+      it('the same login again and again is refused, and is one guess', async () => {
+        const guess = () => new Visitor(home, 'victim:the password of last year').send('GET', '/token');
+        const answers = [];
+        for (let at = 0; at < 3; at++) answers.push(...(await Promise.all([1, 2, 3, 4].map(guess))));
+        assert.deepEqual([...new Set(answers.map(({ status }) => status))], [401]);
+        await stage.victim.must(200, 'GET', '/token');
+      });
+
+      it('a disabled user is let in with the password that was refused, once enabled again', async () => {
+        const disabled = new Visitor(home, `disabled:${PASSWORD}`);
+        await disabled.must(401, 'GET', '/token');
+        await stage.api.made('PATCH', '/users/disabled', { disabled: false });
+        await disabled.must(200, 'GET', '/token');
+        await stage.api.made('PATCH', '/users/disabled', { disabled: true });
+        await disabled.must(401, 'GET', '/token');
+      });
 
       it('many names from one address make it wait', async () => {
         const answers = [];

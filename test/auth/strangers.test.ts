@@ -32,6 +32,9 @@ eachHome(
       await from(KNOWN, `user-1:${PASSWORD}`);
     });
 
+    let wrongs = 0;
+    /** The same login again would be no guess. */
+    const wrong = () => `wrong ${++wrongs}`;
     /** Time only ever goes on. */
     const later = (ms: number) => {
       now += ms;
@@ -44,7 +47,7 @@ eachHome(
     const useUpHashes = () =>
       Promise.all(
         Array.from({ length: HASHES_OF_STRANGERS.burst }, (_, at) =>
-          from(`192.0.2.${100 + at}`, 'made-up:wrong'),
+          from(`192.0.2.${100 + at}`, `made-up:${wrong()}`),
         ),
       );
     const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].sort();
@@ -54,7 +57,7 @@ eachHome(
       await later(60_000);
       const before = await home.hashes();
       const guesses = Array.from({ length: GUESSERS * GUESSES }, (_, at) =>
-        from(`198.51.100.${at}`, `user-${at % GUESSERS}:wrong`),
+        from(`198.51.100.${at}`, `user-${at % GUESSERS}:${wrong()}`),
       );
       const pulls = await Promise.all(
         Array.from({ length: 20 }, () =>
@@ -68,16 +71,16 @@ eachHome(
       for (const { status, headers } of answers)
         if (status === 429) assert.ok(Number(headers.get('Retry-After')) >= 1);
       // Who has logged in from there before has a budget apart.
-      assert.equal((await from(KNOWN, 'user-1:wrong')).status, 401);
+      assert.equal((await from(KNOWN, `user-1:${wrong()}`)).status, 401);
       assert.equal((await home.hashes()) - before, HASHES_OF_STRANGERS.burst + 1);
       await later(60_000);
     });
 
     it('a name that does not exist costs no hash, and is answered like one that does', async () => {
       const before = await home.hashes();
-      const unknown = await from('198.51.100.200', 'made-up:wrong');
+      const unknown = await from('198.51.100.200', `made-up:${wrong()}`);
       assert.equal(await home.hashes(), before);
-      const known = await from('198.51.100.201', 'user-0:wrong');
+      const known = await from('198.51.100.201', `user-0:${wrong()}`);
       assert.equal(await home.hashes(), before + 1);
       assert.deepEqual([unknown.status, unknown.text], [known.status, known.text]);
       await later(60_000);
@@ -127,6 +130,22 @@ eachHome(
       const answers = await Promise.all(right);
       assert.ok(answers.some(({ status }) => status === 204));
       assert.ok((await home.hashes()) - before <= HASHES_OF_KNOWN.burst);
+      await later(60_000);
+    });
+
+    it('machines that go on with an old password do not make its user wait behind their address', async () => {
+      const behind = '198.51.100.205';
+      const old = `user-4:${PASSWORD}`;
+      assert.equal((await from(behind, old)).status, 200);
+      await api.made('PATCH', '/users/user-4', { password: 'the new password of a user' });
+      await later(31_000);
+      for (let at = 0; at < 8; at++) {
+        const answers = await Promise.all([1, 2, 3].map(() => from(behind, old)));
+        assert.deepEqual(statuses(answers), [401]);
+        await later(2_000);
+      }
+      assert.equal((await from(behind, 'user-4:the new password of a user')).status, 200);
+      await api.made('PATCH', '/users/user-4', { password: PASSWORD });
       await later(60_000);
     });
 

@@ -162,8 +162,13 @@ export class Credentials {
     // Without users there is nothing to guess.
     if (!this.#isSetUp(lookup)) return null;
     this.#refuseWeakAdmin(shown);
+    // Machines that go on with an old password do not lock out who has the new one.
+    if (this.#passwords.hasFailed(name, password, lookup.user)) {
+      await this.#passwords.failure();
+      return null;
+    }
     if (lookup.waitMs > 0) throw tooManyAttempts(lookup.waitMs);
-    await this.#begin(shown, lookup, account, address);
+    if (!(await this.#begin(shown, lookup, account, address))) return null;
     const failure = this.#passwords.failure();
     const rules = this.rulesOf(name, lookup.user, lookup.rules);
     const isRight = await this.#passwords.matches(name, password, lookup.user);
@@ -171,6 +176,7 @@ export class Credentials {
       if (lookup.hasFailed || lookup.isNew) await accountsOf(this.#env).attempted(account, address, true);
       return { subject: `user:${name}`, rules, limits: null };
     }
+    this.#passwords.rememberFailure(name, password, lookup.user);
     await accountsOf(this.#env).attempted(account, address, false);
     await failure;
     return null;
@@ -185,16 +191,25 @@ export class Credentials {
     });
   }
 
-  /** Before a password is tried: of many attempts at once, only so many are, and fewer slow hashes. Throws TOOMANYREQUESTS. */
-  async #begin({ name, password }: Shown, lookup: Lookup, account: string, address: string): Promise<void> {
+  /**
+   * Before a password is tried: of many attempts at once, only so many are, and fewer slow hashes. False where the same login has
+   * failed meanwhile. Throws TOOMANYREQUESTS.
+   */
+  async #begin(
+    { name, password }: Shown,
+    lookup: Lookup,
+    account: string,
+    address: string,
+  ): Promise<boolean> {
     const budget = this.#passwords.budget(lookup.isNew);
     for (let tries = 0; ; tries++) {
+      if (this.#passwords.hasFailed(name, password, lookup.user)) return false;
       // The first of several with the right password is enough for all.
       const isFree = this.#passwords.isFree(name, password, lookup.user);
-      if (!lookup.isNew && this.#passwords.hasMatched(name, password, lookup.user)) return;
+      if (!lookup.isNew && this.#passwords.hasMatched(name, password, lookup.user)) return true;
       const waitMs = isFree ? 0 : budget.take(Date.now());
       if (waitMs === 0) {
-        if (await accountsOf(this.#env).mayTry(account, address)) return;
+        if (await accountsOf(this.#env).mayTry(account, address)) return true;
         if (!isFree) budget.giveBack();
       }
       if (tries === LOGIN_TRIES) throw tooManyAttempts(Math.max(1000, waitMs));

@@ -22,6 +22,8 @@ export class Passwords {
   readonly #settings: AuthSettings;
   /** Passwords that matched a stored hash, by a keyed hash of both: the slow one is paid once. */
   readonly #matched = new Set<string>();
+  /** Logins that failed, likewise: the same again is no guess. */
+  readonly #failed = new Set<string>();
   readonly #key = randomBytes(32);
   readonly #strangers = new HashBudget(HASHES_OF_STRANGERS.burst, HASHES_OF_STRANGERS.perSecond);
   readonly #known = new HashBudget(HASHES_OF_KNOWN.burst, HASHES_OF_KNOWN.perSecond);
@@ -37,6 +39,16 @@ export class Passwords {
   hasMatched(name: string, password: string, user: User | null): boolean {
     const stored = this.#storedOf(name, user);
     return stored !== null && this.#matched.has(this.#markOf(password, stored));
+  }
+
+  /** Whether the same login has failed here before, and nothing has changed since: trying it again would tell nobody more. */
+  hasFailed(name: string, password: string, user: User | null): boolean {
+    return this.#failed.has(this.#markOfFailure(name, password, user));
+  }
+
+  rememberFailure(name: string, password: string, user: User | null): void {
+    if (this.#failed.size >= PASSWORDS_REMEMBERED) this.#failed.clear();
+    this.#failed.add(this.#markOfFailure(name, password, user));
   }
 
   /** Whether a check computes no slow hash, for a name that has a password: what matched before, and the password of a setting. */
@@ -78,9 +90,16 @@ export class Passwords {
   }
 
   #markOf(password: string, stored: string): string {
-    return createHmac('sha256', this.#key)
-      .update(JSON.stringify([password, stored]))
-      .digest('base64');
+    return this.#mark([password, stored]);
+  }
+
+  /** A name without a password fails like one that has another, and a user who is enabled again may log in. */
+  #markOfFailure(name: string, password: string, user: User | null): string {
+    return this.#mark([name, password, this.#storedOf(name, user), user?.disabled ?? null]);
+  }
+
+  #mark(of: (string | boolean | null)[]): string {
+    return createHmac('sha256', this.#key).update(JSON.stringify(of)).digest('base64');
   }
 }
 
