@@ -61,4 +61,23 @@ export const UPLOAD_SESSION_MIGRATIONS: Migration[] = [
       DROP TABLE tail;
     `,
   },
+  {
+    // What most uploads have is in their own row: each row more is written once and deleted once.
+    keepsOlderCode: false,
+    sql: `
+      ALTER TABLE uploads ADD COLUMN parts TEXT NOT NULL DEFAULT '[]'; -- the latest, [[number, size, etag], ...]
+      ALTER TABLE uploads ADD COLUMN tail BLOB; -- the first bytes behind the last part, at most TAIL_ROW_BYTES
+      CREATE TABLE upload_part_lists (
+        upload TEXT NOT NULL,
+        first INTEGER NOT NULL,      -- the number of the first part in it
+        parts TEXT NOT NULL,
+        PRIMARY KEY (upload, first)
+      ) WITHOUT ROWID;
+      INSERT INTO upload_part_lists (upload, first, parts)
+        SELECT upload, MIN(number), json_group_array(json_array(number, size, etag)) FROM upload_parts GROUP BY upload;
+      DROP TABLE upload_parts;
+      UPDATE uploads SET tail = (SELECT bytes FROM upload_tails t WHERE t.upload = uploads.id AND t.seq = 0);
+      DELETE FROM upload_tails WHERE seq = 0;
+    `,
+  },
 ];

@@ -85,12 +85,17 @@ type Row = {
   hash_state: ArrayBuffer | null;
   sealed: string | null;
   state: State;
+  /** The latest parts, as JSON. */
+  parts: string;
 };
 
 /** `superseded`: the final PUT linked other bytes of the same digest. */
 type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
 
-const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state';
+const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, parts';
+
+/** Parts in the row of an upload; more are moved into rows of their own. Each is about 60 bytes. */
+const PARTS_IN_ROW = 500;
 
 /** Uploads that one alarm ends, and how far alarms are apart. */
 const ENDED_AT_A_TIME = 100;
@@ -134,7 +139,8 @@ export class UploadSession extends DurableObject<Env> {
     }
     if (row.state !== 'open') return { status: 'gone' };
     if (at !== null && at !== row.offset) return { status: 'elsewhere', offset: row.offset };
-    this.#sql.exec('UPDATE uploads SET next_part = ? WHERE id = ?', row.next_part + reserve, id);
+    if (reserve > 0)
+      this.#sql.exec('UPDATE uploads SET next_part = ? WHERE id = ?', row.next_part + reserve, id);
     return this.#open(row, row.next_part, tailMax);
   }
 
@@ -150,26 +156,20 @@ export class UploadSession extends DurableObject<Env> {
       if (row === null || row.state !== 'open') return { status: 'gone' };
       if (row.offset !== progress.from) return { status: 'elsewhere', offset: row.offset };
       const { parts, tail } = progress;
-      for (const { number, size, etag } of parts) {
-        this.#sql.exec(
-          'INSERT INTO upload_parts (upload, number, size, etag) VALUES (?, ?, ?, ?)',
-          id,
-          number,
-          size,
-          etag,
-        );
-      }
-      if (parts.length > 0 && row.tail_bytes > 0) this.#tails.remove(id);
       const before = parts.length > 0 ? 0 : row.tail_bytes;
-      this.#tails.add(id, before, tail);
+      const first =
+        parts.length > 0 ? this.#tails.replace(id, row.tail_bytes, tail) : this.#tails.add(id, before, tail);
       // Where no other request has begun since, the numbers that were not needed are free again.
       const alone = progress.ends && row.next_part === progress.firstPart + progress.reserved;
       const used = (parts.at(-1)?.number ?? progress.firstPart - 1) + 1;
       this.#sql.exec(
-        `UPDATE uploads SET offset = ?, tail_bytes = ?, multipart = ?, hash = ?, hash_state = ?, next_part = ?
+        `UPDATE uploads SET offset = ?, tail_bytes = ?, tail = COALESCE(?, tail), parts = ?, multipart = ?, hash = ?,
+           hash_state = ?, next_part = ?
          WHERE id = ?`,
         progress.offset,
         before + tail.length,
+        first,
+        this.#withParts(row, parts),
         progress.multipart,
         progress.hash?.digest ?? null,
         progress.hash?.state?.slice().buffer ?? null,
@@ -213,10 +213,15 @@ export class UploadSession extends DurableObject<Env> {
   published(id: string, ours: boolean): void {
     this.ctx.storage.transactionSync(() => {
       if (this.#row(id)?.state !== 'sealed') return;
-      this.#sql.exec('UPDATE uploads SET state = ? WHERE id = ?', ours ? 'published' : 'superseded', id);
-      if (!ours) return;
-      this.#tails.remove(id);
-      this.#sql.exec('DELETE FROM upload_parts WHERE upload = ?', id);
+      if (!ours) {
+        this.#sql.exec(`UPDATE uploads SET state = 'superseded' WHERE id = ?`, id);
+        return;
+      }
+      this.#sql.exec(
+        `UPDATE uploads SET state = 'published', tail_bytes = 0, tail = NULL, parts = '[]' WHERE id = ?`,
+        id,
+      );
+      this.#removeRows(id);
     });
   }
 
@@ -285,8 +290,7 @@ export class UploadSession extends DurableObject<Env> {
       return;
     }
     this.ctx.storage.transactionSync(() => {
-      this.#tails.remove(row.id);
-      this.#sql.exec('DELETE FROM upload_parts WHERE upload = ?', row.id);
+      this.#removeRows(row.id);
       this.#sql.exec('DELETE FROM uploads WHERE id = ?', row.id);
     });
   }
@@ -360,16 +364,33 @@ export class UploadSession extends DurableObject<Env> {
 
   /** The bytes are discarded by who asked. Until it expires, the upload is remembered: a request may still be writing. */
   #cancel(id: string): void {
-    this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0 WHERE id = ?`, id);
+    this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0, tail = NULL WHERE id = ?`, id);
     this.#tails.remove(id);
   }
 
+  /** The parts of the row of an upload with new ones, as JSON. Where these are many, they become a list of their own. */
+  #withParts(row: Row, parts: Part[]): string {
+    if (parts.length === 0) return row.parts;
+    const all = [...partsIn(row.parts), ...parts];
+    const text = JSON.stringify(all.map(({ number, size, etag }) => [number, size, etag]));
+    if (all.length <= PARTS_IN_ROW) return text;
+    const insert = 'INSERT INTO upload_part_lists (upload, first, parts) VALUES (?, ?, ?)';
+    this.#sql.exec(insert, row.id, all[0]?.number ?? 0, text);
+    return '[]';
+  }
+
+  /** What an upload has beside its own row. */
+  #removeRows(id: string): void {
+    this.#tails.remove(id);
+    this.#sql.exec('DELETE FROM upload_part_lists WHERE upload = ?', id);
+  }
+
   #open(row: Row, firstPart: number, tailMax: number): OpenUpload {
-    const parts = allRows<Part>(
-      this.#sql,
-      'SELECT number, size, etag FROM upload_parts WHERE upload = ? ORDER BY number',
-      row.id,
-    );
+    const query = 'SELECT parts FROM upload_part_lists WHERE upload = ? ORDER BY first';
+    const lists = allRows<{ parts: string }>(this.#sql, query, row.id);
+    const parts = [...lists, row].flatMap((list) => partsIn(list.parts));
+    // Those that release 0.1.0 left may come in any order.
+    parts.sort((one, other) => one.number - other.number);
     const hash =
       row.hash === null
         ? null
@@ -382,4 +403,9 @@ export class UploadSession extends DurableObject<Env> {
     const draft = { id: row.draft, multipart: row.multipart, parts, firstPart, tail };
     return { status: 'open', offset: row.offset, draft, hash };
   }
+}
+
+function partsIn(text: string): Part[] {
+  const listed = JSON.parse(text) as [number: number, size: number, etag: string][];
+  return listed.map(([number, size, etag]) => ({ number, size, etag }));
 }

@@ -198,7 +198,7 @@ eachHome((home) => {
       id,
       `SELECT draft, multipart FROM uploads WHERE id = '${id}'`,
     );
-    const query = `SELECT number AS partNumber, etag FROM upload_parts WHERE upload = '${id}'`;
+    const query = `SELECT value ->> 0 AS partNumber, value ->> 2 AS etag FROM uploads, json_each(parts) WHERE uploads.id = '${id}'`;
     const parts = await home.rows('UPLOAD_SESSION', id, query);
     const begun = await stored(home);
 
@@ -272,7 +272,7 @@ eachHome((home) => {
 
 /** Nothing is kept of an upload. */
 async function expectForgotten(home: Home, id: string): Promise<void> {
-  const query = `SELECT id FROM uploads WHERE id = '${id}' UNION ALL SELECT upload FROM upload_parts WHERE upload = '${id}'
+  const query = `SELECT id FROM uploads WHERE id = '${id}' UNION ALL SELECT upload FROM upload_part_lists WHERE upload = '${id}'
     UNION ALL SELECT upload FROM upload_tails WHERE upload = '${id}'`;
   assert.deepEqual(await home.rows('UPLOAD_SESSION', id, query), []);
 }

@@ -141,7 +141,7 @@ eachHome((home) => {
     const parts = await home.rows(
       'UPLOAD_SESSION',
       id,
-      `SELECT etag FROM upload_parts WHERE upload = '${id}'`,
+      `SELECT value ->> 2 AS etag FROM uploads, json_each(parts) WHERE uploads.id = '${id}'`,
     );
     const answer = await client.want(416, 'PATCH', locationOf(patch), {
       body: blob(10),
