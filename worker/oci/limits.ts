@@ -97,7 +97,11 @@ export const PREFETCH_AT_A_TIME = 4;
 
 /** Of a body that is refused, this much is read before the answer, and less where no credentials came with it. */
 export const DRAIN_MAX_BYTES = 128 * MiB;
-export const DRAIN_STRANGER_MAX_BYTES = 64 * KiB;
+/**
+ * A client may send a chunk of the recommended size before it logs in. It sees a broken connection, and not the challenge, where
+ * the chunk is not read to its end.
+ */
+export const DRAIN_STRANGER_MAX_BYTES = CHUNK_RECOMMENDED_BYTES;
 
 /** A pattern of names. */
 export const PATTERN_MAX_LENGTH = 255;
