@@ -1,14 +1,16 @@
 // What got its 201 is on the platter: the parent process syncs files for workerd, and a push that it cannot vouch for fails.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startMachine } from '../../server/machine.ts';
 import { startSyncService } from '../../server/sync-service.ts';
 import { blob, digest, repositoryName } from '../support/fixtures.ts';
-import { temporaryFolder } from './temporary.ts';
+import { temporaryFolder, until } from './temporary.ts';
 
 const LIMIT = { timeout: 60_000 };
 
@@ -72,6 +74,38 @@ test('a push whose files cannot be synced is answered 503, and the blob is not t
     const head = await fetch(`${machine.url}/v2/${repository}/blobs/${digest(bytes)}`, { method: 'HEAD' });
     assert.equal(head.status, 404, way);
   }
+});
+
+test('pushes that wait for a disk that hangs hold no memory, and leave none held', LIMIT, async (t) => {
+  let waiting = 0;
+  let hangs = true;
+  const disk = createServer((asked, answer) => {
+    asked.resume();
+    waiting++;
+    if (!hangs) answer.writeHead(204).end();
+  });
+  await once(disk.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => disk.close().closeAllConnections());
+  const { port } = disk.address() as AddressInfo;
+  const machine = await startMachine({
+    stateDir: temporaryFolder(t),
+    vars: { AUTH: 'off' },
+    services: { SYNC: `127.0.0.1:${port}` },
+  });
+  t.after(() => machine.kill());
+  const clients = new AbortController();
+  // More than fit into the budget of memory at once.
+  const sent = Array.from({ length: 120 }, async () => {
+    const bytes = blob(1_000_000);
+    const target = `${machine.url}/v2/hung/blobs/uploads/?digest=${digest(bytes)}`;
+    await fetch(target, { method: 'POST', body: bytes, signal: clients.signal });
+  });
+  const ended = Promise.allSettled(sent);
+  await until(t, () => waiting === sent.length);
+  clients.abort();
+  await ended;
+  hangs = false;
+  assert.equal(await push(machine.url, 1_000_000), 201);
 });
 
 async function service(t: TestContext): Promise<{ root: string; sync(body: string): Promise<number> }> {

@@ -67,7 +67,7 @@ export class DiskBlobs implements BlobStore {
       );
       if (fault !== null) throw fault;
       if (bytes !== size || hash.save().digest !== digest) return false;
-      await this.#sync([key]);
+      await this.#sync([key], lease);
       good = true;
       return true;
     } finally {
@@ -87,7 +87,7 @@ export class DiskBlobs implements BlobStore {
     const bytes = await readWhole(reader, size, lease);
     if (bytes === null || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
     await this.#putBytes(key, bytes);
-    await this.#sync([key]);
+    await this.#sync([key], lease);
     return true;
   }
 
@@ -116,7 +116,7 @@ export class DiskBlobs implements BlobStore {
       const head = await tail.take();
       const written = await this.#write(key, reader, head.bytes, tap, () => lease.give(head.held));
       // The session is about to say that the upload stands behind this.
-      await this.#sync([key]);
+      await this.#sync([key], lease);
       const part: Part = { number: draft.firstPart, size: written.bytes, etag: '' };
       return { multipart: null, parts: [part], tail: new Uint8Array(), fault: written.fault, intact: true };
     } catch (fault) {
@@ -207,8 +207,12 @@ export class DiskBlobs implements BlobStore {
     await this.#remove(`${blobs}/${id}`);
   }
 
-  /** Waits until files are on the platter. Throws UNAVAILABLE where nothing says that they are. */
-  async #sync(keys: string[]): Promise<void> {
+  /**
+   * Waits until files are on the platter, without the memory of their bytes: a disk may take long, and the runtime ends a
+   * request whose client has gone meanwhile without a word. Throws UNAVAILABLE where nothing says that they are.
+   */
+  async #sync(keys: string[], lease: Lease | null = null): Promise<void> {
+    lease?.end();
     if (this.#syncs === undefined) return;
     try {
       const init = { method: 'POST', body: JSON.stringify(keys) };
