@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startMachine } from '../server/machine.ts';
+import { startMachine } from '../standalone/machine.ts';
 
 const TICKS_A_SECOND = 100; // Linux: USER_HZ.
 const MiB = 1024 * 1024;

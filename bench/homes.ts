@@ -4,7 +4,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startMachine } from '../server/machine.ts';
+import { startMachine } from '../standalone/machine.ts';
 import { startSimulator } from '../test/support/simulator.ts';
 
 export const HOMES = ['machine', 'r2'] as const;

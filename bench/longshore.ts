@@ -1,8 +1,9 @@
 // The registry as the benchmark runs it: itself, and a door through which the catalog hears of repositories
 // that are not there. To push 2,000 of them would take minutes on a disk that syncs, and change no row.
-import { catalogOf } from '../durable-objects/address.ts';
+
 import type { Env } from '../worker/env.ts';
 import registry from '../worker/index.ts';
+import { catalogOf } from '../worker/objects/stubs.ts';
 
 export * from '../worker/index.ts';
 

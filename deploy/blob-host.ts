@@ -2,7 +2,7 @@
 // nothing: docs/delivery.md tells what the steps are for.
 import { OciError } from '../worker/oci/errors.ts';
 import { OptionFailure, parseOptions, USAGE } from './options.ts';
-import { rulesets } from './rules.ts';
+import { rulesets } from './response-headers.ts';
 import { blobHostSetup } from './setup.ts';
 
 run(process.argv.slice(2));

@@ -1,7 +1,7 @@
 // The text of `npm run blob-host`: the steps in their order, filled in, or those of a rotation where there are two secrets.
 // The rules come before the domain, so that the bucket is never open to everybody.
 import type { BlobHost } from './options.ts';
-import { BLOB_HEADERS, type Rule, type Ruleset, rulesets } from './rules.ts';
+import { BLOB_HEADERS, type Rule, type Ruleset, rulesets } from './response-headers.ts';
 
 const API = 'https://api.cloudflare.com/client/v4/zones/$ZONE_ID/rulesets';
 const AUTHORIZATION = '-H "Authorization: Bearer $CLOUDFLARE_API_TOKEN"';

@@ -4,7 +4,7 @@
  * events it has. A list walks the rows from the newest to the oldest, a bounded number for each page.
  */
 import { DurableObject } from 'cloudflare:workers';
-import type { AuditEvent } from '../worker/auth/rules/rules.ts';
+import type { AuditEvent } from '../worker/access/model.ts';
 import type { Env } from '../worker/env.ts';
 import {
   AUDIT_MAX_BYTES,

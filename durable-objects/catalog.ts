@@ -4,6 +4,7 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
+import type { CatalogObject } from '../worker/objects/catalog.ts';
 import type { Listing } from '../worker/oci/page.ts';
 import { type Migration, migrate } from './migrations.ts';
 
@@ -21,7 +22,7 @@ const MIGRATIONS: Migration[] = [
   },
 ];
 
-export class Catalog extends DurableObject<Env> {
+export class Catalog extends DurableObject<Env> implements CatalogObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { buildSync } from 'esbuild';
-import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../server/config.ts';
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../standalone/config.ts';
 import { code, cycle, type Import, importsOf, ROOT, read, sources } from './support/imports.ts';
 
 interface Layer {
@@ -20,79 +20,60 @@ interface Layer {
   packages?: string[];
 }
 
-/** From the bottom up. */
+/** From the bottom up. A folder is a layer. */
 const LAYERS: Layer[] = [
-  // Texts of others on a terminal: the management API, the command and `npm start` escape the same characters.
-  { name: 'text', files: /^worker\/oci\/printable\.ts$/, values: [] },
   { name: 'oci', files: /^worker\/oci\//, values: [], packages: ['node:crypto'] },
-  { name: 'env', files: /^worker\/env\.ts$/, values: [], types: ['objects'] },
+  { name: 'memory', files: /^worker\/memory\//, values: ['oci'] },
   {
-    name: 'bytes',
-    files: /^worker\/storage\/(blobs|key|r2|disk|body|tail|hash|memory|memory-budget)\.ts$/,
-    values: ['oci', 'address'], // The bytes of a small blob are in its repository: decision 16.
+    name: 'access',
+    files: /^worker\/access\//,
+    values: ['oci'],
+    types: ['auth'],
+    packages: ['ipaddr.js'],
+  },
+  { name: 'env', files: /^worker\/env\.ts$/, values: [], types: ['objects', 'classes'] },
+  // What each Durable Object can do, and how it is found.
+  { name: 'objects', files: /^worker\/objects\//, values: ['oci'], types: ['env', 'access', 'classes'] },
+  {
+    name: 'blobs',
+    files: /^worker\/blobs\//,
+    values: ['oci', 'memory', 'objects'], // The bytes of a small blob are in its repository: decision 16.
     types: ['env'],
     packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],
   },
-  // What rules and scopes are, without what is done with them: the objects keep rules.
   {
-    name: 'rules',
-    files: /^worker\/auth\/(rules\/(rules|access-change)|tokens\/scope)\.ts$/,
-    values: ['oci'],
-  },
-  // Which new passwords are taken: the Worker, the command and `npm start` ask the same function.
-  {
-    name: 'passwords',
-    files: /^worker\/auth\/credentials\/(bloom-filter|common-passwords|new-password)\.ts$/,
-    values: ['oci'],
-    packages: ['node:crypto'],
-  },
-  // How the objects are found, beside the objects: all that the Worker may use of them but their types.
-  {
-    name: 'address',
-    files: /^durable-objects\/address\.ts$/,
-    values: ['oci'],
-    types: ['env', 'objects'],
-  },
-  {
-    name: 'objects',
+    name: 'classes',
     files: /^durable-objects\//,
-    values: ['oci', 'bytes', 'rules', 'address'],
+    values: ['oci', 'memory', 'access', 'objects', 'blobs'],
     types: ['env'],
     packages: ['cloudflare:workers'],
   },
-  // What reads the bytes of a blob, and tells their shard where they are lost.
   {
-    name: 'reading',
-    files: /^worker\/storage\/read-blob\.ts$/,
-    values: ['oci', 'bytes', 'address'],
-    types: ['env', 'objects'],
-  },
-  {
-    name: 'storage',
-    files: /^worker\/storage\//,
-    values: ['oci', 'bytes', 'address', 'reading'],
-    types: ['env', 'objects'],
+    name: 'registry',
+    files: /^worker\/registry\//,
+    values: ['oci', 'memory', 'objects', 'blobs'],
+    types: ['env', 'classes'],
     packages: ['cloudflare:workers'],
   },
   {
     name: 'delivery',
     files: /^worker\/delivery\//,
-    values: ['oci', 'reading'],
+    values: ['oci', 'registry'],
     types: ['env'],
     packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch'],
   },
   {
     name: 'auth',
     files: /^worker\/auth\//,
-    values: ['oci', 'rules', 'passwords', 'address'],
-    types: ['env', 'objects'],
+    values: ['oci', 'access', 'objects'],
+    types: ['env', 'classes'],
     packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'ipaddr.js'],
   },
   {
     name: 'management',
     files: /^worker\/management\//,
-    values: ['text', 'oci', 'rules', 'passwords', 'address', 'auth'],
-    types: ['env', 'objects'],
+    values: ['oci', 'access', 'objects', 'auth'],
+    types: ['env', 'classes'],
     packages: ['hono', 'zod/mini', 'zod/v4/locales/en.js'],
   },
   {
@@ -105,19 +86,21 @@ const LAYERS: Layer[] = [
   {
     name: 'index',
     files: /^worker\/index\.ts$/,
-    values: ['oci', 'app', 'storage', 'delivery', 'auth', 'management', 'objects'],
+    values: ['oci', 'access', 'app', 'registry', 'delivery', 'auth', 'management', 'classes'],
     types: ['env'],
   },
-  { name: 'server', files: /^server\//, values: ['text', 'passwords'], packages: ['esbuild', 'node:*'] },
-  { name: 'cli', files: /^cli\//, values: ['text', 'passwords'], packages: ['node:*'] },
-  // What prepares Cloudflare for the registry: it takes the limits, and the rule of signed URLs, from the Worker.
-  { name: 'deploy', files: /^deploy\//, values: ['oci', 'passwords', 'delivery'], packages: ['node:*'] },
+  // Around the Worker: they import from it only what is pure.
+  {
+    name: 'standalone',
+    files: /^standalone\//,
+    values: ['oci', 'auth'],
+    packages: ['esbuild', 'node:*'],
+  },
+  { name: 'cli', files: /^cli\//, values: ['oci', 'auth'], packages: ['node:*'] },
+  { name: 'deploy', files: /^deploy\//, values: ['oci', 'auth', 'delivery'], packages: ['node:*'] },
 ];
 
-/** Files hold one subject each, and that is rarely more than this. */
-const MAX_LINES = 400;
-
-const PRODUCT = ['worker', 'durable-objects', 'server', 'deploy', 'cli'].flatMap(sources);
+const PRODUCT = ['worker', 'durable-objects', 'standalone', 'deploy', 'cli'].flatMap(sources);
 const EVERYTHING = [...PRODUCT, ...sources('test')];
 const IMPORTS = PRODUCT.flatMap((path) => importsOf(path));
 
@@ -178,7 +161,7 @@ describe('the import graph', () => {
     const files = new Set(bundled.map(([path]) => path));
     const ours = IMPORTS.filter((edge) => files.has(edge.from) && !edge.typeOnly).map(arrow);
     assert.deepEqual(ours.sort(), theirs.sort());
-    const unused = PRODUCT.filter((path) => !/^(?:server|deploy|cli)\//.test(path) && !files.has(path));
+    const unused = PRODUCT.filter((path) => !/^(?:standalone|deploy|cli)\//.test(path) && !files.has(path));
     assert.deepEqual(
       unused.filter((path) => !isOnlyTypes(path)),
       [],
@@ -200,11 +183,6 @@ describe('the files', () => {
     assert.deepEqual(found, []);
   });
 
-  it(`have at most ${MAX_LINES} lines`, () => {
-    const long = EVERYTHING.filter((path) => read(path).split('\n').length - 1 > MAX_LINES);
-    assert.deepEqual(long, [], 'split these by subject');
-  });
-
   it('open with what they are for', () => {
     const silent = EVERYTHING.filter((path) => !/^(?:\/\*\*|\/\/)/.test(read(path)));
     assert.deepEqual(silent, []);
@@ -223,18 +201,18 @@ describe('the rules catch', () => {
     {
       name: 'storage behind the seam',
       from: 'worker/distribution/lists.ts',
-      text: "import '../storage/r2.ts';",
+      text: "import '../blobs/r2.ts';",
     },
     {
       name: 'types behind the seam',
       from: 'worker/app.ts',
-      text: "import type { A } from './storage/r2.ts';",
+      text: "import type { A } from './blobs/r2.ts';",
     },
-    { name: 'a re-export', from: 'worker/storage/r2.ts', text: "export { a } from './upload.ts';" },
+    { name: 'a re-export', from: 'worker/blobs/r2.ts', text: "export { a } from '../registry/upload.ts';" },
     {
       name: 'a value of several lines where a type is allowed',
-      from: 'worker/storage/repository.ts',
-      text: "import {\n  type A,\n  Repository,\n} from '../../durable-objects/repository.ts';",
+      from: 'worker/registry/repository.ts',
+      text: "import {\n  type A,\n  Repository,\n} from '../../durable-objects/repository/repository.ts';",
     },
   ];
   for (const { name, from, text } of offenders) {

@@ -1,16 +1,16 @@
 /** What the platform binds to the Worker and to its Durable Objects, in either home. */
-import type { Accounts } from '../durable-objects/accounts.ts';
+import type { Accounts } from '../durable-objects/accounts/accounts.ts';
 import type { AuditLog } from '../durable-objects/audit-log.ts';
-import type { BlobShard } from '../durable-objects/blob-shard.ts';
-import type { Catalog } from '../durable-objects/catalog.ts';
-import type { Repository } from '../durable-objects/repository.ts';
-import type { UploadSession } from '../durable-objects/upload-session.ts';
+import type { BlobShard } from '../durable-objects/blob-shard/blob-shard.ts';
+import type { Repository } from '../durable-objects/repository/repository.ts';
+import type { UploadSession } from '../durable-objects/upload-session/upload-session.ts';
+import type { CatalogObject } from './objects/catalog.ts';
 
 export interface Env {
   REPOSITORY: DurableObjectNamespace<Repository>;
   UPLOAD_SESSION: DurableObjectNamespace<UploadSession>;
   BLOB_SHARD: DurableObjectNamespace<BlobShard>;
-  CATALOG: DurableObjectNamespace<Catalog>;
+  CATALOG: DurableObjectNamespace<CatalogObject>;
   ACCOUNTS: DurableObjectNamespace<Accounts>;
   AUDIT: DurableObjectNamespace<AuditLog>;
   /** On Cloudflare: the bucket of the blobs. */

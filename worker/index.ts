@@ -1,5 +1,6 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
 import { auditDays, auditRows } from '../durable-objects/audit-retention.ts';
+import { isProxied } from './access/address.ts';
 import { createApp } from './app.ts';
 import { Audit } from './auth/audit.ts';
 import { Credentials } from './auth/credentials/credentials.ts';
@@ -9,7 +10,6 @@ import { SignIn } from './auth/openid/sign-in.ts';
 import { signInSettings } from './auth/openid/sign-in-settings.ts';
 import { Trusts } from './auth/openid/trusts.ts';
 import { type RequestLimit, requestLimit } from './auth/request-limit.ts';
-import { isProxied } from './auth/rules/address.ts';
 import { type AuthSettings, authSettings } from './auth/settings.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
 import { KeyRing } from './auth/tokens/key-ring.ts';
@@ -26,17 +26,17 @@ import { decideOrigin, isSecure, type Naming, publicOriginsOf } from './oci/orig
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
 import { readSettings, switchSetting } from './oci/settings.ts';
-import { cacheLifetime } from './storage/edge-cache.ts';
-import { hmacKey, Keys } from './storage/keys.ts';
-import { verifyRecent } from './storage/recent.ts';
-import { DurableRegistry } from './storage/registry.ts';
+import { cacheLifetime } from './registry/edge-cache.ts';
+import { hmacKey, Keys } from './registry/keys.ts';
+import { verifyRecent } from './registry/recent.ts';
+import { DurableRegistry } from './registry/registry.ts';
 
-export { Accounts } from '../durable-objects/accounts.ts';
+export { Accounts } from '../durable-objects/accounts/accounts.ts';
 export { AuditLog } from '../durable-objects/audit-log.ts';
-export { BlobShard } from '../durable-objects/blob-shard.ts';
+export { BlobShard } from '../durable-objects/blob-shard/blob-shard.ts';
 export { Catalog } from '../durable-objects/catalog.ts';
-export { Repository } from '../durable-objects/repository.ts';
-export { UploadSession } from '../durable-objects/upload-session.ts';
+export { Repository } from '../durable-objects/repository/repository.ts';
+export { UploadSession } from '../durable-objects/upload-session/upload-session.ts';
 export { CachedBlobs } from './delivery/cached-blobs.ts';
 
 /** A year. Only this host: others below its name are not ours to decide about. RFC 6797, section 6.1. */

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import type { Trust } from '../../worker/auth/rules/rules.ts';
+import type { Trust } from '../../worker/access/model.ts';
 import { githubClaims, githubPullRequest } from '../support/claims.ts';
 import { eachHome, type Home } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
-import { checkLocal } from '../../worker/auth/rules/local.ts';
+import { checkLocal } from '../../worker/access/local.ts';
 import { eachHome, type Home } from '../support/homes.ts';
 
 const ELSEWHERE: { name: string; headers: Record<string, string>; want: RegExp }[] = [

@@ -1,8 +1,8 @@
 /** Policies: what must hold beside a role, wherever a token was issued, and what a refusal says. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { clientOf, isNetwork } from '../../worker/auth/rules/address.ts';
-import { checkClient } from '../../worker/auth/rules/conditions.ts';
+import { clientOf, isNetwork } from '../../worker/access/address.ts';
+import { checkClient } from '../../worker/access/conditions.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { Visitor } from './visitor.ts';

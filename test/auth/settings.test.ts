@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { auditDays } from '../../durable-objects/audit-retention.ts';
-import { StartFailure } from '../../server/failure.ts';
+import { StartFailure } from '../../standalone/failure.ts';
 import { signInSettings } from '../../worker/auth/openid/sign-in-settings.ts';
 import { authSettings } from '../../worker/auth/settings.ts';
 import type { Env } from '../../worker/env.ts';

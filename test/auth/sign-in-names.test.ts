@@ -1,10 +1,10 @@
 /** Who a sign-in is: no person becomes another user of the registry by what an issuer calls them. */
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import type { User } from '../../worker/access/model.ts';
 import { hashPassword } from '../../worker/auth/credentials/password.ts';
 import type { Assertion } from '../../worker/auth/openid/assertion.ts';
 import { personOf } from '../../worker/auth/openid/sign-in-person.ts';
-import type { User } from '../../worker/auth/rules/rules.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
 import { ACCOUNT, accounts, Browser, loginOf, refused, scopeOf, VARS } from './signing-in.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import type { User } from '../../worker/auth/rules/rules.ts';
+import type { User } from '../../worker/access/model.ts';
 import { SIGN_IN_TOKENS_MAX } from '../../worker/oci/limits.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { CLIENT, TestIssuer } from '../support/issuer.ts';

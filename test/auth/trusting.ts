@@ -1,9 +1,9 @@
 /** What the tests of trusts share: two issuers, a trust in the first, and what came of a token. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, mock } from 'node:test';
+import type { Trust } from '../../worker/access/model.ts';
 import { Issuers } from '../../worker/auth/openid/issuer.ts';
 import { type TrustedLogin, Trusts } from '../../worker/auth/openid/trusts.ts';
-import type { Trust } from '../../worker/auth/rules/rules.ts';
 import { OciError } from '../../worker/oci/errors.ts';
 import { TestIssuer } from '../support/issuer.ts';
 

@@ -16,7 +16,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { startMachine } from '../../server/machine.ts';
+import { startMachine } from '../../standalone/machine.ts';
 import { startDevelopment } from '../clients/support/development.ts';
 
 const HOMES = ['machine', 'cloudflare'] as const;

@@ -1,7 +1,7 @@
 /** The settings of delivery: what each means, and that a wrong one is told, by its name, to whoever asks. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { StartFailure } from '../../server/failure.ts';
+import { StartFailure } from '../../standalone/failure.ts';
 import { deliverySettings } from '../../worker/delivery/settings.ts';
 import type { Env } from '../../worker/env.ts';
 import { Home, onHome } from '../support/homes.ts';

@@ -8,7 +8,7 @@ import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { OptionFailure, parseOptions } from '../../deploy/options.ts';
-import { rulesets } from '../../deploy/rules.ts';
+import { rulesets } from '../../deploy/response-headers.ts';
 import { blobHostSetup } from '../../deploy/setup.ts';
 import { deliverySettings } from '../../worker/delivery/settings.ts';
 import { UrlSigner } from '../../worker/delivery/signature.ts';

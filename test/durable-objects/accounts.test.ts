@@ -1,7 +1,7 @@
 /** Accounts: its users, tokens, rules and trusts, and what a lookup shows of them. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import type { Rule, Token, Trust, User } from '../../worker/auth/rules/rules.ts';
+import type { Rule, Token, Trust, User } from '../../worker/access/model.ts';
 import { TOKEN_USE_WRITTEN_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import { eachHome } from '../support/homes.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import type { AuditPage, AuditQuery } from '../../durable-objects/audit-log.ts';
 import { retentionMs } from '../../durable-objects/audit-retention.ts';
-import type { AuditEvent } from '../../worker/auth/rules/rules.ts';
+import type { AuditEvent } from '../../worker/access/model.ts';
 import {
   AUDIT_DAYS,
   AUDIT_REFUSAL_ROWS_A_MINUTE,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { importJWK, jwtVerify, SignJWT } from 'jose';
-import type { SigningKey } from '../../worker/auth/rules/rules.ts';
+import type { SigningKey } from '../../worker/access/model.ts';
 import {
   CLOCK_SKEW_S,
   EXPIRED_ROWS_AT_A_TIME,

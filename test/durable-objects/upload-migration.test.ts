@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import { UPLOAD_SESSION_MIGRATIONS } from '../../durable-objects/upload-session-schema.ts';
+import { UPLOAD_SESSION_MIGRATIONS } from '../../durable-objects/upload-session/schema.ts';
 
 test('the parts and the tail of an upload move into its row and beside it', () => {
   const db = new DatabaseSync(':memory:');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import type { ListedEvent } from '../../durable-objects/audit-log.ts';
-import type { AuditEvent } from '../../worker/auth/rules/rules.ts';
+import type { AuditEvent } from '../../worker/access/model.ts';
 import { Log } from '../durable-objects/calls.ts';
 import { eachHome } from '../support/homes.ts';
 import { ADMIN, Api, GUARDED, type Json } from './api.ts';

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decide, type Identity } from '../../worker/auth/rules/decide.ts';
-import type { Grant } from '../../worker/auth/rules/rules.ts';
-import { parseScopes } from '../../worker/auth/tokens/scope.ts';
+import { decide, type Identity } from '../../worker/access/decide.ts';
+import type { Grant } from '../../worker/access/model.ts';
+import { parseScopes } from '../../worker/access/scope.ts';
 import {
   GRANTS_MAX,
   NAME_MAX_LENGTH,

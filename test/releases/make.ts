@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type * as machine from '../../server/machine.ts';
+import type * as machine from '../../standalone/machine.ts';
 import { fill, VARS } from './state.ts';
 
 const [checkout, archive] = process.argv.slice(2);
@@ -16,7 +16,7 @@ if (checkout === undefined || archive === undefined) {
 }
 const stateDir = mkdtempSync(join(tmpdir(), 'longshore-release-'));
 try {
-  const { startMachine }: typeof machine = await import(join(resolve(checkout), 'server/machine.ts'));
+  const { startMachine }: typeof machine = await import(join(resolve(checkout), 'standalone/machine.ts'));
   const running = await startMachine({ stateDir, vars: VARS });
   try {
     const secrets = await fill(running.url);

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
-import { type Machine, startMachine } from '../../server/machine.ts';
+import { type Machine, startMachine } from '../../standalone/machine.ts';
 import type { Counts } from './counts.ts';
 import type { Fault } from './observed.ts';
 import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';

@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { Miniflare, type WorkerOptions } from 'miniflare';
-import { bundle } from '../../server/bundle.ts';
-import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../server/config.ts';
-import { workerdBinary } from '../../server/workerd.ts';
+import { bundle } from '../../standalone/bundle.ts';
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../standalone/config.ts';
+import { workerdBinary } from '../../standalone/workerd.ts';
 
 export interface Simulator {
   /** Where it answers, without a slash at its end. */

@@ -5,10 +5,10 @@
 
 import { auditsToFlush } from '../../worker/auth/audit.ts';
 import { slowHashes } from '../../worker/auth/credentials/password.ts';
+import { blobStore } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
-import { blobStore } from '../../worker/storage/blobs.ts';
-import { memory } from '../../worker/storage/memory-budget.ts';
+import { memory } from '../../worker/memory/budget.ts';
 import {
   type Fault,
   invocation,

@@ -4,8 +4,10 @@
  * the pulls, or the refusals, of the same sort. Secrets never get this far.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { auditLogOf } from '../../durable-objects/address.ts';
+import type { Client } from '../access/conditions.ts';
+import type { AuditEvent } from '../access/model.ts';
 import type { Env } from '../env.ts';
+import { auditLogOf } from '../objects/stubs.ts';
 import {
   AUDIT_CHANGES_MS,
   AUDIT_COUNTED_MS,
@@ -20,8 +22,6 @@ import { requestIdOf } from '../oci/request-id.ts';
 import { accountOf } from './credentials/credentials.ts';
 import type { Caller } from './guard.ts';
 import { TrustRefusal } from './openid/trusts.ts';
-import type { Client } from './rules/conditions.ts';
-import type { AuditEvent } from './rules/rules.ts';
 
 /** What changes something is written down each time. */
 const CHANGES = /^(?:push|delete|mount|[a-z]+\..+)$/;

@@ -4,6 +4,13 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto';
+import { clientOf } from '../access/address.ts';
+import { type Client, checkClient } from '../access/conditions.ts';
+import type { Denial, Identity } from '../access/decide.ts';
+import { checkLocal } from '../access/local.ts';
+import type { Action } from '../access/model.ts';
+import { scopesFor } from '../access/needed-scopes.ts';
+import type { Scope } from '../access/scope.ts';
 import { OciError } from '../oci/errors.ts';
 import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
@@ -14,18 +21,11 @@ import { authorizationOf } from './credentials/authorization.ts';
 import type { Credentials } from './credentials/credentials.ts';
 import { GuardedRegistry } from './guarded.ts';
 import type { RequestLimit } from './request-limit.ts';
-import { clientOf } from './rules/address.ts';
-import { type Client, checkClient } from './rules/conditions.ts';
-import type { Denial, Identity } from './rules/decide.ts';
-import { checkLocal } from './rules/local.ts';
-import type { Action } from './rules/rules.ts';
 import type { AuthSettings } from './settings.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';
 import type { KeyRing } from './tokens/key-ring.ts';
-import type { Scope } from './tokens/scope.ts';
-import { scopesFor } from './tokens/scopes.ts';
 
 /** What an endpoint needs: an action on the repository that it names, the catalog, or only somebody. */
 export type Need = 'none' | 'catalog' | Action;

@@ -2,6 +2,11 @@
  * The registry as a caller may use it: the seam again, with what the table of endpoints cannot see checked (where a mount
  * comes from, which tags are set, whether an upload was begun while a token lived), and everything that is done written down.
  */
+
+import { checkClient, checkSubjectTags, checkTags } from '../access/conditions.ts';
+import type { Access } from '../access/decide.ts';
+import type { Action } from '../access/model.ts';
+import { scopesOfMount } from '../access/needed-scopes.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -20,11 +25,7 @@ import type {
 } from '../oci/registry.ts';
 import type { Audit } from './audit.ts';
 import type { Caller } from './guard.ts';
-import { checkClient, checkSubjectTags, checkTags } from './rules/conditions.ts';
-import type { Access } from './rules/decide.ts';
-import type { Action } from './rules/rules.ts';
 import { challenge } from './tokens/challenge.ts';
-import { scopesOfMount } from './tokens/scopes.ts';
 
 export class GuardedRegistry implements Registry {
   readonly #inner: Registry;

@@ -1,11 +1,12 @@
 /** The settings of access control, read once: a wrong one is told to whoever asks, with its name. */
+
+import { isNetwork } from '../access/address.ts';
+import { ROLES, type Role } from '../access/model.ts';
 import type { Env } from '../env.ts';
 import { TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_S } from '../oci/limits.ts';
 import { numberSetting, readSettings, wrongSetting } from '../oci/settings.ts';
 import { weaknessOf } from './credentials/new-password.ts';
 import { parseHtpasswd } from './credentials/password.ts';
-import { isNetwork } from './rules/address.ts';
-import { ROLES, type Role } from './rules/rules.ts';
 
 export interface AuthSettings {
   /** Whether everybody may do everything; only ever to those who reach the registry as a loopback host. */

@@ -5,7 +5,7 @@
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
-import { readBlob } from '../storage/read-blob.ts';
+import { readBlob } from '../registry/read-blob.ts';
 import { cachedBlob } from './cached-blobs.ts';
 import { answerWith, BLOB_TYPE, IMMUTABLE } from './content.ts';
 import { parseBlobPath } from './path.ts';

@@ -9,7 +9,7 @@ import { OciError } from '../oci/errors.ts';
 import { CACHED_BLOB_MAX_BYTES } from '../oci/limits.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Blob } from '../oci/registry.ts';
-import { readBlob } from '../storage/read-blob.ts';
+import { readBlob } from '../registry/read-blob.ts';
 import { answerWith, BLOB_TYPE } from './content.ts';
 import { blobPath, parseBlobPath } from './path.ts';
 

@@ -1,6 +1,6 @@
 /** The audit log, newest first: by page, or as JSON lines for whatever collects them. */
 import * as z from 'zod/mini';
-import type { AuditEvent } from '../auth/rules/rules.ts';
+import type { AuditEvent } from '../access/model.ts';
 import { escapedJson } from '../oci/printable.ts';
 import { listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';

@@ -1,16 +1,8 @@
 /** Who and what is managed: the `Accounts` object and the audit log, as the management API sees them. */
-import { accountsOf, auditLogOf } from '../../durable-objects/address.ts';
-import type {
-  AuditEvent,
-  Lookup,
-  LookupQuery,
-  Policy,
-  Rule,
-  Token,
-  Trust,
-  User,
-} from '../auth/rules/rules.ts';
+
+import type { AuditEvent, Lookup, LookupQuery, Policy, Rule, Token, Trust, User } from '../access/model.ts';
 import type { Env } from '../env.ts';
+import { accountsOf, auditLogOf } from '../objects/stubs.ts';
 import type { Listing, Page } from '../oci/page.ts';
 
 export interface Directory {

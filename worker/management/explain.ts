@@ -1,7 +1,7 @@
 /** Why somebody may do something, or may not: the decision that they would get, in words. */
 import * as z from 'zod/mini';
-import type { Identity } from '../auth/rules/decide.ts';
-import { type Lookup, type Rule, type Subject, type Token, tokenKey } from '../auth/rules/rules.ts';
+import type { Identity } from '../access/decide.ts';
+import { type Lookup, type Rule, type Subject, type Token, tokenKey } from '../access/model.ts';
 import { claimsFor } from '../auth/tokens/claims.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseRepositoryName } from '../oci/reference.ts';

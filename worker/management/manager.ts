@@ -3,14 +3,14 @@
  * and pushes are none of these, and neither are those of trusted issuers: what was made for one door does not open another.
  */
 
+import { clientOf } from '../access/address.ts';
+import type { Client } from '../access/conditions.ts';
+import { type Identity, isAdmin } from '../access/decide.ts';
+import { type Grant, type Rule, SIGN_IN_TOKEN } from '../access/model.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';
 import type { Shown } from '../auth/credentials/credentials.ts';
 import { parseToken } from '../auth/credentials/token-text.ts';
 import { isOpen } from '../auth/guard.ts';
-import { clientOf } from '../auth/rules/address.ts';
-import type { Client } from '../auth/rules/conditions.ts';
-import { type Identity, isAdmin } from '../auth/rules/decide.ts';
-import { type Grant, type Rule, SIGN_IN_TOKEN } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { EVERYTHING } from '../oci/pattern.ts';

@@ -1,9 +1,9 @@
 /** What somebody can see and change about themselves without being an admin. */
 import * as z from 'zod/mini';
+import { isAdmin } from '../access/decide.ts';
+import { tokenKey } from '../access/model.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';
 import { equal } from '../auth/credentials/passwords.ts';
-import { isAdmin } from '../auth/rules/decide.ts';
-import { tokenKey } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
 import { after, listed } from './listed.ts';
 import { type Manager, type Operation, operation } from './operation.ts';

@@ -3,10 +3,10 @@
  * are all made of the same rows, so that none of them can say something else than the others.
  */
 import type * as z from 'zod/mini';
+import type { Client } from '../access/conditions.ts';
+import type { Identity } from '../access/decide.ts';
 import type { Audit } from '../auth/audit.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';
-import type { Client } from '../auth/rules/conditions.ts';
-import type { Identity } from '../auth/rules/decide.ts';
 import type { AuthSettings } from '../auth/settings.ts';
 import type { Env } from '../env.ts';
 import type { Registry } from '../oci/registry.ts';

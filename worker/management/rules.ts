@@ -1,6 +1,6 @@
 /** Rules: a role on the repositories of a pattern, for a subject. A repository is public by one for `anonymous`. */
 import * as z from 'zod/mini';
-import type { Subject } from '../auth/rules/rules.ts';
+import type { Subject } from '../access/model.ts';
 import { OciError } from '../oci/errors.ts';
 import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';

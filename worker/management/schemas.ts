@@ -1,6 +1,6 @@
 /** What several operations take and answer: names, patterns, grants, times, pages. */
 import * as z from 'zod/mini';
-import { ACTIONS, type Grant, ROLES, type Role } from '../auth/rules/rules.ts';
+import { ACTIONS, type Grant, ROLES, type Role } from '../access/model.ts';
 import {
   GRANTS_MAX,
   MANAGEMENT_PAGE_DEFAULT,

@@ -1,7 +1,7 @@
 /** Named tokens: of robots, whose rights are their grants, and of users, whom they may stand for in part. */
 import * as z from 'zod/mini';
+import { type Grant, type Token, tokenKey } from '../access/model.ts';
 import { newToken } from '../auth/credentials/token-text.ts';
-import { type Grant, type Token, tokenKey } from '../auth/rules/rules.ts';
 import { settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { after, listed } from './listed.ts';

@@ -1,7 +1,7 @@
 /** Trusts: issuers of OpenID Connect tokens, such as CI systems, whose tokens let in whoever meets the conditions. */
 import * as z from 'zod/mini';
+import type { Trust } from '../access/model.ts';
 import { isIssuer, isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
-import type { Trust } from '../auth/rules/rules.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX, PATTERN_MAX_LENGTH } from '../oci/limits.ts';
 import { isPattern } from '../oci/pattern.ts';

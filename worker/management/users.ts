@@ -1,8 +1,8 @@
 /** Users: people, with a password or without (those sign in elsewhere), and the groups that they are in. */
 import * as z from 'zod/mini';
+import type { User } from '../access/model.ts';
 import { weaknessOf } from '../auth/credentials/new-password.ts';
 import { hashPassword } from '../auth/credentials/password.ts';
-import type { User } from '../auth/rules/rules.ts';
 import { type AuthSettings, settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';

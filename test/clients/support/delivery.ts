@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startMachine } from '../../../server/machine.ts';
+import { startMachine } from '../../../standalone/machine.ts';
 import { startSimulator } from '../../support/simulator.ts';
 import { blobPath, type Descriptor, type Layout } from './layout.ts';
 import { type Passed, RecordingProxy } from './proxy.ts';

@@ -82,6 +82,6 @@ async function startRegistry(folder: string): Promise<Registry> {
   const given = process.env.LONGSHORE_URL;
   if (given) return { url: given, stop: async () => undefined };
   // Loaded only here: a run against another registry needs no server of ours.
-  const { startMachine } = await import('../../../server/machine.ts');
+  const { startMachine } = await import('../../../standalone/machine.ts');
   return await startMachine({ port: 0, stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
 }

@@ -2,14 +2,15 @@
  * From what a client shows to who it is. A password may be that of a user, a named token, a login token, or a token of a
  * trusted issuer; which one is seen by its form. Who fails must wait before the next attempt.
  */
-import { accountsOf } from '../../../durable-objects/address.ts';
+
+import type { Client } from '../../access/conditions.ts';
+import type { Identity } from '../../access/decide.ts';
+import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
+import { accountsOf } from '../../objects/stubs.ts';
 import { OciError } from '../../oci/errors.ts';
 import { EVERYTHING } from '../../oci/pattern.ts';
 import { issuerOf, type TrustedLogin, TrustRefusal, type Trusts } from '../openid/trusts.ts';
-import type { Client } from '../rules/conditions.ts';
-import type { Identity } from '../rules/decide.ts';
-import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../rules/rules.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import type { AccessTokens, Login } from '../tokens/access-tokens.ts';
 import { hashPassword } from './password.ts';

@@ -3,6 +3,7 @@
  * fails takes the same time for every name, so the time tells nothing about which names exist.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { User } from '../../access/model.ts';
 import {
   BCRYPT_ROUND_MS,
   FAILED_LOGIN_MIN_MS,
@@ -10,7 +11,6 @@ import {
   HASHES_OF_STRANGERS,
   PASSWORDS_REMEMBERED,
 } from '../../oci/limits.ts';
-import type { User } from '../rules/rules.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import { HashBudget } from './hash-budget.ts';
 import { bcryptCostOf, verifyPassword } from './password.ts';

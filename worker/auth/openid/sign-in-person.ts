@@ -1,7 +1,7 @@
 /** Who an issuer says that somebody is, in the registry's words. */
 import { createHash } from 'node:crypto';
+import type { Person } from '../../access/model.ts';
 import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
-import type { Person } from '../rules/rules.ts';
 import type { Assertion } from './assertion.ts';
 import type { SignInSettings } from './sign-in-settings.ts';
 

@@ -2,15 +2,16 @@
  * Sign-in of people by OpenID Connect, where an issuer is set: authorization code with PKCE. It ends with a token of theirs
  * for the `docker login` to paste. OpenID Connect Core, section 3.1; RFC 7636; RFC 9700.
  */
-import { accountsOf } from '../../../durable-objects/address.ts';
+
+import { clientOf } from '../../access/address.ts';
+import { type Person, SIGN_IN_TOKEN, type Token } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
+import { accountsOf } from '../../objects/stubs.ts';
 import { OciError } from '../../oci/errors.ts';
 import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
 import type { Audit } from '../audit.ts';
 import { newToken } from '../credentials/token-text.ts';
-import { clientOf } from '../rules/address.ts';
-import { type Person, SIGN_IN_TOKEN, type Token } from '../rules/rules.ts';
 import type { AuthSettings } from '../settings.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuer, IssuerMetadata, Issuers } from './issuer.ts';

@@ -2,9 +2,10 @@
  * What a trust asks of a token's claims, and what it makes of them. A claim is named as it is, or as a path from one to a
  * claim inside it: `kubernetes.io/namespace`. Conditions are patterns as of names: `*` stops at a slash, `**` does not.
  */
+
+import type { Trust } from '../../access/model.ts';
 import { CLAIM_MAX_LENGTH } from '../../oci/limits.ts';
 import { isPattern, matches, type Pattern } from '../../oci/pattern.ts';
-import type { Trust } from '../rules/rules.ts';
 
 type Claims = Record<string, unknown>;
 

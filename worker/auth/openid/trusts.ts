@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, type JWTVerifyGetKey } from 'jose';
+import type { Rule, Trust } from '../../access/model.ts';
 import { OciError } from '../../oci/errors.ts';
 import { ASSERTION_MAX_AGE_S, AUTHORIZATION_MAX_LENGTH, ISSUERS_REMEMBERED } from '../../oci/limits.ts';
-import type { Rule, Trust } from '../rules/rules.ts';
 import type { Login } from '../tokens/access-tokens.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuers } from './issuer.ts';

@@ -3,6 +3,8 @@
  * and login tokens, which stand for a password for an hour. They differ in `typ`, and neither is taken for the other.
  */
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { Access, Denial } from '../../access/decide.ts';
+import type { Rule } from '../../access/model.ts';
 import {
   ACCESS_TOKENS_REMEMBERED,
   ACCESS_TOKENS_REMEMBERED_LENGTH,
@@ -12,8 +14,6 @@ import {
   UPLOAD_LIFETIME_MS,
 } from '../../oci/limits.ts';
 import type { Pattern } from '../../oci/pattern.ts';
-import type { Access, Denial } from '../rules/decide.ts';
-import type { Rule } from '../rules/rules.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
 import { Remembered } from './remembered.ts';
 

@@ -2,9 +2,10 @@
  * Refusals that tell a client what to do: the challenge of the Docker token specification ("Requesting a Token"). There is
  * only ever one `WWW-Authenticate`: some clients read no other.
  */
+
+import { formatScope, type Scope } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
 import { originOf } from '../../oci/origin.ts';
-import { formatScope, type Scope } from './scope.ts';
 
 export type ChallengeError = 'invalid_token' | 'insufficient_scope';
 

@@ -1,12 +1,12 @@
 /** What an identity gets of the scopes that were asked for: the claims of a token, or of a request with Basic credentials. */
 
+import { type Access, decide, type Identity, pullPatterns, seesCatalog } from '../../access/decide.ts';
+import type { Scope } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
 import { DENIALS_EXPLAINED_MAX } from '../../oci/limits.ts';
 import { isRepositoryName, parseRepositoryName } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { type Access, decide, type Identity, pullPatterns, seesCatalog } from '../rules/decide.ts';
 import type { Claims } from './access-tokens.ts';
-import type { Scope } from './scope.ts';
 
 const NO_RULE = 'no rule gives it';
 

@@ -5,8 +5,10 @@
 
 import { waitUntil } from 'cloudflare:workers';
 import { importJWK, type JWK } from 'jose';
-import { accountsOf } from '../../../durable-objects/address.ts';
+import { accessChanges } from '../../access/access-change.ts';
+import type { AccessState, SigningKey } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
+import { accountsOf } from '../../objects/stubs.ts';
 import {
   ACCESS_STATE_LIFETIME_MS,
   ACCESS_STATE_REFRESHED_MS,
@@ -14,8 +16,6 @@ import {
   KEY_RING_LIFETIME_MS,
   KEY_RING_RETRY_MS,
 } from '../../oci/limits.ts';
-import { accessChanges } from '../rules/access-change.ts';
-import type { AccessState, SigningKey } from '../rules/rules.ts';
 
 export const ALGORITHM = 'ES256';
 

@@ -2,6 +2,9 @@
  * `GET` and `POST /token`: credentials become a token for the scopes that were asked for, or for as much of them as the rules
  * give. Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
  */
+
+import { clientOf } from '../../access/address.ts';
+import { formatScope, parseScopes } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
 import { TOKEN_FORM_MAX_BYTES } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
@@ -12,11 +15,9 @@ import type { Credentials, Shown } from '../credentials/credentials.ts';
 import { checkRate } from '../guard.ts';
 import type { Trusts } from '../openid/trusts.ts';
 import type { RequestLimit } from '../request-limit.ts';
-import { clientOf } from '../rules/address.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { AccessTokens } from './access-tokens.ts';
 import { claimsFor } from './claims.ts';
-import { formatScope, parseScopes } from './scope.ts';
 
 export interface TokenParts {
   registry: Registry;

@@ -1,0 +1,287 @@
+/**
+ * Accounts: one for the registry. It keeps who may do what, the keys that the registry signs with, and whose logins failed.
+ * It is asked when somebody shows credentials and when an isolate needs keys, and never on the way of a pull.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type {
+  AccessState,
+  Lookup,
+  LookupQuery,
+  Person,
+  Policy,
+  Rule,
+  SigningKey,
+  Token,
+  Trust,
+  User,
+} from '../../worker/access/model.ts';
+import type { Env } from '../../worker/env.ts';
+import { ACCOUNTS_SWEEP_MS, REVOCATION_KEPT_MS } from '../../worker/oci/limits.ts';
+import type { Listing, Page } from '../../worker/oci/page.ts';
+import { Alarm } from '../alarm.ts';
+import { migrate } from '../migrations.ts';
+import { firstRow } from '../rows.ts';
+import { Attempts } from './attempts.ts';
+import { OwnKeys } from './keys.ts';
+import { isRight, subjectsOf } from './lookup.ts';
+import { People, type UserPut } from './people.ts';
+import { Replays } from './replays.ts';
+import { Revocations } from './revocations.ts';
+import { type NewPolicy, Rules } from './rules.ts';
+import { ACCOUNTS_MIGRATIONS } from './schema.ts';
+import { type SignInOutcome, SignIns } from './sign-ins.ts';
+
+export class Accounts extends DurableObject<Env> {
+  readonly #keys: OwnKeys;
+  readonly #people: People;
+  readonly #rules: Rules;
+  readonly #attempts: Attempts;
+  readonly #replays: Replays;
+  readonly #revocations: Revocations;
+  readonly #alarm: Alarm;
+  readonly #signIns: SignIns;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const { sql } = ctx.storage;
+    migrate(ctx.storage, ACCOUNTS_MIGRATIONS);
+    this.#keys = new OwnKeys(sql);
+    this.#people = new People(sql);
+    this.#rules = new Rules(sql);
+    this.#attempts = new Attempts(sql);
+    this.#replays = new Replays(sql);
+    this.#revocations = new Revocations(sql);
+    this.#alarm = new Alarm(ctx, {
+      run: (now) => this.#sweep(now),
+      nextDue: (now) => this.#nextSweep(now),
+    });
+    this.#alarm.check();
+    this.#signIns = new SignIns(sql, this.#people);
+  }
+
+  /** The key for a purpose, of 32 bytes; made at its first use. */
+  key(purpose: string): Uint8Array {
+    return this.#keys.secret(purpose);
+  }
+
+  /** The keys of tokens, made and changed as they are due. */
+  signingKeys(): Promise<SigningKey[]> {
+    return this.#keys.signingKeys();
+  }
+
+  /** What an isolate needs to check tokens without asking. */
+  async accessState(): Promise<AccessState> {
+    const keys = await this.#keys.signingKeys();
+    return { keys, revoked: this.#revocations.list() };
+  }
+
+  /** Makes a new key that signs at once; `dropsOld` ends all tokens that were signed before. */
+  async rotateSigningKeys(dropsOld: boolean): Promise<void> {
+    await this.#keys.rotate(dropsOld);
+    this.#revocations.changed();
+  }
+
+  /** All that decides about somebody who shows credentials, or none, in one answer. */
+  lookup(query: LookupQuery): Lookup {
+    const now = Date.now();
+    const { account, address, issuer } = query;
+    const standing = this.#attempts.standing(account, address, now);
+    const token = query.token === null ? null : this.#people.token(query.token);
+    const name = token === null ? query.user : token.owner;
+    const user = name === null ? null : this.#people.user(name);
+    if (standing.waitMs === 0 && standing.hasFailed) this.#attempts.begin(account, address, now);
+    if (standing.waitMs === 0 && token !== null && isRight(token, query, now)) this.#people.used(token, now);
+    return {
+      ...standing,
+      user,
+      token,
+      trusts: issuer === null ? [] : this.#rules.trustsOf(issuer),
+      rules: this.#rules.of(subjectsOf(query, name, user, token)),
+      policies: this.#rules.policies(),
+      hasAccounts: this.#hasAccounts(),
+      revision: this.#revocations.revision(),
+    };
+  }
+
+  /** Whether one more password may be tried now. */
+  mayTry(account: string, address: string): boolean {
+    return this.#attempts.mayTry(account, address, Date.now());
+  }
+
+  /** Hears how a login ended. */
+  async attempted(account: string, address: string, succeeded: boolean): Promise<void> {
+    const now = Date.now();
+    await this.#alarm.ringBy(now + ACCOUNTS_SWEEP_MS);
+    this.ctx.storage.transactionSync(() => {
+      if (succeeded) this.#attempts.succeeded(account, address, now);
+      else this.#attempts.failed(account, address, now);
+    });
+  }
+
+  /** True the first time that an id comes; remembered until `expiresAt` (Unix time, ms). */
+  async consume(id: string, expiresAt: number): Promise<boolean> {
+    await this.#alarm.ringBy(this.#replays.forgottenAt(expiresAt) + ACCOUNTS_SWEEP_MS);
+    return this.#replays.consume(id, expiresAt, Date.now());
+  }
+
+  listUsers(page: Page): Listing<User> {
+    return this.#people.users(page);
+  }
+
+  getUser(name: string): User | null {
+    return this.#people.user(name);
+  }
+
+  /** A user who changes in what counts for a login gets new tokens; the old ones end. */
+  putUser(user: UserPut): Promise<'created' | 'updated' | 'taken'> {
+    return this.#revoking(() => {
+      const before = this.#people.user(user.name);
+      const outcome = this.#people.putUser(user, Date.now());
+      const after = this.#people.user(user.name);
+      const isSame = before === null || JSON.stringify(before) === JSON.stringify(after);
+      return { outcome, revoked: isSame ? [] : [`user:${user.name}`] };
+    });
+  }
+
+  /** Somebody has signed in: the user that it is, made where there is none. Who changed groups gets new tokens. */
+  signIn(person: Person): Promise<SignInOutcome> {
+    return this.#revoking(() => {
+      const { outcome, isChanged } = this.#signIns.signIn(person, Date.now());
+      return { outcome, revoked: isChanged ? [`user:${outcome.name}`] : [] };
+    });
+  }
+
+  /** The people of an account sign in as another user from now on; the account ends. */
+  linkSignIn(account: string, to: string): Promise<'linked' | 'no sign-in' | 'no user'> {
+    return this.#revoking(() => {
+      const outcome = this.#signIns.link(account, to);
+      return { outcome, revoked: outcome === 'linked' ? [`user:${account}`] : [] };
+    });
+  }
+
+  displayNames(names: string[]): Record<string, string> {
+    return this.#signIns.displayNames(names);
+  }
+
+  /** With the user's tokens and rules. */
+  deleteUser(name: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const outcome = this.#people.deleteUser(name);
+      return { outcome, revoked: outcome ? [`user:${name}`] : [] };
+    });
+  }
+
+  /** Ends all that a user was issued, and removes the user's named tokens. Gives how many there were. */
+  deleteTokensOf(owner: string): Promise<number> {
+    return this.#revoking(() => {
+      return { outcome: this.#people.deleteTokensOf(owner), revoked: [`user:${owner}`] };
+    });
+  }
+
+  /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
+  listTokens({ owner }: { owner?: string | null | undefined }, page: Page): Listing<Token> {
+    return this.#people.tokens(owner, page);
+  }
+
+  getToken(id: string): Token | null {
+    return this.#people.token(id);
+  }
+
+  createSignInToken(token: Token, others: number): void {
+    this.ctx.storage.transactionSync(() => this.#people.createSignInToken(token, others, Date.now()));
+  }
+
+  createToken(token: Token, ofSetting = false): 'created' | 'name taken' | 'no owner' {
+    return this.#people.createToken(token, ofSetting);
+  }
+
+  /** With the token's rules. */
+  deleteToken(id: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const deleted = this.#people.deleteToken(id);
+      const subject = deleted?.owner === null ? `token:${deleted.name}` : `user:${deleted?.owner}`;
+      return { outcome: deleted !== null, revoked: deleted === null ? [] : [subject] };
+    });
+  }
+
+  /** By id, which is also what `last` is. */
+  listRules(page: Page): Listing<Rule> {
+    return this.#rules.list(page);
+  }
+
+  createRule(rule: Omit<Rule, 'id'>): Rule {
+    return this.#rules.create(rule);
+  }
+
+  deleteRule(id: string): boolean {
+    return this.#rules.delete(id);
+  }
+
+  listPolicies(): Policy[] {
+    return this.#rules.policies();
+  }
+
+  createPolicy(policy: NewPolicy): Policy {
+    return this.#rules.createPolicy(policy);
+  }
+
+  deletePolicy(id: string): boolean {
+    return this.#rules.deletePolicy(id);
+  }
+
+  listTrusts(): Trust[] {
+    return this.#rules.trusts();
+  }
+
+  hasTrust(id: string): boolean {
+    return this.#rules.hasTrust(id);
+  }
+
+  createTrust(trust: Omit<Trust, 'id'>): Trust | 'name taken' {
+    return this.#rules.createTrust(trust);
+  }
+
+  deleteTrust(id: string): Promise<boolean> {
+    return this.#revoking(() => {
+      const name = this.#rules.deleteTrust(id);
+      return { outcome: name !== null, revoked: name === null ? [] : [`trust:${name}`] };
+    });
+  }
+
+  /** Removes failed logins and exchanged tokens whose time is over. */
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  #sweep(now: number): void {
+    this.#attempts.sweep(now);
+    this.#replays.sweep(now);
+    this.#revocations.sweep(now);
+  }
+
+  /** Many that end one after another are removed in one pass, unless a pass was too short for all that had ended. */
+  #nextSweep(now: number): number | null {
+    const query = `SELECT MIN(at) AS at FROM (SELECT MIN(expires_at) AS at FROM failed_logins
+      UNION ALL SELECT MIN(expires_at) FROM consumed UNION ALL SELECT MIN(expires_at) FROM revocations)`;
+    const at = firstRow<{ at: number | null }>(this.ctx.storage.sql, query)?.at ?? null;
+    return at === null || at <= now ? at : at + ACCOUNTS_SWEEP_MS;
+  }
+
+  /** A change and the revocations that follow from it, in one transaction. */
+  async #revoking<T>(change: () => { outcome: T; revoked: string[] }): Promise<T> {
+    const now = Date.now();
+    const { outcome, revoked } = this.ctx.storage.transactionSync(() => {
+      const changed = change();
+      for (const subject of changed.revoked) this.#revocations.revoke(subject, now);
+      return changed;
+    });
+    if (revoked.length > 0) await this.#alarm.ringBy(now + REVOCATION_KEPT_MS + ACCOUNTS_SWEEP_MS);
+    return outcome;
+  }
+
+  #hasAccounts(): boolean {
+    const query = `SELECT 1 WHERE EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM tokens)
+      OR EXISTS (SELECT 1 FROM trusts)`;
+    return firstRow(this.ctx.storage.sql, query) !== null;
+  }
+}

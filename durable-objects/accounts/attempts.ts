@@ -1,0 +1,241 @@
+/**
+ * Failed logins, and how long they make others wait: those of an account from one address, of an address, and of an account
+ * from anywhere. With time they are forgotten, one after another, and there are never more than so many records.
+ */
+import {
+  EXPIRED_ROWS_AT_A_TIME,
+  FAILED_LOGIN_FORGOTTEN_MS,
+  FAILED_LOGIN_ROWS_MAX,
+  FAILED_LOGIN_TEXT_MAX_LENGTH,
+  FAILED_LOGINS_OF_ACCOUNT,
+  FAILED_LOGINS_OF_ADDRESS,
+  FAILED_LOGINS_OF_PAIR,
+  KNOWN_ADDRESS_MS,
+  LOGIN_UNDER_WAY_MS,
+  LOGIN_WAIT_MAX_MS,
+  LOGIN_WAIT_MIN_MS,
+  LOGIN_WAIT_OF_ACCOUNT_MAX_MS,
+  LOGIN_WAIT_OF_ADDRESS_MAX_MS,
+} from '../../worker/oci/limits.ts';
+import { networkOf } from '../network.ts';
+import { firstRow } from '../rows.ts';
+
+/** How many failures of a kind cost nothing, and the longest wait of those that do. */
+const KINDS = {
+  pair: { free: FAILED_LOGINS_OF_PAIR, waitMaxMs: LOGIN_WAIT_MAX_MS },
+  address: { free: FAILED_LOGINS_OF_ADDRESS, waitMaxMs: LOGIN_WAIT_OF_ADDRESS_MAX_MS },
+  account: { free: FAILED_LOGINS_OF_ACCOUNT, waitMaxMs: LOGIN_WAIT_OF_ACCOUNT_MAX_MS },
+  /** No failures, but that somebody has logged in to an account from an address. */
+  known: { free: Number.POSITIVE_INFINITY, waitMaxMs: 0 },
+} as const;
+
+interface Mark {
+  kind: keyof typeof KINDS;
+  account: string;
+  address: string;
+}
+
+export interface Standing {
+  waitMs: number;
+  /** There are failures that a success would clear. */
+  hasFailed: boolean;
+  /** Nobody has logged in to the account from the address yet, as far as is remembered. */
+  isNew: boolean;
+}
+
+interface Row {
+  failures: number;
+  wait_until: number;
+}
+
+export class Attempts {
+  readonly #sql: SqlStorage;
+  /** Attempts under way. Memory is enough: there is one instance. */
+  readonly #underWay = new Map<string, number[]>();
+  /** How many records there are, once they have been counted. */
+  #rows: number | null = null;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** How long somebody must wait, and whether there are failures that a success would clear. */
+  standing(account: string, address: string, now: number): Standing {
+    const rows = this.#counting(account, address).map((mark) => ({ kind: mark.kind, row: this.#row(mark) }));
+    const waits = rows.map(({ kind, row }) => (row === null ? 0 : waitOf(kind, row, now)));
+    const pair = rows.find(({ kind }) => kind === 'pair');
+    return {
+      waitMs: Math.max(0, ...waits),
+      hasFailed: remembered(pair?.row ?? null, now) > 0,
+      isNew: pair !== undefined && rows.some(({ kind }) => kind === 'account'),
+    };
+  }
+
+  /**
+   * Lets one attempt of a pair that has failed too often pass, and the next only after a moment: many at once would else all
+   * be let in by the end of one wait.
+   */
+  begin(account: string, address: string, now: number): void {
+    const mark = marksOf(account, address).find(({ kind }) => kind === 'pair');
+    if (mark === undefined || remembered(this.#row(mark), now) < KINDS.pair.free) return;
+    this.#sql.exec(
+      'UPDATE failed_logins SET wait_until = ? WHERE kind = ? AND account = ? AND address = ?',
+      now + LOGIN_WAIT_MIN_MS,
+      mark.kind,
+      mark.account,
+      mark.address,
+    );
+  }
+
+  /**
+   * Whether one more password may be tried now: those under way count as if they had failed, or many at once would all be
+   * tried before the first has.
+   */
+  mayTry(account: string, address: string, now: number): boolean {
+    const marks = this.#counting(account, address);
+    const mayAll = marks.every((mark) => {
+      const row = this.#row(mark);
+      const left = Math.max(1, KINDS[mark.kind].free - remembered(row, now));
+      return (row === null || waitOf(mark.kind, row, now) <= 0) && this.#begun(mark, now).length < left;
+    });
+    if (!mayAll) return false;
+    if (this.#underWay.size > FAILED_LOGIN_ROWS_MAX) this.#underWay.clear();
+    for (const mark of marks) this.#underWay.set(keyOf(mark), [...this.#begun(mark, now), now]);
+    return true;
+  }
+
+  /** An account that was logged in to from an address is what it claims to be; of the address that says nothing. */
+  succeeded(account: string, address: string, now: number): void {
+    for (const mark of marksOf(account, address)) {
+      this.#ended(mark);
+      if (mark.kind !== 'pair') continue;
+      this.#delete(mark);
+      this.#write({ ...mark, kind: 'known' }, 0, now, now + KNOWN_ADDRESS_MS);
+    }
+  }
+
+  failed(account: string, address: string, now: number): void {
+    for (const mark of marksOf(account, address)) this.#ended(mark);
+    for (const mark of marksOf(account, address)) this.#count(mark, now);
+    // The first to be forgotten goes first: whoever makes names up does not get rid of what slows him.
+    const surplus = this.#total() - FAILED_LOGIN_ROWS_MAX;
+    if (surplus > 0) this.#deleteFirst(surplus, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Removes what is forgotten, some at a time. */
+  sweep(now: number): void {
+    this.#deleteFirst(EXPIRED_ROWS_AT_A_TIME, now);
+  }
+
+  #count(mark: Mark, now: number): void {
+    const { free, waitMaxMs } = KINDS[mark.kind];
+    const before = this.#row(mark);
+    // No more than what brings the longest wait, or it would take for ever to be forgotten.
+    const most = free + Math.ceil(Math.log2(waitMaxMs / LOGIN_WAIT_MIN_MS));
+    const failures = Math.min(most, remembered(before, now) + 1);
+    const waitMs = failures < free ? 0 : Math.min(waitMaxMs, LOGIN_WAIT_MIN_MS * 2 ** (failures - free));
+    const until = now + waitMs;
+    this.#write(mark, failures, until, until + failures * FAILED_LOGIN_FORGOTTEN_MS);
+  }
+
+  #write(mark: Mark, failures: number, until: number, expiresAt: number): void {
+    const total = this.#total();
+    const isNew = this.#row(mark) === null;
+    this.#sql.exec(
+      `INSERT INTO failed_logins (kind, account, address, failures, wait_until, expires_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+       ON CONFLICT DO UPDATE SET failures = ?4, wait_until = ?5, expires_at = ?6`,
+      mark.kind,
+      mark.account,
+      mark.address,
+      failures,
+      until,
+      expiresAt,
+    );
+    this.#rows = isNew ? total + 1 : total;
+  }
+
+  /** What counts: who has logged in from here before waits for failures of that account from here, and for no others. */
+  #counting(account: string, address: string): Mark[] {
+    const marks = marksOf(account, address);
+    const pair = marks.find(({ kind }) => kind === 'pair');
+    const isKnown = pair !== undefined && this.#row({ ...pair, kind: 'known' }) !== null;
+    return isKnown ? marks.filter(({ kind }) => kind === 'pair') : marks;
+  }
+
+  /** When the attempts began of which no end was heard (Unix time, ms). */
+  #begun(mark: Mark, now: number): number[] {
+    return (this.#underWay.get(keyOf(mark)) ?? []).filter((at) => Math.abs(now - at) < LOGIN_UNDER_WAY_MS);
+  }
+
+  #ended(mark: Mark): void {
+    const left = (this.#underWay.get(keyOf(mark)) ?? []).slice(1);
+    if (left.length > 0) this.#underWay.set(keyOf(mark), left);
+    else this.#underWay.delete(keyOf(mark));
+  }
+
+  #row({ kind, account, address }: Mark): Row | null {
+    const query = `SELECT failures, wait_until FROM failed_logins
+      WHERE kind = ? AND account = ? AND address = ?`;
+    return firstRow<Row>(this.#sql, query, kind, account, address);
+  }
+
+  #delete({ kind, account, address }: Mark): void {
+    const query = 'DELETE FROM failed_logins WHERE kind = ? AND account = ? AND address = ? RETURNING 1';
+    const deleted = this.#sql.exec(query, kind, account, address).toArray().length;
+    if (this.#rows !== null) this.#rows -= deleted;
+  }
+
+  #deleteFirst(count: number, until: number): void {
+    const deleted = this.#sql
+      .exec(
+        `DELETE FROM failed_logins WHERE (kind, account, address) IN (
+           SELECT kind, account, address FROM failed_logins WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+         RETURNING 1`,
+        until,
+        count,
+      )
+      .toArray().length;
+    if (this.#rows !== null) this.#rows -= deleted;
+  }
+
+  /** Counted once by an instance, then kept: to count them costs as many reads as there are. */
+  #total(): number {
+    this.#rows ??= this.#sql
+      .exec<{ count: number }>('SELECT COUNT(*) AS count FROM failed_logins')
+      .one().count;
+    return this.#rows;
+  }
+}
+
+/** From no address that is known, failures count for the account alone: everybody may be there. */
+function marksOf(account: string, address: string): Mark[] {
+  const name = account.slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
+  const network = networkOf(address).slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
+  // What nobody can guess is no account that others could be kept out of.
+  if (name === '') return network === '' ? [] : [{ kind: 'address', account: '', address: network }];
+  const ofAccount: Mark = { kind: 'account', account: name, address: '' };
+  if (network === '') return [ofAccount];
+  return [
+    { kind: 'pair', account: name, address: network },
+    { kind: 'address', account: '', address: network },
+    ofAccount,
+  ];
+}
+
+function keyOf({ kind, account, address }: Mark): string {
+  return JSON.stringify([kind, account, address]);
+}
+
+/** The failures that are not forgotten: time counts from the end of the wait that the last one brought. */
+function remembered(row: Row | null, now: number): number {
+  if (row === null) return 0;
+  const forgotten = Math.floor(Math.max(0, now - row.wait_until) / FAILED_LOGIN_FORGOTTEN_MS);
+  return Math.max(0, row.failures - forgotten);
+}
+
+/** A clock that goes back makes nobody wait where there is no wait, nor for longer than anybody ever does. */
+function waitOf(kind: Mark['kind'], { failures, wait_until: until }: Row, now: number): number {
+  const { free, waitMaxMs } = KINDS[kind];
+  return failures < free ? 0 : Math.min(waitMaxMs, until - now);
+}

@@ -1,0 +1,110 @@
+/**
+ * The keys that the registry makes and keeps itself: secrets by purpose, and those that tokens are signed with. The latter
+ * follow one another; each is published before it signs, and stays for a while after it has been followed.
+ */
+import type { SigningKey } from '../../worker/access/model.ts';
+import {
+  SIGNING_KEY_KEPT_MS,
+  SIGNING_KEY_LIFETIME_MS,
+  SIGNING_KEY_PUBLISHED_MS,
+} from '../../worker/oci/limits.ts';
+import { allRows, firstRow } from '../rows.ts';
+
+const SECRET_BYTES = 32;
+const ES256 = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+
+export class OwnKeys {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** The secret for a purpose, of 32 bytes; made at its first use. */
+  secret(purpose: string): Uint8Array {
+    const fresh = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+    this.#sql.exec(
+      'INSERT INTO keys (purpose, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      purpose,
+      fresh.buffer,
+    );
+    const { bytes } = this.#sql
+      .exec<{ bytes: ArrayBuffer }>('SELECT bytes FROM keys WHERE purpose = ?', purpose)
+      .one();
+    return new Uint8Array(bytes);
+  }
+
+  /** All keys that may have signed a token that still counts, and the one that signs next; oldest first. */
+  async signingKeys(): Promise<SigningKey[]> {
+    this.#deleteImpossible();
+    if (this.#nextSignsFrom() !== null) {
+      const key = await generate();
+      // While it was generated another call may have put one down: only the first is taken.
+      const signsFrom = this.#nextSignsFrom();
+      if (signsFrom !== null) this.#insert(key, signsFrom);
+    }
+    // A key goes when one that came after it has been signing for so long.
+    this.#sql.exec(
+      `DELETE FROM signing_keys WHERE signs_from <
+         (SELECT MAX(signs_from) FROM signing_keys WHERE signs_from <= ?)`,
+      Date.now() - SIGNING_KEY_KEPT_MS,
+    );
+    return this.#rows();
+  }
+
+  /**
+   * A new key that signs at once. The old ones stay until their tokens have ended, or are dropped, which ends all tokens
+   * that they signed.
+   */
+  async rotate(dropsOld: boolean): Promise<void> {
+    const key = await generate();
+    if (dropsOld) this.#sql.exec('DELETE FROM signing_keys');
+    this.#insert(key, Date.now());
+  }
+
+  #insert({ kid, privateJwk, publicJwk }: Omit<SigningKey, 'signsFrom'>, signsFrom: number): void {
+    this.#sql.exec(
+      'INSERT INTO signing_keys (kid, private_jwk, public_jwk, signs_from) VALUES (?, ?, ?, ?)',
+      kid,
+      JSON.stringify(privateJwk),
+      JSON.stringify(publicJwk),
+      signsFrom,
+    );
+  }
+
+  /** No key is made so far ahead: the clock was wrong. What such a key signed lies in the future and is refused anyway. */
+  #deleteImpossible(): void {
+    const query = 'DELETE FROM signing_keys WHERE signs_from > ?';
+    this.#sql.exec(query, Date.now() + 2 * SIGNING_KEY_PUBLISHED_MS);
+  }
+
+  /** From when a new key signs, where one is needed. Where none signs now, it signs at once. */
+  #nextSignsFrom(): number | null {
+    const now = Date.now();
+    const query = `SELECT MAX(signs_from) AS newest, MIN(signs_from) AS oldest FROM signing_keys`;
+    const found = firstRow<{ newest: number | null; oldest: number | null }>(this.#sql, query);
+    if (found === null || found.newest === null || found.oldest === null || found.oldest > now) return now;
+    const isDue = now - found.newest > SIGNING_KEY_LIFETIME_MS - SIGNING_KEY_PUBLISHED_MS;
+    return isDue ? now + SIGNING_KEY_PUBLISHED_MS : null;
+  }
+
+  #rows(): SigningKey[] {
+    const query = 'SELECT kid, private_jwk, public_jwk, signs_from FROM signing_keys ORDER BY signs_from';
+    return allRows<{ kid: string; private_jwk: string; public_jwk: string; signs_from: number }>(
+      this.#sql,
+      query,
+    ).map((row) => ({
+      kid: row.kid,
+      privateJwk: JSON.parse(row.private_jwk) as JsonWebKey,
+      publicJwk: JSON.parse(row.public_jwk) as JsonWebKey,
+      signsFrom: row.signs_from,
+    }));
+  }
+}
+
+async function generate(): Promise<Omit<SigningKey, 'signsFrom'>> {
+  const pair = (await crypto.subtle.generateKey(ES256, true, ['sign', 'verify'])) as CryptoKeyPair;
+  const { kty, crv, x, y, d } = (await crypto.subtle.exportKey('jwk', pair.privateKey)) as JsonWebKey;
+  const publicJwk = { kty, crv, x, y } as JsonWebKey;
+  return { kid: crypto.randomUUID(), privateJwk: { ...publicJwk, d } as JsonWebKey, publicJwk };
+}

@@ -1,0 +1,88 @@
+/**
+ * Whose access tokens are revoked. Every change has a number, and a token says which change was the last when it was issued:
+ * one that is older than the change of its subject is refused. No clock decides, since those of two machines differ.
+ */
+import { accessChanged } from '../../worker/access/access-change.ts';
+import type { Revoked } from '../../worker/access/model.ts';
+import { EXPIRED_ROWS_AT_A_TIME, REVOCATION_KEPT_MS, REVOCATIONS_MAX } from '../../worker/oci/limits.ts';
+import { allRows, firstRow } from '../rows.ts';
+
+export class Revocations {
+  readonly #sql: SqlStorage;
+  #state: { revision: number; floor: number } | null = null;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** The number of the last change. */
+  revision(): number {
+    return this.#current().revision;
+  }
+
+  /** Refuses the tokens that a subject was issued before now. */
+  revoke(subject: string, now: number): void {
+    const { floor } = this.#current();
+    const revision = this.revision() + 1;
+    this.#sql.exec(
+      `INSERT INTO revocations (subject, revision, expires_at) VALUES (?1, ?2, ?3)
+       ON CONFLICT (subject) DO UPDATE SET revision = ?2, expires_at = ?3`,
+      subject,
+      revision,
+      now + REVOCATION_KEPT_MS,
+    );
+    this.#write(revision, Math.max(floor, this.#dropSurplus()));
+  }
+
+  /** Makes isolates ask again, for a change that is of no subject. */
+  changed(): void {
+    this.#write(this.revision() + 1, this.#current().floor);
+  }
+
+  list(): Revoked {
+    const query = 'SELECT subject, revision FROM revocations ORDER BY revision';
+    const rows = allRows<{ subject: string; revision: number }>(this.#sql, query);
+    const subjects = Object.fromEntries(rows.map(({ subject, revision }) => [subject, revision]));
+    return { ...this.#current(), subjects };
+  }
+
+  /** Removes revocations that no token is old enough for, some at a time. */
+  sweep(now: number): void {
+    this.#sql.exec(
+      `DELETE FROM revocations WHERE subject IN
+         (SELECT subject FROM revocations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+      now,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
+  }
+
+  /** Drops the oldest beyond the most that are kept. All tokens as old as those are refused instead: their holders log in again. */
+  #dropSurplus(): number {
+    const dropped = allRows<{ revision: number }>(
+      this.#sql,
+      `DELETE FROM revocations WHERE subject IN
+         (SELECT subject FROM revocations ORDER BY revision DESC LIMIT -1 OFFSET ?) RETURNING revision`,
+      REVOCATIONS_MAX,
+    );
+    return Math.max(0, ...dropped.map(({ revision }) => revision));
+  }
+
+  #current(): { revision: number; floor: number } {
+    this.#state ??= firstRow<{ revision: number; floor: number }>(
+      this.#sql,
+      'SELECT revision, floor FROM access_revision WHERE id = 1',
+    ) ?? { revision: 0, floor: 0 };
+    return this.#state;
+  }
+
+  #write(revision: number, floor: number): void {
+    this.#sql.exec(
+      `INSERT INTO access_revision (id, revision, floor) VALUES (1, ?1, ?2)
+       ON CONFLICT (id) DO UPDATE SET revision = ?1, floor = ?2`,
+      revision,
+      floor,
+    );
+    this.#state = { revision, floor };
+    accessChanged();
+  }
+}

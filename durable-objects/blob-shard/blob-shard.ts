@@ -1,0 +1,317 @@
+/**
+ * BlobShard: one for each first byte of a digest, or on one machine one for all. It knows which keys have the bytes of a
+ * digest and which links hold them, and deletes the bytes of a key some time after its last link has gone.
+ *
+ * A link is written here before the repository knows of it, and before the bytes are there: so whatever a push leaves
+ * behind when it dies is known here. What is still unconfirmed after a while is settled with the repository, which either
+ * has the link or will refuse it for ever. No lock, no pause, no clock is trusted.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import { digestOfStream } from '../../worker/blobs/hash.ts';
+import { blobKey } from '../../worker/blobs/key.ts';
+import { blobStore } from '../../worker/blobs/store.ts';
+import type { Env } from '../../worker/env.ts';
+import { repositoryOf } from '../../worker/objects/stubs.ts';
+import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
+import {
+  DELETE_RETRY_MS,
+  LINK_CONFIRM_MS,
+  RETRY_MS,
+  UNLINKED_GRACE_MS,
+  VERIFIED_BYTES,
+  VERIFY_RETRY_MS,
+} from '../../worker/oci/limits.ts';
+import type { Pattern } from '../../worker/oci/pattern.ts';
+import { Alarm } from '../alarm.ts';
+import { migrate } from '../migrations.ts';
+import { type Content, Contents, type Holder, type Unverified } from './contents.ts';
+import { BLOB_SHARD_MIGRATIONS } from './schema.ts';
+
+export interface LinkRequest {
+  link: string;
+  digest: Digest;
+  repository: string;
+  content: LinkContent;
+}
+
+/**
+ * Content that the caller is about to store, or, where `proven`, that a repository has a link to. Or any that is held by a
+ * repository which matches a pattern of each list.
+ */
+export type LinkContent = { key: string; size: number; proven: boolean } | { among: Pattern[][] };
+
+export interface LinkedObject {
+  key: string;
+  size: number;
+  /** The bytes are there already. */
+  stored: boolean;
+}
+
+/** A link that is let go. `key` is null for links that release 0.1.0 let go. */
+export interface ReleasedLink {
+  link: string;
+  digest: Digest;
+  repository: string;
+  key: string | null;
+}
+
+/** The bytes of an upload that has ended, which may be published or not. */
+export interface Leftover {
+  digest: Digest;
+  /** The uuid of the content. */
+  id: string;
+  key: string;
+  size: number;
+}
+
+/** Content that may be lost. */
+export interface Lost {
+  digest: Digest;
+  key: string;
+  size: number;
+}
+
+/** Contents that are lost, and links to one of them, that one alarm tells of. */
+const LOST_AT_A_TIME = 10;
+const HOLDERS_TOLD = 100;
+/** Repositories that are asked whether they have a link. */
+const ASKED_MAX = 3;
+/** Contents that one alarm verifies. */
+const VERIFIED_AT_A_TIME = 20;
+
+export class BlobShard extends DurableObject<Env> {
+  readonly #contents: Contents;
+  readonly #alarm: Alarm;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    migrate(ctx.storage, BLOB_SHARD_MIGRATIONS);
+    this.#contents = new Contents(ctx.storage.sql);
+    this.#alarm = new Alarm(ctx, {
+      run: async (now) => {
+        await this.#settle(now);
+        await this.#tellOfLost(now);
+        await this.#delete(now);
+        await this.#verify(now);
+      },
+      nextDue: () => this.#contents.nextDue(),
+    });
+    this.#alarm.check();
+  }
+
+  /**
+   * Writes a link, to content of this digest that is stored already or else to that of the caller. Null where there is neither: the
+   * caller named none, or what it named is being deleted.
+   */
+  async link(request: LinkRequest): Promise<LinkedObject | null> {
+    const { content, digest, repository, link } = request;
+    const among = 'among' in content ? content.among : null;
+    if ('proven' in content && !content.proven) await this.#proveEarly(digest);
+    const held = among === null ? null : await this.#heldAmong(digest, among);
+    if (among !== null && held === null) return null;
+    const confirmAt = Date.now() + LINK_CONFIRM_MS;
+    // First: an alarm with nothing to do is harmless, a due link without one is not.
+    await this.#alarm.ringBy(confirmAt);
+    return this.ctx.storage.transactionSync(() => {
+      const object = held === null ? this.#contentFor(request) : this.#contents.storedAt(digest, held);
+      if (object === null) return null;
+      this.#contents.link({ digest, key: object.key, repository, id: link }, confirmAt);
+      return { key: object.key, size: object.size, stored: object.stored === 1 };
+    });
+  }
+
+  /** Removes links. What nothing holds any more is deleted later. May be repeated. */
+  async release(links: ReleasedLink[]): Promise<void> {
+    const now = Date.now();
+    await this.#alarm.ringBy(now + UNLINKED_GRACE_MS);
+    this.ctx.storage.transactionSync(() => {
+      for (const { link: id, digest, repository, key } of links) {
+        const keys = key === null ? this.#contents.of(digest).map((content) => content.key) : [key];
+        for (const held of keys) this.#contents.unlink({ digest, key: held, repository, id }, now);
+      }
+    });
+  }
+
+  /**
+   * Takes over the bytes of an upload that has ended, unless they are in its care: they are deleted later, unless a link comes to
+   * them before. May be repeated.
+   */
+  async collect({ digest, id, key, size }: Leftover): Promise<void> {
+    const at = Date.now() + UNLINKED_GRACE_MS;
+    await this.#alarm.ringBy(at);
+    this.ctx.storage.transactionSync(() => {
+      if (this.#contents.has(digest, blobKey(id))) return;
+      this.#contents.expect(digest, key, size);
+      this.#contents.deleteAt([{ digest, key }], at);
+    });
+  }
+
+  /**
+   * Whether the store has lost content: it has nothing under the key, or something of another size. Then nothing is linked to it
+   * any more, and the repositories that hold it are told.
+   */
+  async dropIfLost({ digest, key, size }: Lost): Promise<boolean> {
+    const found = await blobStore(this.env).sizeOf(key);
+    if (found === size) return false;
+    await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found} bytes`);
+    return true;
+  }
+
+  /**
+   * Lists what was linked last, so that the alarm compares its bytes with the digests: on one machine, where the registry did not
+   * end in order, a disk may have lost bytes that it had confirmed. What is lost is dropped as `dropIfLost` does.
+   */
+  async verifyRecent(): Promise<void> {
+    const now = Date.now();
+    const { recent, listed } = this.ctx.storage.transactionSync(() => this.#contents.listRecent(now));
+    if (recent === 0) return;
+    const rest = recent > listed ? `; ${recent - listed} others are not` : '';
+    console.warn(
+      `the registry did not end in order: of the contents that were linked last, ${listed} are compared with their digests${rest}`,
+    );
+    await this.#alarm.ringBy(now);
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  /** From now on no link comes to this content, and the alarm tells the repositories that hold it. */
+  async #drop({ digest, key, size }: Lost, found: string): Promise<void> {
+    const now = Date.now();
+    if (!this.#contents.lose(digest, key, now)) return; // It was deleted, or is dropped already.
+    console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${found}`);
+    await this.#alarm.ringBy(now);
+  }
+
+  /** Content of the digest that is surely there, or that the caller is about to store. A proof makes the caller's content sure. */
+  #contentFor({ content, digest }: LinkRequest): Content | null {
+    if ('among' in content) return null;
+    if (content.proven) this.#contents.prove(digest, content.key);
+    const stored = this.#contents.stored(digest);
+    if (stored !== null || content.proven) return stored;
+    return this.#contents.expect(digest, content.key, content.size);
+  }
+
+  /**
+   * The key of content that a repository holds which will do. A link that is not settled proves nothing, because anyone may
+   * begin a push of any digest: its repository is asked.
+   */
+  async #heldAmong(digest: Digest, among: Pattern[][]): Promise<string | null> {
+    const holders = this.#contents.holdersAmong(digest, among);
+    const settled = holders.find((link) => link.confirm_at === null);
+    return settled?.key ?? (await this.#provenByOne(holders.slice(0, ASKED_MAX)));
+  }
+
+  /**
+   * A digest that was pushed today is known only by an unconfirmed link. Before its bytes are stored a second time, the
+   * repository is asked whether it has the link: this does not bind it, for that push may still be under way.
+   */
+  async #proveEarly(digest: Digest): Promise<void> {
+    const contents = this.#contents.of(digest);
+    if (contents.some(({ stored }) => stored === 1)) return;
+    const some = contents.slice(0, ASKED_MAX);
+    const holders = some.flatMap(({ key }) => this.#contents.holders(digest, key, ASKED_MAX));
+    await this.#provenByOne(holders.slice(0, ASKED_MAX));
+  }
+
+  /** The key of the first of these links that its repository has. */
+  async #provenByOne(holders: Holder[]): Promise<string | null> {
+    for (const { digest, key, repository, id } of holders) {
+      if (!(await repositoryOf(this.env, repository).hasLink({ link: id, digest, key }))) continue;
+      this.#contents.prove(digest, key);
+      return key;
+    }
+    return null;
+  }
+
+  /** Settles the links that are due: each is confirmed, or refused by its repository for ever and removed. */
+  async #settle(now: number): Promise<void> {
+    const due = this.#contents.unsettled(now);
+    for (const [repository, links] of Map.groupBy(due, (link) => link.repository)) {
+      try {
+        const asked = links.map(({ id, digest, key }) => ({ link: id, digest, key }));
+        const held = new Set(await repositoryOf(this.env, repository).settle(asked));
+        this.ctx.storage.transactionSync(() => {
+          for (const link of links) {
+            if (held.has(link.id)) this.#contents.confirm(link);
+            else this.#contents.unlink(link, now);
+          }
+        });
+      } catch (fault) {
+        console.error(`links of ${repository} could not be settled`, fault);
+        for (const link of links) this.#contents.settleAt(link, now + RETRY_MS);
+      }
+    }
+  }
+
+  /** Tells repositories that the bytes of a blob are lost, and removes their links. */
+  async #tellOfLost(now: number): Promise<void> {
+    for (const lost of this.#contents.lost(now, LOST_AT_A_TIME)) {
+      const { digest, key } = lost;
+      const holders = this.#contents.holders(digest, key, HOLDERS_TOLD);
+      for (const [repository, links] of Map.groupBy(holders, (holder) => holder.repository)) {
+        try {
+          await repositoryOf(this.env, repository).loseBlob(digest, key);
+          for (const link of links) this.#contents.removeLink(link);
+        } catch (fault) {
+          console.error(`${repository} could not be told that ${digest} is lost`, fault);
+          this.#contents.deleteAt([lost], now + RETRY_MS);
+        }
+      }
+    }
+  }
+
+  /** Verifies contents, one after the other. One that cannot be read is tried again later, and does not keep the others. */
+  async #verify(now: number): Promise<void> {
+    let bytes = 0;
+    for (const content of this.#contents.unverified(now, VERIFIED_AT_A_TIME)) {
+      if (bytes >= VERIFIED_BYTES) return;
+      try {
+        bytes += await this.#verifyOne(content);
+        this.#contents.verified(content);
+      } catch (fault) {
+        console.error(`${content.key} could not be compared with ${content.digest}`, fault);
+        this.#contents.verifyAt(content, now + VERIFY_RETRY_MS);
+      }
+    }
+  }
+
+  /** Drops content whose bytes are not those of the digest. Gives how many bytes were read. */
+  async #verifyOne({ digest, key }: Unverified): Promise<number> {
+    const content = this.#contents.at(digest, key);
+    if (content === null) return 0;
+    // A push that has not come to its end misses nothing: its client may go on with what is stored.
+    const isLinked =
+      content.stored === 1 ||
+      (await this.#provenByOne(this.#contents.holders(digest, key, HOLDERS_TOLD))) !== null;
+    if (!isLinked) return 0;
+    const { size } = content;
+    const found = await blobStore(this.env).get(key);
+    if (found === null || found.size !== size) {
+      await found?.body.cancel();
+      await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found.size} bytes`);
+      return 0;
+    }
+    const read = await digestOfStream(algorithmOf(digest), found.body);
+    if (read.digest !== digest)
+      await this.#drop({ digest, key, size }, `content of the digest ${read.digest}`);
+    return size;
+  }
+
+  /**
+   * Deletes the bytes that are due. They are marked first, so that no link can come to them in between. A key that cannot be
+   * deleted is tried again later, and does not keep the others.
+   */
+  async #delete(now: number): Promise<void> {
+    const due = this.#contents.beginDeleting(now);
+    if (due.length === 0) return;
+    const failed = new Set(await blobStore(this.env).delete(due.map(({ key }) => key)));
+    this.#contents.forget(due.filter(({ key }) => !failed.has(key)));
+    if (failed.size > 0)
+      this.#contents.deleteAt(
+        due.filter(({ key }) => failed.has(key)),
+        now + DELETE_RETRY_MS,
+      );
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * The links and contents of a shard: which keys have the bytes of a digest, and which links of which repositories hold them.
+ * Every method is one step of a transaction that `BlobShard` opens.
+ */
+import type { Digest } from '../../worker/oci/digest.ts';
+import {
+  DELETE_KEYS_MAX,
+  LINK_CONFIRM_MS,
+  RECENT_MS,
+  SETTLED_AT_A_TIME,
+  UNLINKED_GRACE_MS,
+  UNVERIFIED_MAX,
+} from '../../worker/oci/limits.ts';
+import { literalPrefix, matchesEach, type Pattern } from '../../worker/oci/pattern.ts';
+import { allRows, firstRow } from '../rows.ts';
+
+/** The bytes of a digest under one key. `stored` is 1 once a repository has had a link to them: they are surely there. */
+export type Content = { key: string; size: number; stored: number };
+
+/** A link by what leads to it. */
+export type Link = { digest: Digest; key: string; repository: string; id: string };
+
+/** `confirm_at` is null once the repository has confirmed the link. */
+export type Holder = Link & { confirm_at: number | null };
+
+/** Content whose bytes are to be compared with its digest. */
+export type Unverified = { check_at: number; digest: Digest; key: string };
+
+/** Links of one digest that a mount without a source reads. */
+const HOLDERS_READ_MAX = 100;
+/** Contents of one digest that are looked at. Pushes of the same digest at the same time each store one. */
+const CONTENTS_READ_MAX = 20;
+
+export class Contents {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** Some of the contents of a digest that are not being deleted: first those that are surely there. */
+  of(digest: Digest): Content[] {
+    const stored = this.#storedOf(digest, CONTENTS_READ_MAX);
+    const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND deleting = 0 LIMIT ?';
+    const others = allRows<Content>(this.#sql, query, digest, CONTENTS_READ_MAX);
+    return [...stored, ...others.filter((content) => content.stored === 0)].slice(0, CONTENTS_READ_MAX);
+  }
+
+  /** Content that is surely there. */
+  stored(digest: Digest): Content | null {
+    return this.#storedOf(digest, 1)[0] ?? null;
+  }
+
+  /** The content of a key, if it is surely there and has not begun to be deleted. */
+  storedAt(digest: Digest, key: string): Content | null {
+    const query =
+      'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND stored = 1 AND deleting = 0';
+    return firstRow<Content>(this.#sql, query, digest, key);
+  }
+
+  /** The content of a key that has not begun to be deleted. */
+  at(digest: Digest, key: string): Content | null {
+    const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND deleting = 0';
+    return firstRow<Content>(this.#sql, query, digest, key);
+  }
+
+  /** Content that a push is about to store. Null where the bytes of this key are being deleted, also those that it would store. */
+  expect(digest: Digest, key: string, size: number): Content | null {
+    this.#sql.exec(
+      'INSERT INTO objects (digest, key, size, stored) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING',
+      digest,
+      key,
+      size,
+    );
+    return this.at(digest, key);
+  }
+
+  /** A repository has a link to this content, so its bytes are there. */
+  prove(digest: Digest, key: string): void {
+    this.#sql.exec(
+      'UPDATE objects SET stored = 1 WHERE digest = ? AND key = ? AND stored = 0 AND deleting = 0',
+      digest,
+      key,
+    );
+  }
+
+  /** True where there is content of this key, or of one below it. */
+  has(digest: Digest, key: string): boolean {
+    const query = `SELECT 1 FROM objects WHERE digest = ?1 AND (key = ?2 OR (key > ?2 || '/' AND key < ?2 || '0')) LIMIT 1`;
+    return firstRow(this.#sql, query, digest, key) !== null;
+  }
+
+  /** Content with a link is not deleted. */
+  link({ digest, key, repository, id }: Link, confirmAt: number): void {
+    this.#sql.exec(
+      'INSERT INTO links (digest, key, repository, id, confirm_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+      digest,
+      key,
+      repository,
+      id,
+      confirmAt,
+    );
+    this.#sql.exec(
+      'UPDATE objects SET delete_at = NULL WHERE digest = ? AND key = ? AND delete_at IS NOT NULL',
+      digest,
+      key,
+    );
+  }
+
+  /** Content without a link is deleted later. */
+  unlink({ digest, key, repository, id }: Link, now: number): void {
+    const gone = allRows(
+      this.#sql,
+      'DELETE FROM links WHERE digest = ? AND key = ? AND repository = ? AND id = ? RETURNING id',
+      digest,
+      key,
+      repository,
+      id,
+    );
+    if (gone.length === 0) return;
+    this.#sql.exec(
+      `UPDATE objects SET delete_at = ?1 WHERE digest = ?2 AND key = ?3
+         AND NOT EXISTS (SELECT 1 FROM links WHERE digest = ?2 AND key = ?3)`,
+      now + UNLINKED_GRACE_MS,
+      digest,
+      key,
+    );
+  }
+
+  /** Some of the links that hold content of a key. */
+  holders(digest: Digest, key: string, count: number): Holder[] {
+    const query =
+      'SELECT digest, key, repository, id, confirm_at FROM links WHERE digest = ? AND key = ? LIMIT ?';
+    return allRows<Holder>(this.#sql, query, digest, key, count);
+  }
+
+  /**
+   * Links of repositories that match a pattern of each list. The primary key leads to the names that begin as a pattern does.
+   * What is read is bounded: where patterns begin with a star and match few of many holders, none may be found.
+   */
+  holdersAmong(digest: Digest, among: Pattern[][]): Holder[] {
+    const prefixes = narrowest(among);
+    const found: Holder[] = [];
+    let left = HOLDERS_READ_MAX;
+    for (const { key } of this.of(digest)) {
+      for (const prefix of prefixes) {
+        const links = allRows<Holder>(
+          this.#sql,
+          `SELECT digest, key, repository, id, confirm_at FROM links
+           WHERE digest = ?1 AND key = ?2 AND repository >= ?3 AND repository < ?3 || char(127) LIMIT ?4`,
+          digest,
+          key,
+          prefix,
+          left,
+        );
+        found.push(...links.filter(({ repository }) => matchesEach(among, repository)));
+        left -= links.length;
+        if (left <= 0) return found;
+      }
+    }
+    return found;
+  }
+
+  /** Links that are due to be settled, some at a time. */
+  unsettled(now: number): Holder[] {
+    const query = `SELECT digest, key, repository, id, confirm_at FROM links
+      WHERE confirm_at <= ? ORDER BY confirm_at LIMIT ?`;
+    return allRows<Holder>(this.#sql, query, now, SETTLED_AT_A_TIME);
+  }
+
+  /** The repository has this link for good. */
+  confirm(link: Link): void {
+    this.prove(link.digest, link.key);
+    this.settleAt(link, null);
+  }
+
+  settleAt({ digest, key, repository, id }: Link, at: number | null): void {
+    this.#sql.exec(
+      'UPDATE links SET confirm_at = ? WHERE digest = ? AND key = ? AND repository = ? AND id = ?',
+      at,
+      digest,
+      key,
+      repository,
+      id,
+    );
+  }
+
+  /** Marks contents that are due to be deleted, some at a time: no link comes to them from now on. */
+  beginDeleting(now: number): { digest: Digest; key: string }[] {
+    return allRows(
+      this.#sql,
+      `UPDATE objects SET deleting = 1 WHERE (digest, key) IN (
+         SELECT digest, key FROM objects o WHERE delete_at <= ? AND NOT EXISTS ${HELD} ORDER BY delete_at LIMIT ?)
+       RETURNING digest, key`,
+      now,
+      DELETE_KEYS_MAX,
+    );
+  }
+
+  /** Drops content whose bytes are lost. False where it is not there, or is being deleted. */
+  lose(digest: Digest, key: string, now: number): boolean {
+    const query = `UPDATE objects SET stored = 0, deleting = 1, delete_at = ?
+      WHERE digest = ? AND key = ? AND deleting = 0 RETURNING key`;
+    return firstRow(this.#sql, query, now, digest, key) !== null;
+  }
+
+  /** Contents whose bytes are lost, and that still have links. */
+  lost(now: number, count: number): { digest: Digest; key: string }[] {
+    const query = `SELECT digest, key FROM objects o
+      WHERE delete_at <= ? AND deleting = 1 AND EXISTS ${HELD} ORDER BY delete_at LIMIT ?`;
+    return allRows(this.#sql, query, now, count);
+  }
+
+  /** Removes a link whose content is lost. */
+  removeLink({ digest, key, repository, id }: Link): void {
+    this.#sql.exec(
+      'DELETE FROM links WHERE digest = ? AND key = ? AND repository = ? AND id = ?',
+      digest,
+      key,
+      repository,
+      id,
+    );
+  }
+
+  /** Their bytes are gone. */
+  forget(contents: { digest: Digest; key: string }[]): void {
+    this.#sql.exec(`DELETE FROM objects WHERE ${LISTED}`, JSON.stringify(contents));
+  }
+
+  deleteAt(contents: { digest: Digest; key: string }[], at: number): void {
+    this.#sql.exec(`UPDATE objects SET delete_at = ?2 WHERE ${LISTED}`, JSON.stringify(contents), at);
+  }
+
+  /**
+   * Lists the contents that were linked last, to be verified: links that are not settled say when they were made. Gives how many
+   * there are, and how many of them are listed.
+   */
+  listRecent(now: number): { recent: number; listed: number } {
+    const newest = this.#newestLink(now);
+    if (newest === null) return { recent: 0, listed: 0 };
+    const range = 'FROM links WHERE confirm_at BETWEEN ? AND ? GROUP BY digest, key';
+    const [since, until] = [newest - RECENT_MS, newest];
+    const count = `SELECT COUNT(*) AS recent FROM (SELECT 1 ${range})`;
+    const recent = firstRow<{ recent: number }>(this.#sql, count, since, until)?.recent ?? 0;
+    this.#sql.exec(
+      `INSERT OR IGNORE INTO unverified (check_at, digest, key)
+         SELECT 0, digest, key ${range} ORDER BY MAX(confirm_at) DESC LIMIT ?`,
+      since,
+      until,
+      UNVERIFIED_MAX,
+    );
+    return { recent, listed: Math.min(recent, UNVERIFIED_MAX) };
+  }
+
+  /** Contents that are due to be verified, some at a time. */
+  unverified(now: number, count: number): Unverified[] {
+    const query =
+      'SELECT check_at, digest, key FROM unverified WHERE check_at <= ? ORDER BY check_at LIMIT ?';
+    return allRows<Unverified>(this.#sql, query, now, count);
+  }
+
+  verified({ check_at, digest, key }: Unverified): void {
+    const query = 'DELETE FROM unverified WHERE check_at = ? AND digest = ? AND key = ?';
+    this.#sql.exec(query, check_at, digest, key);
+  }
+
+  verifyAt({ check_at, digest, key }: Unverified, at: number): void {
+    const query =
+      'UPDATE OR REPLACE unverified SET check_at = ? WHERE check_at = ? AND digest = ? AND key = ?';
+    this.#sql.exec(query, at, check_at, digest, key);
+  }
+
+  /** The latest time in `confirm_at` that this clock can have written; where the clock is behind, the latest of all. */
+  #newestLink(now: number): number | null {
+    for (const until of [now + LINK_CONFIRM_MS, Number.MAX_SAFE_INTEGER]) {
+      const query = 'SELECT MAX(confirm_at) AS at FROM links WHERE confirm_at <= ?';
+      const at = firstRow<{ at: number | null }>(this.#sql, query, until)?.at ?? null;
+      if (at !== null) return at;
+    }
+    return null;
+  }
+
+  /** By an index of these: pushes that fail leave many contents that are not there. */
+  #storedOf(digest: Digest, count: number): Content[] {
+    const query = `SELECT key, size, stored FROM objects INDEXED BY objects_stored
+      WHERE digest = ? AND stored = 1 AND deleting = 0 LIMIT ?`;
+    return allRows<Content>(this.#sql, query, digest, count);
+  }
+
+  /** When the next link is to be settled, or the next content to be deleted or verified. */
+  nextDue(): number | null {
+    const query = `SELECT MIN(at) AS at FROM (
+      SELECT MIN(confirm_at) AS at FROM links WHERE confirm_at IS NOT NULL
+      UNION ALL SELECT MIN(delete_at) FROM objects WHERE delete_at IS NOT NULL
+      UNION ALL SELECT MIN(check_at) FROM unverified)`;
+    return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
+  }
+}
+
+/** A link to the content `o`. */
+const HELD = '(SELECT 1 FROM links l WHERE l.digest = o.digest AND l.key = o.key)';
+const LISTED = `(digest, key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(?1))`;
+
+/** What the names that match begin with, by the list of patterns that says most about it. */
+function narrowest(among: Pattern[][]): Set<string> {
+  const lists = among.map((patterns) => new Set(patterns.map(literalPrefix)));
+  const shortest = (prefixes: Set<string>) => Math.min(...[...prefixes].map((prefix) => prefix.length));
+  return lists.sort((one, other) => shortest(other) - shortest(one))[0] ?? new Set(['']);
+}

@@ -1,0 +1,219 @@
+/**
+ * The links of a repository: the blobs that it holds, those that it let go and whose shards have yet to hear of it, and what
+ * it refuses to link. Every method is one step of a transaction that `Repository` opens.
+ *
+ * A blob that no manifest names expires. When it was linked, a row of `expiries` says when to look again; a manifest that
+ * names it meanwhile changes neither that row nor the blob's.
+ */
+
+import { isInline } from '../../worker/blobs/key.ts';
+import type { Digest } from '../../worker/oci/digest.ts';
+import {
+  EXPIRED_ROWS_AT_A_TIME,
+  UNREFERENCED_GRACE_MS,
+  UNREFERENCED_RENEWED_MS,
+} from '../../worker/oci/limits.ts';
+import { allRows, firstRow } from '../rows.ts';
+
+export interface LinkedBlob {
+  digest: Digest;
+  key: string;
+  /** In bytes. */
+  size: number;
+  link: string;
+}
+
+/** A blob as a client may be told of it. */
+export interface FoundBlob extends LinkedBlob {
+  /** The bytes of a small blob that are here; null where they are in the store. */
+  bytes: Uint8Array | null;
+  /** Until when (Unix time, ms) a client may be told of it without asking again; null while the repository does not change. */
+  safeUntil: number | null;
+}
+
+/** A link by what leads to it. */
+export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
+
+type BlobRow = LinkedBlob & { expires_at: number | null; bytes: ArrayBuffer | null };
+
+export class Links {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /**
+   * The blob, for a client that is told of it: from now on it stays long enough for its manifest. Writes only where a blob that
+   * no manifest names has less than half of its time left.
+   */
+  find(digest: Digest, now: number): FoundBlob | null {
+    const row = this.#row(digest);
+    if (row === null) return null;
+    const { expires_at: expiresAt, bytes, ...linked } = row;
+    const blob = { ...linked, bytes: bytes === null ? null : new Uint8Array(bytes) };
+    if (expiresAt !== null && expiresAt >= now + UNREFERENCED_RENEWED_MS)
+      return { ...blob, safeUntil: expiresAt - UNREFERENCED_RENEWED_MS };
+    if (this.namedBy(digest) !== null) return { ...blob, safeUntil: null };
+    this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', now + UNREFERENCED_GRACE_MS, digest);
+    return { ...blob, safeUntil: now + UNREFERENCED_GRACE_MS - UNREFERENCED_RENEWED_MS };
+  }
+
+  get(digest: Digest): LinkedBlob | null {
+    return firstRow<LinkedBlob>(
+      this.#sql,
+      'SELECT digest, key, size, link FROM blobs WHERE digest = ?',
+      digest,
+    );
+  }
+
+  holds({ digest, key, link }: LinkOf): boolean {
+    const query = 'SELECT 1 FROM blobs WHERE digest = ? AND key = ? AND link = ?';
+    return firstRow(this.#sql, query, digest, key, link) !== null;
+  }
+
+  /** The bytes of a small blob that are here; null where they are in the store. */
+  bytes(digest: Digest): Uint8Array | null {
+    const query = 'SELECT bytes FROM blobs WHERE digest = ? AND bytes IS NOT NULL';
+    const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, digest);
+    return row === null ? null : new Uint8Array(row.bytes);
+  }
+
+  /**
+   * Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has, unless
+   * its bytes come now and were in the store.
+   */
+  add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
+    const before = this.find(digest, now);
+    if (before !== null && bytes !== null && !isInline(before.key)) {
+      // What comes with its bytes needs no store, which may have lost its own.
+      this.#sql.exec(
+        'UPDATE blobs SET key = ?, link = ?, bytes = ? WHERE digest = ?',
+        key,
+        link,
+        bytes,
+        digest,
+      );
+      this.#release(before);
+      return;
+    }
+    if (before !== null) {
+      if (before.link !== link) this.#release({ link, digest, key });
+      return;
+    }
+    const expiresAt = now + UNREFERENCED_GRACE_MS;
+    this.#sql.exec(
+      'INSERT INTO blobs (digest, key, size, link, expires_at, bytes) VALUES (?, ?, ?, ?, ?, ?)',
+      digest,
+      key,
+      size,
+      link,
+      expiresAt,
+      bytes,
+    );
+    this.#lookAgain(digest, expiresAt);
+  }
+
+  remove(blob: LinkOf): void {
+    this.#sql.exec('DELETE FROM blobs WHERE digest = ?', blob.digest);
+    this.#release(blob);
+  }
+
+  /** A manifest that names the digest, if there is one. */
+  namedBy(digest: Digest): string | null {
+    const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
+    return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;
+  }
+
+  /** Lets blobs expire that no manifest names any more. */
+  expire(digests: Digest[], now: number): void {
+    const expiresAt = now + UNREFERENCED_GRACE_MS;
+    const freed = allRows<{ digest: Digest }>(
+      this.#sql,
+      `UPDATE blobs SET expires_at = ? WHERE digest IN (SELECT value FROM json_each(?))
+         AND NOT EXISTS (SELECT 1 FROM named_by n WHERE n.digest = blobs.digest) RETURNING digest`,
+      expiresAt,
+      JSON.stringify(digests),
+    );
+    for (const { digest } of freed) this.#lookAgain(digest, expiresAt);
+  }
+
+  /** Removes the links that are due, some at a time. */
+  removeExpired(now: number): void {
+    const due = allRows<{ digest: Digest }>(
+      this.#sql,
+      `DELETE FROM expiries WHERE (at, digest) IN
+         (SELECT at, digest FROM expiries WHERE at <= ? ORDER BY at LIMIT ?) RETURNING digest`,
+      now,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
+    for (const { digest } of due) {
+      const blob = this.#row(digest);
+      if (blob === null || this.namedBy(digest) !== null) continue;
+      if ((blob.expires_at ?? 0) > now) this.#lookAgain(digest, blob.expires_at ?? 0);
+      else this.remove(blob);
+    }
+  }
+
+  nextExpiry(): number | null {
+    return firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(at) AS at FROM expiries')?.at ?? null;
+  }
+
+  /** Links that were let go, and whose shards have not heard of it. */
+  released(count: number): { link: string; digest: Digest; key: string | null }[] {
+    return allRows(this.#sql, 'SELECT link, digest, key FROM released_links LIMIT ?', count);
+  }
+
+  forgetReleased(links: string[]): void {
+    this.#sql.exec(
+      'DELETE FROM released_links WHERE link IN (SELECT value FROM json_each(?))',
+      JSON.stringify(links),
+    );
+  }
+
+  /** Whether a link id, or an upload, must not be linked. */
+  refuses(id: string): boolean {
+    return firstRow(this.#sql, 'SELECT 1 FROM refusals WHERE id = ?', id) !== null;
+  }
+
+  refuse(ids: string[], until: number): void {
+    for (const id of ids)
+      this.#sql.exec('INSERT OR REPLACE INTO refusals (id, expires_at) VALUES (?, ?)', id, until);
+  }
+
+  /** Some at a time. */
+  removeExpiredRefusals(now: number): void {
+    this.#sql.exec(
+      `DELETE FROM refusals WHERE id IN
+         (SELECT id FROM refusals WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+      now,
+      EXPIRED_ROWS_AT_A_TIME,
+    );
+  }
+
+  nextRefusalExpiry(): number | null {
+    return (
+      firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(expires_at) AS at FROM refusals')?.at ?? null
+    );
+  }
+
+  #row(digest: Digest): BlobRow | null {
+    const query = 'SELECT digest, key, size, link, expires_at, bytes FROM blobs WHERE digest = ?';
+    return firstRow<BlobRow>(this.#sql, query, digest);
+  }
+
+  #lookAgain(digest: Digest, at: number): void {
+    this.#sql.exec('INSERT OR IGNORE INTO expiries (at, digest) VALUES (?, ?)', at, digest);
+  }
+
+  /** What is not in the store is no shard's concern. */
+  #release({ link, digest, key }: LinkOf): void {
+    if (isInline(key)) return;
+    this.#sql.exec(
+      'INSERT OR IGNORE INTO released_links (link, digest, key) VALUES (?, ?, ?)',
+      link,
+      digest,
+      key,
+    );
+  }
+}

@@ -1,0 +1,333 @@
+/**
+ * Repository: one for each repository name. It holds what changes in it: tags and their history, manifests, the blobs that
+ * are linked here, and who references what. Whatever belongs together changes in one transaction.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { Env } from '../../worker/env.ts';
+import { changed } from '../../worker/memory/answers.ts';
+import { catalogOf, shardNameOf } from '../../worker/objects/stubs.ts';
+import type { Descriptor } from '../../worker/oci/descriptor.ts';
+import type { Digest } from '../../worker/oci/digest.ts';
+import {
+  RETRY_MS,
+  UNREFERENCED_GRACE_MS,
+  UPLOAD_LIFETIME_MS,
+  VOID_LINK_MS,
+} from '../../worker/oci/limits.ts';
+import type { Listing } from '../../worker/oci/page.ts';
+import type { ManifestPut } from '../../worker/oci/registry.ts';
+import { Alarm } from '../alarm.ts';
+import { hasTables, migrate } from '../migrations.ts';
+import { allRows, firstRow } from '../rows.ts';
+import { type FoundBlob, type LinkedBlob, type LinkOf, Links } from './links.ts';
+import { type ManifestAnswer, Manifests } from './manifests.ts';
+import { REPOSITORY_MIGRATIONS } from './schema.ts';
+
+/** Why there is nothing: the repository, or what was asked of it, is unknown. */
+export type Unknown = 'repository' | 'content';
+
+/** Released links that are told to their shards at once. */
+const TOLD_AT_ONCE = 500;
+
+export class Repository extends DurableObject<Env> {
+  readonly #sql: SqlStorage;
+  readonly #links: Links;
+  readonly #manifests: Manifests;
+  readonly #alarm: Alarm;
+  /** When to repeat what others have not heard (Unix time, ms). */
+  #tellAgainAt = 0;
+  #made: boolean | null = null;
+  #name: string | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#sql = ctx.storage.sql;
+    this.#links = new Links(this.#sql);
+    this.#manifests = new Manifests(this.#sql);
+    this.#alarm = new Alarm(ctx, { run: (now) => this.#clear(now), nextDue: (now) => this.#nextDue(now) });
+    if (this.#exists()) this.#alarm.check();
+  }
+
+  /** A blob that a client is told of: from now on it stays long enough for its manifest. */
+  blob(digest: Digest): FoundBlob | null {
+    return this.#exists() ? this.#links.find(digest, Date.now()) : null;
+  }
+
+  /** The bytes of a small blob that are here, beside its link. */
+  inlineBytes(digest: Digest): Uint8Array | null {
+    return this.#exists() ? this.#links.bytes(digest) : null;
+  }
+
+  /**
+   * Links a blob whose link the shard has, or one that comes with its verified bytes, which no shard knows. False where that
+   * link, or the upload, has been refused meanwhile.
+   */
+  async linkBlob(
+    name: string,
+    blob: LinkedBlob,
+    upload: string | null,
+    bytes: Uint8Array | null = null,
+  ): Promise<boolean> {
+    this.#create(name);
+    const now = Date.now();
+    // First: an alarm with nothing to do is harmless, a due row without one is not.
+    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
+    const linked = this.ctx.storage.transactionSync(() => {
+      if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
+      this.#links.add(blob, bytes, now);
+      this.#setPresent(true);
+      return true;
+    });
+    await this.#afterChange();
+    return linked;
+  }
+
+  /** A blob that a manifest references stays. */
+  async deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }> {
+    if (!this.#exists()) return 'unknown';
+    const result = this.ctx.storage.transactionSync(() => {
+      const blob = this.#links.get(digest);
+      if (blob === null) return 'unknown';
+      const referencedBy = this.#links.namedBy(digest);
+      if (referencedBy !== null) return { referencedBy };
+      this.#links.remove(blob);
+      this.#setPresent(this.#holdsSomething());
+      return 'deleted';
+    });
+    await this.#afterChange();
+    return result;
+  }
+
+  /** Hears that the bytes under this key are lost: the blob is not here until it is pushed again, also if manifests name it. */
+  async loseBlob(digest: Digest, key: string): Promise<void> {
+    if (!this.#exists()) return;
+    const lost = this.ctx.storage.transactionSync(() => {
+      const blob = this.#links.get(digest);
+      if (blob === null || blob.key !== key) return false;
+      this.#links.remove(blob);
+      this.#setPresent(this.#holdsSomething());
+      return true;
+    });
+    if (lost) await this.#afterChange();
+  }
+
+  hasLink(link: LinkOf): boolean {
+    return this.#exists() && this.#links.holds(link);
+  }
+
+  /** Gives the ids of those links that are held here, and refuses the others from now on. */
+  async settle(links: LinkOf[]): Promise<string[]> {
+    const held = new Set(links.filter((link) => this.hasLink(link)).map(({ link }) => link));
+    const others = links.map(({ link }) => link).filter((link) => !held.has(link));
+    if (others.length > 0) await this.#refuse(others, VOID_LINK_MS);
+    return [...held];
+  }
+
+  /** Refuses to link what a cancelled upload may still bring. */
+  async refuseUpload(upload: string): Promise<void> {
+    await this.#refuse([upload], 2 * UPLOAD_LIFETIME_MS);
+  }
+
+  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | Unknown {
+    if (!this.#exists()) return 'repository';
+    return this.#manifests.byTag(tag, withBytes) ?? 'content';
+  }
+
+  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | Unknown {
+    if (!this.#exists()) return 'repository';
+    return this.#manifests.byDigest(digest, withBytes) ?? 'content';
+  }
+
+  /**
+   * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Gives
+   * the references that are not here where these must be (`sparse` false).
+   */
+  async putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }> {
+    const { blobs, manifests } = put.manifest;
+    const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
+    if (missing.length > 0 && !sparse) return { missing };
+    this.#create(name);
+    this.ctx.storage.transactionSync(() => {
+      this.#manifests.write(put);
+      for (const tag of put.tags) this.#manifests.setTag(tag, put.digest, Date.now());
+      this.#setPresent(true);
+    });
+    await this.#afterChange();
+    return { missing: [] };
+  }
+
+  /** Deletes a manifest and its tags. Blobs that nothing references now begin to expire. */
+  async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
+    if (!this.#exists()) return 'repository';
+    const now = Date.now();
+    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
+    const deleted = this.ctx.storage.transactionSync(() => {
+      const named = this.#manifests.delete(digest, now);
+      if (named === null) return false;
+      this.#links.expire(named, now);
+      this.#setPresent(this.#holdsSomething());
+      return true;
+    });
+    if (!deleted) return 'content';
+    if (this.#manifests.hasTagsToRemove()) await this.#alarm.ringBy(now);
+    await this.#afterChange();
+    return 'deleted';
+  }
+
+  async deleteTag(tag: string): Promise<'deleted' | Unknown> {
+    if (!this.#exists()) return 'repository';
+    const deleted = this.ctx.storage.transactionSync(() => this.#manifests.deleteTag(tag, Date.now()));
+    await this.#afterChange();
+    return deleted ? 'deleted' : 'content';
+  }
+
+  tags(count: number, last: string | null): Listing<string> | null {
+    return this.#exists() ? this.#manifests.tags(count, last) : null;
+  }
+
+  tagsOf(digest: Digest, count: number): string[] {
+    return this.#exists() ? this.#manifests.tagsOf(digest, count) : [];
+  }
+
+  referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor> {
+    return this.#exists()
+      ? this.#manifests.referrers(subject, artifactType, last)
+      : { entries: [], more: false };
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
+  async #clear(now: number): Promise<void> {
+    if (!this.#exists()) return;
+    this.ctx.storage.transactionSync(() => {
+      this.#manifests.removeTags();
+      this.#links.removeExpired(now);
+      this.#links.removeExpiredRefusals(now);
+      this.#setPresent(this.#holdsSomething());
+    });
+    this.#forgetAnswers();
+    await this.#tell();
+    // A repository that holds nothing, and that all have heard of, leaves nothing behind.
+    if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
+    this.#made = false;
+    this.#name = null;
+    await this.ctx.storage.deleteAll();
+  }
+
+  #nextDue(now: number): number | null {
+    if (!this.#exists()) return null;
+    const due = [
+      this.#isUntold() ? Math.max(now, this.#tellAgainAt) : null,
+      this.#manifests.hasTagsToRemove() ? now : null,
+      this.#links.nextExpiry(),
+      this.#links.nextRefusalExpiry(),
+    ].filter((at) => at !== null);
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  async #refuse(ids: string[], forMs: number): Promise<void> {
+    this.#makeTables();
+    const expiresAt = Date.now() + forMs;
+    await this.#alarm.ringBy(expiresAt);
+    this.#links.refuse(ids, expiresAt);
+  }
+
+  #holdsSomething(): boolean {
+    const query = 'SELECT EXISTS (SELECT 1 FROM manifests) OR EXISTS (SELECT 1 FROM blobs) AS something';
+    return firstRow<{ something: number }>(this.#sql, query)?.something === 1;
+  }
+
+  #setPresent(present: boolean): void {
+    this.#sql.exec(
+      'UPDATE repository SET present = ?1, version = version + 1 WHERE present <> ?1',
+      present ? 1 : 0,
+    );
+  }
+
+  /** Forgets what the isolate remembers, and tells the others, with the alarm to repeat what they do not hear. */
+  async #afterChange(): Promise<void> {
+    this.#forgetAnswers();
+    if (!this.#isUntold()) return;
+    await this.#alarm.ringBy(Date.now() + RETRY_MS);
+    this.ctx.waitUntil(this.#tell());
+  }
+
+  #forgetAnswers(): void {
+    const name = this.#nameOf();
+    if (name !== null) changed(name);
+  }
+
+  /** Null where nothing was ever put here. */
+  #nameOf(): string | null {
+    this.#name ??= firstRow<{ name: string }>(this.#sql, 'SELECT name FROM repository')?.name ?? null;
+    return this.#name;
+  }
+
+  /** True where there is something for the shards or the catalog to hear. */
+  #isUntold(): boolean {
+    const query = `SELECT 1 WHERE EXISTS (SELECT 1 FROM released_links)
+      OR EXISTS (SELECT 1 FROM repository WHERE announced < version)`;
+    return allRows(this.#sql, query).length > 0;
+  }
+
+  async #tell(): Promise<void> {
+    try {
+      await Promise.all([this.#tellCatalog(), this.#tellShards()]);
+      this.#tellAgainAt = 0;
+    } catch (fault) {
+      console.error('a message of a repository was not heard, and will be repeated', fault);
+      this.#tellAgainAt = Date.now() + RETRY_MS;
+    }
+  }
+
+  async #tellCatalog(): Promise<void> {
+    const row = firstRow<{ name: string; present: number; version: number }>(
+      this.#sql,
+      'SELECT name, present, version FROM repository WHERE announced < version',
+    );
+    if (row === null) return;
+    await catalogOf(this.env).hear(row.name, row.present === 1, row.version);
+    this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
+  }
+
+  /** Each shard hears of all its links at once. */
+  async #tellShards(): Promise<void> {
+    const released = this.#links.released(TOLD_AT_ONCE);
+    const repository = this.#nameOf();
+    if (released.length === 0 || repository === null) return;
+    const shards = Map.groupBy(released, (link) => shardNameOf(this.env, link.digest));
+    await Promise.all(
+      [...shards].map(async ([shard, links]) => {
+        await this.env.BLOB_SHARD.getByName(shard).release(links.map((link) => ({ ...link, repository })));
+        this.#links.forgetReleased(links.map(({ link }) => link));
+      }),
+    );
+  }
+
+  /** A repository that was never written to has no tables: names that are only asked for leave nothing behind. */
+  #exists(): boolean {
+    if (this.#made === null && hasTables(this.#sql)) this.#makeTables();
+    this.#made ??= false;
+    return this.#made;
+  }
+
+  #makeTables(): void {
+    if (this.#made !== true) migrate(this.ctx.storage, REPOSITORY_MIGRATIONS);
+    this.#made = true;
+  }
+
+  #create(name: string): void {
+    if (this.#name !== null) return;
+    this.#makeTables();
+    // A repository of this name may have been before, and have forgotten itself: its messages to the catalog were earlier.
+    this.#sql.exec(
+      'INSERT INTO repository (id, name, present, version, announced) VALUES (1, ?1, 0, ?2, ?2) ON CONFLICT DO NOTHING',
+      name,
+      Date.now(),
+    );
+    this.#name = name;
+  }
+}

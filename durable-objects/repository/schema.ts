@@ -1,0 +1,133 @@
+/** The tables of a repository. docs/storage.md explains them. */
+import type { Migration } from '../migrations.ts';
+
+export const REPOSITORY_MIGRATIONS: Migration[] = [
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE IF NOT EXISTS repository (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        name TEXT NOT NULL,
+        present INTEGER NOT NULL,   -- 1: it holds something
+        version INTEGER NOT NULL,   -- counts the changes of present
+        announced INTEGER NOT NULL  -- the version that the catalog has heard of
+      );
+      CREATE TABLE IF NOT EXISTS tags (
+        name TEXT PRIMARY KEY,
+        digest TEXT NOT NULL,
+        updated_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS tags_digest ON tags (digest);
+      CREATE TABLE IF NOT EXISTS tag_history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        tag TEXT NOT NULL,
+        digest TEXT,                -- NULL: the tag was deleted
+        at INTEGER NOT NULL
+      );
+      CREATE INDEX IF NOT EXISTS tag_history_tag ON tag_history (tag, id);
+      CREATE TABLE IF NOT EXISTS manifests (
+        digest TEXT PRIMARY KEY,
+        media_type TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        subject TEXT,
+        artifact_type TEXT,
+        annotations TEXT,           -- JSON, of those with a subject
+        pushed_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS manifests_subject ON manifests (subject, digest) WHERE subject IS NOT NULL;
+      CREATE TABLE IF NOT EXISTS manifest_bytes (
+        digest TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        bytes BLOB NOT NULL,        -- 1 MiB at the most
+        PRIMARY KEY (digest, seq)
+      );
+      CREATE TABLE IF NOT EXISTS manifest_references (
+        manifest TEXT NOT NULL,
+        digest TEXT NOT NULL,       -- of a blob or of another manifest
+        PRIMARY KEY (manifest, digest)
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS manifest_references_digest ON manifest_references (digest);
+      CREATE TABLE IF NOT EXISTS blobs (
+        digest TEXT PRIMARY KEY,
+        key TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        link TEXT NOT NULL,
+        expires_at INTEGER          -- when its link goes: set while no manifest references it
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS blobs_link ON blobs (link);
+      CREATE INDEX IF NOT EXISTS blobs_expires ON blobs (expires_at) WHERE expires_at IS NOT NULL;
+      CREATE TABLE IF NOT EXISTS released_links (
+        link TEXT PRIMARY KEY,
+        digest TEXT NOT NULL        -- whose shard has not yet been told
+      ) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS refusals (
+        id TEXT PRIMARY KEY,        -- a link id that was settled without us, or an upload that was cancelled
+        expires_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX IF NOT EXISTS refusals_expires ON refusals (expires_at);
+    `,
+  },
+  {
+    // A push writes as few rows as it can: each index costs one, too.
+    keepsOlderCode: false,
+    sql: `
+      -- Tells a manifest from one of the same digest that was deleted before: its tags are only those of the same generation.
+      ALTER TABLE manifests ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE tags ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+      DROP INDEX tags_digest;
+      CREATE INDEX tags_manifest ON tags (digest, generation);
+      CREATE TABLE deleted_manifests (
+        digest TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (digest, generation)
+      ) WITHOUT ROWID;
+      CREATE INDEX manifests_artifact_type ON manifests (subject, artifact_type, digest) WHERE subject IS NOT NULL;
+
+      CREATE TABLE tag_moves (
+        tag TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        digest TEXT,                -- NULL: the tag was deleted
+        at INTEGER NOT NULL,
+        PRIMARY KEY (tag, seq)
+      ) WITHOUT ROWID;
+      INSERT INTO tag_moves (tag, seq, digest, at) SELECT tag, id, digest, at FROM tag_history;
+      DROP TABLE tag_history;
+      ALTER TABLE tag_moves RENAME TO tag_history;
+
+      CREATE TABLE named_by (
+        digest TEXT NOT NULL,       -- of a blob or of a manifest
+        manifest TEXT NOT NULL,     -- which names it
+        PRIMARY KEY (digest, manifest)
+      ) WITHOUT ROWID;
+      INSERT INTO named_by (digest, manifest) SELECT digest, manifest FROM manifest_references;
+      -- Release 0.1.0 left out layers that may be fetched from elsewhere. The blobs of those that are still here stay.
+      INSERT OR IGNORE INTO named_by (digest, manifest)
+        SELECT b.digest, m.digest FROM manifest_bytes m,
+          json_tree(CASE WHEN json_valid(CAST(m.bytes AS TEXT)) THEN CAST(m.bytes AS TEXT) ELSE '{}' END) named
+          JOIN blobs b ON b.digest = named.value
+        WHERE named.key = 'digest' AND b.expires_at IS NOT NULL;
+      CREATE TABLE manifest_names (
+        manifest TEXT PRIMARY KEY,
+        digests TEXT NOT NULL       -- a JSON list of all digests that it names
+      ) WITHOUT ROWID;
+      INSERT INTO manifest_names (manifest, digests)
+        SELECT manifest, json_group_array(digest) FROM named_by GROUP BY manifest;
+      DROP TABLE manifest_references;
+
+      -- blobs.expires_at is from now on when the link ends if no manifest names the blob then, and NULL is long ago.
+      CREATE TABLE expiries (
+        at INTEGER NOT NULL,        -- when to look whether a manifest names the blob
+        digest TEXT NOT NULL,
+        PRIMARY KEY (at, digest)
+      ) WITHOUT ROWID;
+      INSERT INTO expiries (at, digest) SELECT expires_at, digest FROM blobs WHERE expires_at IS NOT NULL;
+      DROP INDEX blobs_expires;
+      DROP INDEX blobs_link;
+      -- NULL in rows of release 0.1.0.
+      ALTER TABLE released_links ADD COLUMN key TEXT;
+      -- Of a small blob on one machine; NULL where the bytes are in the store.
+      ALTER TABLE blobs ADD COLUMN bytes BLOB;
+    `,
+  },
+];

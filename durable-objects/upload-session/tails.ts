@@ -1,0 +1,95 @@
+/**
+ * The tails of uploads: the bytes behind the last part. The first of them are in the row of the upload, which its owner writes; the
+ * others are in rows of their own. Every method is one step of a transaction that `UploadSession` opens.
+ */
+import { TAIL_ROW_BYTES } from '../../worker/oci/limits.ts';
+import { allRows, firstRow } from '../rows.ts';
+
+export class Tails {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  read(upload: string): Uint8Array {
+    const query = 'SELECT bytes FROM upload_tails WHERE upload = ? ORDER BY seq';
+    const rows = allRows<{ bytes: ArrayBuffer }>(this.#sql, query, upload);
+    return joined([this.#first(upload), ...rows.map(({ bytes }) => new Uint8Array(bytes))]);
+  }
+
+  /**
+   * Writes bytes behind the first `before`, which are there. They fill the last row first: many small chunks do not make many rows.
+   * Gives what the row of the upload has to have; null where that stays.
+   */
+  add(upload: string, before: number, bytes: Uint8Array): ArrayBuffer | null {
+    let first: Uint8Array | null = null;
+    let at = 0;
+    if (before < TAIL_ROW_BYTES && (before === 0 || bytes.length > 0)) {
+      at = Math.min(TAIL_ROW_BYTES - before, bytes.length);
+      const some = bytes.subarray(0, at);
+      first = before === 0 ? some : joined([this.#first(upload), some]);
+    }
+    while (at < bytes.length) {
+      const seq = Math.floor((before + at) / TAIL_ROW_BYTES);
+      const started = (before + at) % TAIL_ROW_BYTES;
+      const some = bytes.subarray(at, at + TAIL_ROW_BYTES - started);
+      const row = started === 0 ? some : joined([this.#row(upload, seq), some]);
+      this.#sql.exec(
+        `INSERT INTO upload_tails (upload, seq, bytes) VALUES (?, ?, ?)
+         ON CONFLICT (upload, seq) DO UPDATE SET bytes = excluded.bytes`,
+        upload,
+        seq,
+        bufferOf(row),
+      );
+      at += some.length;
+    }
+    return first === null ? null : bufferOf(first);
+  }
+
+  /** Writes bytes in the place of those that are there. Gives what the row of the upload has to have. */
+  replace(upload: string, before: number, bytes: Uint8Array): ArrayBuffer | null {
+    const first = this.add(upload, 0, bytes);
+    const rows = Math.max(1, Math.ceil(bytes.length / TAIL_ROW_BYTES));
+    if (before > rows * TAIL_ROW_BYTES)
+      this.#sql.exec('DELETE FROM upload_tails WHERE upload = ? AND seq >= ?', upload, rows);
+    return first;
+  }
+
+  /** Removes all but what is in the row of the upload. */
+  remove(upload: string): void {
+    this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', upload);
+  }
+
+  #first(upload: string): Uint8Array {
+    const row = firstRow<{ tail: ArrayBuffer | null }>(
+      this.#sql,
+      'SELECT tail FROM uploads WHERE id = ?',
+      upload,
+    );
+    return new Uint8Array(row?.tail ?? new ArrayBuffer(0));
+  }
+
+  #row(upload: string, seq: number): Uint8Array {
+    const query = 'SELECT bytes FROM upload_tails WHERE upload = ? AND seq = ?';
+    const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, upload, seq);
+    if (row === null) throw new Error('a row of a tail is not there');
+    return new Uint8Array(row.bytes);
+  }
+}
+
+function bufferOf(bytes: Uint8Array): ArrayBuffer {
+  return bytes.slice().buffer as ArrayBuffer;
+}
+
+function joined(pieces: Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  if (only !== undefined && pieces.length === 1) return only;
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,411 @@
+/**
+ * UploadSession: the uploads that are not a single PUT of a known length, some of them in each object. It holds how far each is
+ * and where its bytes are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by
+ * compare-and-swap.
+ *
+ * The bytes of an upload that was sealed belong to whoever publishes them: they are never discarded here, but handed over to
+ * the shard of their digest, which collects what nothing links.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { SavedHash } from '../../worker/blobs/hash.ts';
+import { type Added, blobStore, type Draft, type Part } from '../../worker/blobs/store.ts';
+import type { Env } from '../../worker/env.ts';
+import { shardOf } from '../../worker/objects/stubs.ts';
+import { type Algorithm, algorithmOf, type Digest } from '../../worker/oci/digest.ts';
+import { ENDED_UPLOAD_KEPT_MS, RETRY_MS, UPLOAD_ABORT_DELAY_MS } from '../../worker/oci/limits.ts';
+import { Alarm } from '../alarm.ts';
+import { hasTables, migrate } from '../migrations.ts';
+import { allRows, firstRow } from '../rows.ts';
+import { UPLOAD_SESSION_MIGRATIONS } from './schema.ts';
+import { Tails } from './tails.ts';
+
+/** What the client's token says of an upload. */
+export interface UploadStart {
+  algorithm: Algorithm;
+  /** Unix time, ms. */
+  expiresAt: number;
+  /** The upload has had chunks: one that is not known has ended. */
+  begun: boolean;
+}
+
+/** How a request goes on with an upload. */
+export interface Beginning {
+  /** Where its chunk begins; null for wherever the upload stands. */
+  at: number | null;
+  /** How many part numbers to set aside for it. */
+  reserve: number;
+  /** How large a tail may be that comes with the answer, in bytes. */
+  tailMax: number;
+}
+
+/** An upload that may go on, as `begin` hands it out. */
+export interface OpenUpload {
+  status: 'open';
+  offset: number;
+  draft: Draft;
+  /** Null where nothing has come yet, or where it was lost. */
+  hash: SavedHash | null;
+}
+
+/** `gone`: cancelled, expired or ended; `elsewhere`: the chunk does not begin at the offset. */
+export type Refused = { status: 'gone' } | { status: 'elsewhere'; offset: number };
+
+/** What a request has added. */
+export interface Progress extends Added {
+  from: number;
+  offset: number;
+  /** The part numbers that were set aside: the first, and how many. */
+  firstPart: number;
+  reserved: number;
+  /** False where the request goes on, and needs more of these numbers. */
+  ends: boolean;
+  /** Null where it was lost: the content is then read back once before it is published. */
+  hash: SavedHash | null;
+}
+
+/**
+ * `again`: this is the repetition of a final PUT. `published`: the blob was linked, and nothing is left to publish. `mismatch`:
+ * the content is not that of the digest; discard it.
+ */
+export type Sealed =
+  | (OpenUpload & { again: boolean })
+  | { status: 'published' }
+  | { status: 'mismatch'; draft: Draft }
+  | { status: 'gone' }
+  | { status: 'none' };
+
+type Row = {
+  id: string;
+  draft: string;
+  multipart: string | null;
+  offset: number;
+  tail_bytes: number;
+  next_part: number;
+  hash: string | null;
+  hash_state: ArrayBuffer | null;
+  sealed: string | null;
+  state: State;
+  /** The latest parts, as JSON. */
+  parts: string;
+};
+
+/** `superseded`: the final PUT linked other bytes of the same digest. */
+type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
+
+const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, parts';
+
+/** Parts in the row of an upload; more are moved into rows of their own. Each is about 60 bytes. */
+const PARTS_IN_ROW = 500;
+
+/** Uploads that one alarm ends, and how far alarms are apart. */
+const ENDED_AT_A_TIME = 100;
+const ALARMS_APART_MS = 60_000;
+
+/** Objects that have dropped the hashes of before this start. */
+const distrusted = new Set<string>();
+
+export class UploadSession extends DurableObject<Env> {
+  readonly #alarm: Alarm;
+  readonly #tails: Tails;
+  #migrated = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#tails = new Tails(ctx.storage.sql);
+    this.#alarm = new Alarm(ctx, { run: (now) => this.#endDue(now), nextDue: (now) => this.#nextDue(now) });
+  }
+
+  /** Bytes received, or why there are none. */
+  status(id: string): { status: 'open'; offset: number } | { status: 'gone' } | { status: 'none' } {
+    const row = this.#row(id);
+    if (row === null) return { status: 'none' };
+    return row.state === 'open' ? { status: 'open', offset: row.offset } : { status: 'gone' };
+  }
+
+  /**
+   * Opens the upload for a chunk. Two requests may both be let in: they write parts of different numbers, and `advance` takes
+   * the first.
+   */
+  async begin(
+    id: string,
+    start: UploadStart,
+    { at, reserve, tailMax }: Beginning,
+  ): Promise<OpenUpload | Refused> {
+    const row = this.#row(id);
+    if (row === null) {
+      if (start.begun) return { status: 'gone' };
+      if (at !== null && at !== 0) return { status: 'elsewhere', offset: 0 };
+      return this.#open(await this.#create(id, start, 'open', 1 + reserve), 1, 0);
+    }
+    if (row.state !== 'open') return { status: 'gone' };
+    if (at !== null && at !== row.offset) return { status: 'elsewhere', offset: row.offset };
+    if (reserve > 0)
+      this.#sql.exec('UPDATE uploads SET next_part = ? WHERE id = ?', row.next_part + reserve, id);
+    return this.#open(row, row.next_part, tailMax);
+  }
+
+  /** The bytes behind the last part. */
+  tail(id: string): Uint8Array {
+    return this.#tails.read(id);
+  }
+
+  /** Takes what a chunk has added, if the offset is still where that chunk began. */
+  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refused {
+    return this.ctx.storage.transactionSync(() => {
+      const row = this.#row(id);
+      if (row === null || row.state !== 'open') return { status: 'gone' };
+      if (row.offset !== progress.from) return { status: 'elsewhere', offset: row.offset };
+      const { parts, tail } = progress;
+      const before = parts.length > 0 ? 0 : row.tail_bytes;
+      const first =
+        parts.length > 0 ? this.#tails.replace(id, row.tail_bytes, tail) : this.#tails.add(id, before, tail);
+      // Where no other request has begun since, the numbers that were not needed are free again.
+      const alone = progress.ends && row.next_part === progress.firstPart + progress.reserved;
+      const used = (parts.at(-1)?.number ?? progress.firstPart - 1) + 1;
+      this.#sql.exec(
+        `UPDATE uploads SET offset = ?, tail_bytes = ?, tail = COALESCE(?, tail), parts = ?, multipart = ?, hash = ?,
+           hash_state = ?, next_part = ?
+         WHERE id = ?`,
+        progress.offset,
+        before + tail.length,
+        first,
+        this.#withParts(row, parts),
+        progress.multipart,
+        progress.hash?.digest ?? null,
+        progress.hash?.state?.slice().buffer ?? null,
+        alone ? used : row.next_part,
+        id,
+      );
+      return { status: 'open', offset: progress.offset };
+    });
+  }
+
+  /** Ends the upload for the digest of its final PUT: from here on no chunk and no cancel is taken. */
+  async seal(id: string, digest: Digest, tailMax: number): Promise<Sealed> {
+    const row = this.#row(id);
+    if (row === null) return { status: 'none' };
+    if (row.state === 'cancelled' || (row.sealed !== null && row.sealed !== digest))
+      return { status: 'gone' };
+    if (row.state === 'published' || row.state === 'superseded') return { status: 'published' };
+    const open = this.#open(row, row.next_part, tailMax);
+    const known = open.hash !== null && algorithmOf(open.hash.digest) === algorithmOf(digest);
+    if (known && open.hash?.digest !== digest) {
+      this.#cancel(id);
+      return { status: 'mismatch', draft: open.draft };
+    }
+    if (row.state === 'open') {
+      const endsAt = Date.now() + ENDED_UPLOAD_KEPT_MS;
+      this.#sql.exec(
+        `UPDATE uploads SET sealed = ?, state = 'sealed', ends_at = ? WHERE id = ?`,
+        digest,
+        endsAt,
+        id,
+      );
+      await this.#alarm.ringBy(endsAt);
+    }
+    return { ...open, again: row.state === 'sealed' };
+  }
+
+  /**
+   * Hears that the blob was linked, and whether with the bytes of this upload. Otherwise these stay until the upload is
+   * forgotten: a repetition of the final PUT may be publishing them.
+   */
+  published(id: string, ours: boolean): void {
+    this.ctx.storage.transactionSync(() => {
+      if (this.#row(id)?.state !== 'sealed') return;
+      if (!ours) {
+        this.#sql.exec(`UPDATE uploads SET state = 'superseded' WHERE id = ?`, id);
+        return;
+      }
+      this.#sql.exec(
+        `UPDATE uploads SET state = 'published', tail_bytes = 0, tail = NULL, parts = '[]' WHERE id = ?`,
+        id,
+      );
+      this.#removeRows(id);
+    });
+  }
+
+  /** Hears that the content was read back and is not that of the digest: no request can publish it. */
+  spoil(id: string): void {
+    if (this.#row(id)?.state === 'sealed') this.#cancel(id);
+  }
+
+  /**
+   * Cancels the upload, also one that has no chunk yet, and gives what there is to discard. A sealed upload is gone: its bytes
+   * may be published, and then they are no longer the upload's.
+   */
+  async cancel(
+    id: string,
+    start: UploadStart,
+  ): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }> {
+    const row = this.#row(id);
+    if (row === null && start.begun) return { status: 'gone' };
+    if (row !== null && row.state !== 'open') return { status: 'gone' };
+    const cancelled = row ?? (await this.#create(id, start, 'cancelled', 1));
+    const { draft } = this.#open(cancelled, cancelled.next_part, 0);
+    if (row !== null) this.#cancel(id);
+    return { status: 'cancelled', draft };
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring();
+  }
+
+  /** Forgets the uploads that have ended or expired. What they wrote that was not published is discarded or handed over. */
+  async #endDue(now: number): Promise<void> {
+    if (!this.#hasTables()) return;
+    const due = allRows<{ id: string }>(
+      this.#sql,
+      'SELECT id FROM uploads WHERE ends_at <= ? ORDER BY ends_at LIMIT ?',
+      now,
+      ENDED_AT_A_TIME,
+    );
+    for (const { id } of due) await this.#end(id, now);
+    // The object of an upload of release 0.1.0 is not used again.
+    if (due[0]?.id !== '' || this.#nextDue(now) !== null) return;
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
+    this.#migrated = false;
+  }
+
+  #nextDue(now: number): number | null {
+    if (!this.#hasTables()) return null;
+    const at =
+      firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(ends_at) AS at FROM uploads')?.at ?? null;
+    return at === null || at <= now ? at : Math.max(at, now + ALARMS_APART_MS);
+  }
+
+  async #end(id: string, now: number): Promise<void> {
+    // While others ended, a request may have sealed this one.
+    const query = `SELECT ${COLUMNS} FROM uploads WHERE id = ? AND ends_at <= ?`;
+    const row = firstRow<Row>(this.#sql, query, id, now);
+    if (row === null) return;
+    // No request may seal it while its bytes are discarded.
+    if (row.state === 'open') this.#cancel(id);
+    try {
+      await this.#letGo(row);
+    } catch (fault) {
+      console.error('an upload that has ended could not be cleared away, and will be', fault);
+      this.#sql.exec('UPDATE uploads SET ends_at = ? WHERE id = ?', now + RETRY_MS, row.id);
+      return;
+    }
+    this.ctx.storage.transactionSync(() => {
+      this.#removeRows(row.id);
+      this.#sql.exec('DELETE FROM uploads WHERE id = ?', row.id);
+    });
+  }
+
+  async #letGo(row: Row): Promise<void> {
+    if (row.state === 'published') return;
+    const { draft } = this.#open(row, row.next_part, 0);
+    const store = blobStore(this.env);
+    if (row.state === 'open' || row.state === 'cancelled') return store.discard(draft);
+    // A request that was held up may still publish the bytes: the shard knows, and collects them if it does not.
+    const digest = row.sealed as Digest;
+    await shardOf(this.env, digest).collect({
+      digest,
+      id: draft.id,
+      key: store.keyOf(draft),
+      size: row.offset,
+    });
+    await store.abandon(draft);
+  }
+
+  get #sql(): SqlStorage {
+    return this.ctx.storage.sql;
+  }
+
+  /** An object that never had an upload has no tables. */
+  #hasTables(): boolean {
+    if (this.#migrated) return true;
+    if (!hasTables(this.#sql)) return false;
+    migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
+    this.#migrated = true;
+    this.#distrust();
+    this.#alarm.check();
+    return true;
+  }
+
+  /**
+   * Where the registry did not end in order, the disk may have lost bytes that were hashed: without their hash, the content of an
+   * upload is read back before it is published. Once for each object, because what came since then was not lost.
+   */
+  #distrust(): void {
+    const id = this.ctx.id.toString();
+    if (this.env.DISTURBED === undefined || distrusted.has(id)) return;
+    this.#sql.exec(`UPDATE uploads SET hash = NULL, hash_state = NULL WHERE state IN ('open', 'sealed')`);
+    distrusted.add(id);
+  }
+
+  #row(id: string): Row | null {
+    if (!this.#hasTables()) return null;
+    return firstRow<Row>(this.#sql, `SELECT ${COLUMNS} FROM uploads WHERE id = ?`, id);
+  }
+
+  async #create(id: string, start: UploadStart, state: State, nextPart: number): Promise<Row> {
+    if (!this.#migrated) migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
+    this.#migrated = true;
+    const endsAt = start.expiresAt + UPLOAD_ABORT_DELAY_MS;
+    // First: an alarm with nothing to do is harmless, a due row without one is not. Most uploads end soon.
+    await this.#alarm.ringBy(Math.min(endsAt, Date.now() + ENDED_UPLOAD_KEPT_MS + ALARMS_APART_MS));
+    this.#sql.exec(
+      `INSERT INTO uploads (id, draft, offset, tail_bytes, next_part, state, ends_at) VALUES (?, ?, 0, 0, ?, ?, ?)
+       ON CONFLICT DO NOTHING`,
+      id,
+      crypto.randomUUID(),
+      nextPart,
+      state,
+      endsAt,
+    );
+    const row = this.#row(id);
+    if (row === null) throw new Error('an upload was not written down');
+    return row;
+  }
+
+  /** The bytes are discarded by who asked. Until it expires, the upload is remembered: a request may still be writing. */
+  #cancel(id: string): void {
+    this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0, tail = NULL WHERE id = ?`, id);
+    this.#tails.remove(id);
+  }
+
+  /** The parts of the row of an upload with new ones, as JSON. Where these are many, they become a list of their own. */
+  #withParts(row: Row, parts: Part[]): string {
+    if (parts.length === 0) return row.parts;
+    const all = [...partsIn(row.parts), ...parts];
+    const text = JSON.stringify(all.map(({ number, size, etag }) => [number, size, etag]));
+    if (all.length <= PARTS_IN_ROW) return text;
+    const insert = 'INSERT INTO upload_part_lists (upload, first, parts) VALUES (?, ?, ?)';
+    this.#sql.exec(insert, row.id, all[0]?.number ?? 0, text);
+    return '[]';
+  }
+
+  /** What an upload has beside its own row. */
+  #removeRows(id: string): void {
+    this.#tails.remove(id);
+    this.#sql.exec('DELETE FROM upload_part_lists WHERE upload = ?', id);
+  }
+
+  #open(row: Row, firstPart: number, tailMax: number): OpenUpload {
+    const query = 'SELECT parts FROM upload_part_lists WHERE upload = ? ORDER BY first';
+    const lists = allRows<{ parts: string }>(this.#sql, query, row.id);
+    const parts = [...lists, row].flatMap((list) => partsIn(list.parts));
+    // Those that release 0.1.0 left may come in any order.
+    parts.sort((one, other) => one.number - other.number);
+    const hash =
+      row.hash === null
+        ? null
+        : {
+            digest: row.hash as Digest,
+            state: row.hash_state === null ? null : new Uint8Array(row.hash_state),
+          };
+    const size = row.tail_bytes;
+    const tail = { size, bytes: size > 0 && size <= tailMax ? this.#tails.read(row.id) : null };
+    const draft = { id: row.draft, multipart: row.multipart, parts, firstPart, tail };
+    return { status: 'open', offset: row.offset, draft, hash };
+  }
+}
+
+function partsIn(text: string): Part[] {
+  const listed = JSON.parse(text) as [number: number, size: number, etag: string][];
+  return listed.map(([number, size, etag]) => ({ number, size, etag }));
+}

@@ -1,0 +1,142 @@
+/** The budget of memory: what requests hold and what caches keep stay under one limit, and who waits is served. */
+import assert from 'node:assert/strict';
+import { describe, it, mock } from 'node:test';
+import { CountedCache, MemoryBudget } from '../../worker/memory/budget.ts';
+import { MEMORY_LOST_MS } from '../../worker/oci/limits.ts';
+
+const KiB = 1024;
+const LIMIT = 100 * KiB;
+
+describe('the budget of memory', () => {
+  it('gives no more than its limit, and again what was given back', () => {
+    const budget = new MemoryBudget(LIMIT);
+    const [one, other] = [budget.lease(), budget.lease()];
+    assert.equal(one.tryTake(60 * KiB), true);
+    assert.equal(other.tryTake(60 * KiB), false);
+    one.give(30 * KiB);
+    assert.equal(other.tryTake(60 * KiB), true);
+    one.end();
+    other.end();
+    assert.equal(budget.leased, 0);
+    assert.equal(budget.takePeak(), 90 * KiB);
+    assert.equal(budget.takePeak(), 0);
+  });
+
+  it('never gives back more than a request holds', () => {
+    const budget = new MemoryBudget(LIMIT);
+    const lease = budget.lease();
+    lease.tryTake(KiB);
+    lease.give(2 * KiB);
+    lease.end();
+    assert.equal(budget.leased, 0);
+  });
+
+  it('takes memory from caches, from those that are dear last', () => {
+    const budget = new MemoryBudget(LIMIT);
+    const dear = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT, last: true });
+    const cheap = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT });
+    for (let n = 0; n < 40; n++) {
+      dear.set(`${n}`, n, KiB);
+      cheap.set(`${n}`, n, KiB);
+    }
+    const lease = budget.lease();
+    assert.equal(lease.tryTake(40 * KiB), true);
+    assert.equal(dear.get('0'), 0);
+    assert.equal(cheap.get('0'), undefined);
+    assert.equal(cheap.get('39'), 39);
+    assert.equal(lease.tryTake(60 * KiB), true);
+    assert.equal(budget.cached, 0);
+    assert.ok(budget.takePeak() <= LIMIT + 2 * KiB);
+  });
+
+  it('keeps what caches add within what requests leave', () => {
+    const budget = new MemoryBudget(LIMIT);
+    const lease = budget.lease();
+    lease.tryTake(90 * KiB);
+    const cache = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT });
+    for (let n = 0; n < 100; n++) cache.set(`${n}`, n, KiB);
+    assert.ok(budget.leased + budget.cached <= LIMIT);
+    assert.equal(cache.get('99'), 99);
+  });
+
+  it('serves who has waited for longest first, and lets what is small pass', async () => {
+    const budget = new MemoryBudget(LIMIT);
+    await looking(async () => {
+      const [holder, large, late] = [budget.lease(), budget.lease(), budget.lease()];
+      holder.tryTake(80 * KiB);
+      const waits = large.take(50 * KiB);
+      assert.equal(late.tryTake(10 * KiB), false, 'another waits');
+      await late.takeSmall(4 * KiB);
+      holder.give(60 * KiB);
+      await waits;
+      assert.equal(late.tryTake(10 * KiB), true);
+    });
+  });
+
+  it('answers 503 with Retry-After to a request that waits for too long', async () => {
+    const budget = new MemoryBudget(LIMIT);
+    await looking(async () => {
+      budget.lease().tryTake(LIMIT);
+      await assert.rejects(budget.lease().take(KiB), { status: 503, headers: { 'Retry-After': '5' } });
+      assert.equal(budget.lease().tryTake(1), false);
+    });
+  });
+
+  it('takes back what a request held that ended without a word', async () => {
+    const budget = new MemoryBudget(LIMIT);
+    const clock = mock.method(performance, 'now', () => 1000);
+    const [lost, alive] = [budget.lease(), budget.lease()];
+    lost.tryTake(50 * KiB);
+    alive.tryTake(50 * KiB);
+    clock.mock.mockImplementation(() => 1001 + MEMORY_LOST_MS);
+    alive.seen();
+    const next = budget.lease();
+    assert.equal(next.tryTake(60 * KiB), false);
+    assert.equal(next.tryTake(50 * KiB), true);
+    lost.end();
+    assert.equal(budget.leased, 100 * KiB);
+    clock.mock.restore();
+  });
+});
+
+describe('a counted cache', () => {
+  it('forgets what was not used for longest where there are too many entries', () => {
+    const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 2, bytes: LIMIT });
+    cache.set('a', 'a', 1);
+    cache.set('b', 'b', 1);
+    cache.get('a');
+    cache.set('c', 'c', 1);
+    assert.deepEqual(
+      ['a', 'b', 'c'].map((key) => cache.get(key)),
+      ['a', undefined, 'c'],
+    );
+  });
+
+  it('counts a replaced entry once, and keeps nothing that is larger than itself', () => {
+    const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 10, bytes: 10 * KiB });
+    for (let n = 0; n < 100; n++) cache.set('a', 'a', 5 * KiB);
+    assert.equal(cache.get('a'), 'a');
+    cache.set('b', 'b', 20 * KiB);
+    assert.equal(cache.get('b'), undefined);
+    assert.equal(cache.bytes, 0);
+  });
+});
+
+/** Runs with the runtime's `scheduler.wait`, in a time of its own. */
+async function looking(run: () => Promise<void>): Promise<void> {
+  let now = 0;
+  const clock = mock.method(performance, 'now', () => now);
+  const wait = (ms: number) =>
+    new Promise<void>((resolve) => {
+      setImmediate(() => {
+        now += ms;
+        resolve();
+      });
+    });
+  Object.assign(globalThis, { scheduler: { wait } });
+  try {
+    await run();
+  } finally {
+    clock.mock.restore();
+  }
+}

@@ -1,0 +1,57 @@
+/** What must hold when an access is used, beside the token: where the client is, which certificate it has, which tags. */
+import { OciError } from '../oci/errors.ts';
+import { matches, type Pattern } from '../oci/pattern.ts';
+import { inNetwork } from './address.ts';
+import type { Access } from './decide.ts';
+
+/** What the platform says about who sent a request. */
+export interface Client {
+  /** Empty where it is not known. */
+  address: string;
+  /** Subject of a verified client certificate; null for none. */
+  certificate: string | null;
+}
+
+/** Throws DENIED: no other token would help. */
+export function checkClient(access: Access, { address, certificate }: Client): void {
+  for (const networks of access.networks ?? []) {
+    if (networks.some((network) => inNetwork(address, network))) continue;
+    throw new OciError('DENIED', {
+      message: `a policy allows ${access.name} only from certain networks, and ${address || 'this address'} is in none of them`,
+    });
+  }
+  for (const subjects of access.certificates ?? []) {
+    if (certificate !== null && (subjects.length === 0 || subjects.includes(certificate))) continue;
+    throw new OciError('DENIED', {
+      message: `a policy allows ${access.name} only with a client certificate that it names`,
+    });
+  }
+}
+
+/** Throws DENIED for a tag that the access does not cover. */
+export function checkTags(access: Access, action: 'push' | 'delete', wanted: string[]): void {
+  const { name, rule } = access;
+  const other = outside(access, action, wanted);
+  if (other === null) return;
+  throw new OciError('DENIED', {
+    message: `the tag ${other.tag} of ${name} may not be ${action === 'push' ? 'set' : 'deleted'}: only ${other.patterns.join(', ')}, by ${rule}`,
+  });
+}
+
+/** Throws DENIED where a manifest that others tag would get a referrer. */
+export function checkSubjectTags(access: Access, subject: string, tags: string[]): void {
+  const other = outside(access, 'push', tags);
+  if (other === null) return;
+  throw new OciError('DENIED', {
+    message: `nothing may be attached to ${subject}, which has the tag ${other.tag}: only to what has no other tags than ${other.patterns.join(', ')}, by ${access.rule}`,
+  });
+}
+
+/** The first tag that an access does not cover, and the patterns that it does not match. */
+function outside({ tags }: Access, action: 'push' | 'delete', wanted: string[]) {
+  for (const patterns of tags?.[action] ?? []) {
+    const tag = wanted.find((one) => !patterns.some((pattern) => matches(pattern as Pattern, one)));
+    if (tag !== undefined) return { tag, patterns };
+  }
+  return null;
+}

@@ -1,0 +1,36 @@
+/**
+ * Scopes of the Docker token specification ("Token Scope Documentation"): `type:name:action,action`. The type ends at the
+ * first colon and the actions begin after the last, since names may hold ports.
+ */
+import { NAME_MAX_LENGTH, SCOPE_MAX_LENGTH, SCOPE_NAMES_MAX_LENGTH, SCOPES_MAX } from '../oci/limits.ts';
+
+export interface Scope {
+  type: string;
+  name: string;
+  actions: string[];
+}
+
+const ONE_SCOPE = /^([a-z]+)(?:\([a-z]+\))?:(.+):([a-z*]*(?:,[a-z*]+)*)$/;
+
+/** Reads `scope` parameters, each of which may hold several, separated by spaces. What is none, or past a limit, is left out. */
+export function parseScopes(texts: string[]): Scope[] {
+  const scopes = new Map<string, Scope>();
+  let namesLength = 0;
+  for (const text of texts.join(' ').split(' ').slice(0, SCOPES_MAX)) {
+    if (text.length > SCOPE_MAX_LENGTH) continue;
+    const [, type, name, actions] = ONE_SCOPE.exec(text) ?? [];
+    if (type === undefined || name === undefined || actions === undefined) continue;
+    if (name.length > NAME_MAX_LENGTH) continue;
+    const key = `${type}:${name}`;
+    const before = scopes.get(key);
+    if (before === undefined) namesLength += name.length;
+    if (namesLength > SCOPE_NAMES_MAX_LENGTH) break;
+    const all = [...(before?.actions ?? []), ...actions.split(',')];
+    scopes.set(key, { type, name, actions: [...new Set(all)] });
+  }
+  return [...scopes.values()].map((scope) => ({ ...scope, actions: scope.actions.filter((a) => a !== '') }));
+}
+
+export function formatScope({ type, name, actions }: Scope): string {
+  return `${type}:${name}:${actions.join(',')}`;
+}

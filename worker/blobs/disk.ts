@@ -1,0 +1,389 @@
+/**
+ * Blobs in a folder, through workerd's disk service: an HTTP service that can PUT a stream of any length, GET a range and
+ * DELETE a file or a folder, but neither append nor rename. So content that came in pieces stays in pieces, and a small
+ * list beside them says how they are put together.
+ *
+ * The disk service never syncs. What is stored is therefore synced by the parent process (`SYNC`) before anybody hears that
+ * it is there: decision 15.
+ */
+
+import { type Lease, memory } from '../memory/budget.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
+import { BodyReader, readWhole } from './body.ts';
+import { NativeHash } from './hash.ts';
+import { blobKey, inlineBlobOf, isInline } from './key.ts';
+import type { Appended, BlobStore, Draft, Found, Part, Tap, Writing } from './store.ts';
+import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
+
+/** The name of the list of a content in pieces: `[number, size]` each, in order. */
+const LIST = 'parts';
+
+/** The bytes that a repository has beside the link of a small blob; null where there are none. */
+type InlineBytes = (repository: string, digest: Digest) => Promise<Uint8Array | null>;
+
+type Pieces = [number: number, size: number][];
+
+export class DiskBlobs implements BlobStore {
+  readonly hashesLive = true;
+  /** A piece that is large enough is written to a file when it has been read. */
+  readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
+  readonly inlineMaxBytes: number;
+  readonly #disk: Fetcher;
+  readonly #syncs: Fetcher | undefined;
+  readonly #inline: InlineBytes;
+
+  /** Without `syncs`, what `disk` has answered for is safe. `inline` gives the bytes of small blobs. */
+  constructor(disk: Fetcher, syncs: Fetcher | undefined, inline: InlineBytes, inlineMaxBytes: number) {
+    this.inlineMaxBytes = inlineMaxBytes;
+    this.#disk = disk;
+    this.#syncs = syncs;
+    this.#inline = inline;
+  }
+
+  async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
+    const lease = memory.lease();
+    try {
+      return size <= READ_BYTES
+        ? await this.#putSmall(key, body, size, digest, lease)
+        : await this.#putLarge(key, body, size, digest, lease);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async #putLarge(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+    lease: Lease,
+  ): Promise<boolean> {
+    const hash = new NativeHash(algorithmOf(digest));
+    let good = false;
+    try {
+      const { bytes, fault } = await this.#write(key, new BodyReader(body, lease), null, (piece) =>
+        hash.update(piece),
+      );
+      if (fault !== null) throw fault;
+      if (bytes !== size || hash.save().digest !== digest) return false;
+      await this.#sync([key], lease);
+      good = true;
+      return true;
+    } finally {
+      if (!good) await this.#removeContent(key); // The disk service keeps a body that was cut off as a short file.
+    }
+  }
+
+  /** What is small is checked before it is written: nothing has to be taken back, and no stream is set up. */
+  async #putSmall(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+    lease: Lease,
+  ): Promise<boolean> {
+    const reader = new BodyReader(body, lease);
+    const bytes = await readWhole(reader, size, lease);
+    if (bytes === null || (await digestOf(algorithmOf(digest), bytes)) !== digest) return false;
+    await this.#putBytes(key, bytes);
+    await this.#sync([key], lease);
+    return true;
+  }
+
+  /** A request adds one piece, of any size. */
+  partsFor(): number {
+    return 1;
+  }
+
+  async append(
+    draft: Draft,
+    body: ReadableStream<Uint8Array>,
+    _size: number | null,
+    writing: Writing,
+  ): Promise<Appended> {
+    const { lease, tap } = writing;
+    const tail = new Tail(draft.tail, writing, {
+      max: this.tailMax,
+      keep: (bytes) => writing.keep({ multipart: null, parts: [], tail: bytes }),
+      relieve: async () => {},
+    });
+    const reader = new BodyReader(body, lease, () => tail.spill());
+    try {
+      const { ended, fault } = await readHead(reader, tail);
+      if (ended) return { multipart: null, parts: [], tail: tail.fresh(), fault, intact: true };
+      const key = `${blobKey(draft.id)}/${draft.firstPart}`;
+      const head = await tail.take();
+      const written = await this.#write(key, reader, head.bytes, tap, () => lease.give(head.held));
+      // The session is about to say that the upload stands behind this.
+      await this.#sync([key], lease);
+      const part: Part = { number: draft.firstPart, size: written.bytes, etag: '' };
+      return { multipart: null, parts: [part], tail: new Uint8Array(), fault: written.fault, intact: true };
+    } catch (fault) {
+      return { multipart: null, parts: [], tail: new Uint8Array(), fault, intact: false };
+    }
+  }
+
+  async withdraw(draft: Draft, { parts }: Appended): Promise<void> {
+    for (const { number } of parts) await this.#remove(`${blobKey(draft.id)}/${number}`);
+  }
+
+  /** Of one piece, its file; of more, the list of them. */
+  keyOf(draft: Draft): string {
+    const pieces = piecesOf(draft);
+    const [only] = pieces;
+    return `${blobKey(draft.id)}/${pieces.length === 1 && only !== undefined ? only[0] : LIST}`;
+  }
+
+  async finish(draft: Draft, again: boolean): Promise<boolean> {
+    const folder = blobKey(draft.id);
+    const pieces = piecesOf(draft);
+    const written: string[] = [];
+    const write = async (key: string, bytes: Uint8Array) => {
+      await this.#putBytes(key, bytes);
+      written.push(key);
+    };
+    if (pieces.length > draft.parts.length) await write(`${folder}/${draft.firstPart}`, bytesOf(draft.tail));
+    if (pieces.length > 1) await write(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
+    if (written.length > 0) await this.#sync(written);
+    // A chunk that never came to be part of the upload, of a request that died, has left its file.
+    const numbers = new Set(pieces.map(([number]) => number));
+    for (let number = 1; number < draft.firstPart; number++) {
+      if (!numbers.has(number)) await this.#remove(`${folder}/${number}`);
+    }
+    return !again || (await this.sizeOf(this.keyOf(draft))) === sizeOfDraft(draft);
+  }
+
+  /** A key leads to all pieces: they are in its folder. */
+  async abandon(): Promise<void> {}
+
+  async discard(draft: Draft): Promise<void> {
+    await this.#removeContent(blobKey(draft.id));
+  }
+
+  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+    if (isInline(key)) return this.#getInline(key, range);
+    if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
+    const pieces = await this.#piecesIn(key);
+    if (pieces === null) return null;
+    const size = pieces.reduce((sum, [, bytes]) => sum + bytes, 0);
+    const folder = key.slice(0, -LIST.length);
+    const slices = slicesOf(pieces, range ?? { offset: 0, length: size });
+    // A piece that is not whole is seen before the answer begins.
+    for (const { number, whole } of slices) {
+      if ((await this.#sizeOfFile(`${folder}${number}`)) !== whole) return null;
+    }
+    return { body: this.#joined(folder, slices), size };
+  }
+
+  async sizeOf(key: string): Promise<number | null> {
+    if (isInline(key)) return (await this.#getInline(key))?.size ?? null;
+    if (!key.endsWith(`/${LIST}`)) return this.#sizeOfFile(key);
+    const pieces = await this.#piecesIn(key);
+    let total = 0;
+    for (const [number, size] of pieces ?? []) {
+      if ((await this.#sizeOfFile(`${key.slice(0, -LIST.length)}${number}`)) !== size) return null;
+      total += size;
+    }
+    return pieces === null ? null : total;
+  }
+
+  async delete(keys: string[]): Promise<string[]> {
+    const failed: string[] = [];
+    for (const key of keys) {
+      try {
+        await this.#removeContent(key);
+      } catch (fault) {
+        console.error(`${key} could not be deleted`, fault);
+        failed.push(key);
+      }
+    }
+    return failed;
+  }
+
+  /** Content that has a folder of its own is removed with the folder. */
+  async #removeContent(key: string): Promise<void> {
+    const [blobs, id] = key.split('/');
+    await this.#remove(`${blobs}/${id}`);
+  }
+
+  /**
+   * Waits until files are on the platter, without the memory of their bytes: a disk may take long, and the runtime ends a
+   * request whose client has gone meanwhile without a word. Throws UNAVAILABLE where nothing says that they are.
+   */
+  async #sync(keys: string[], lease: Lease | null = null): Promise<void> {
+    lease?.end();
+    if (this.#syncs === undefined) return;
+    try {
+      const init = { method: 'POST', body: JSON.stringify(keys) };
+      const response = await this.#syncs.fetch('http://sync/', init);
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${response.status} ${text}`);
+    } catch (fault) {
+      console.error('files were written and could not be synced', keys, fault);
+      throw new OciError('UNAVAILABLE', {
+        message: 'the disk did not confirm that the content is safe: try again',
+        headers: { 'Retry-After': '1' },
+      });
+    }
+  }
+
+  /** Removes a file, or a folder with what is in it. */
+  async #remove(path: string): Promise<void> {
+    const response = await this.#disk.fetch(urlOf(path), { method: 'DELETE' });
+    await response.body?.cancel();
+    if (!response.ok && response.status !== 404)
+      throw new Error(`the disk answered ${response.status} to a DELETE`);
+  }
+
+  /**
+   * Writes what comes before and then what the reader has to a file, and says when the former is written. What the reader throws
+   * is given as `fault`, and the file then ends there; what the disk throws is thrown.
+   */
+  async #write(
+    key: string,
+    reader: BodyReader,
+    before: Uint8Array | null,
+    tap: Tap,
+    written: () => void = () => {},
+  ): Promise<{ bytes: number; fault: unknown }> {
+    const { readable, writable } = new IdentityTransformStream();
+    const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
+    stored.catch(() => undefined); // Awaited below; a failure shows in the writer first.
+    const writer = writable.getWriter();
+    let bytes = 0;
+    let fault: unknown = null;
+    if (before !== null && before.length > 0) {
+      await writer.write(before);
+      bytes += before.length;
+    }
+    written();
+    for (;;) {
+      const piece = await reader.read().catch((reason: unknown) => {
+        fault = reason;
+        return null;
+      });
+      if (piece === null) break;
+      tap(piece);
+      await writer.write(piece);
+      bytes += piece.length;
+    }
+    await writer.close();
+    await checkStored(await stored);
+    return { bytes, fault };
+  }
+
+  async #putBytes(key: string, bytes: Uint8Array): Promise<void> {
+    await checkStored(await this.#disk.fetch(urlOf(key), { method: 'PUT', body: bytes as BodyInit }));
+  }
+
+  async #getInline(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+    const { repository, digest } = inlineBlobOf(key);
+    const bytes = await this.#inline(repository, digest);
+    if (bytes === null) return null;
+    const slice = range === undefined ? bytes : bytes.subarray(range.offset, range.offset + range.length);
+    return { body: new Response(slice as BodyInit).body ?? new ReadableStream(), size: bytes.length };
+  }
+
+  /** Null where the file is not there, or ends before the range does. */
+  async #getFile(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+    const headers: HeadersInit =
+      range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
+    const response = await this.#disk.fetch(urlOf(key), { headers });
+    const { status, body } = response;
+    const total =
+      response.headers.get('Content-Range')?.split('/')[1] ?? response.headers.get('Content-Length');
+    if (response.ok && body !== null) return { body, size: Number(total) };
+    await body?.cancel();
+    if (status === 404 || status === 416) return null;
+    throw new Error(`the disk answered ${status} to a GET`);
+  }
+
+  async #sizeOfFile(key: string): Promise<number | null> {
+    const response = await this.#disk.fetch(urlOf(key), { method: 'HEAD' });
+    await response.body?.cancel();
+    if (response.ok) return Number(response.headers.get('Content-Length'));
+    if (response.status === 404) return null;
+    throw new Error(`the disk answered ${response.status} to a HEAD`);
+  }
+
+  /** The list of a content in pieces. Null where there is none that can be read. */
+  async #piecesIn(key: string): Promise<Pieces | null> {
+    const list = await this.#getFile(key);
+    if (list === null) return null;
+    const text = await new Response(list.body).text();
+    try {
+      return JSON.parse(text);
+    } catch {
+      return null; // It was cut off.
+    }
+  }
+
+  /** Streams pieces one behind the other, as if they were one file. */
+  #joined(folder: string, slices: Slice[]): ReadableStream<Uint8Array> {
+    const length = slices.reduce((sum, slice) => sum + slice.length, 0);
+    const { readable, writable } = new FixedLengthStream(length);
+    const stream = async () => {
+      for (const { number, offset, length: some } of slices) {
+        const piece = await this.#getFile(`${folder}${number}`, { offset, length: some });
+        if (piece === null) throw new Error(`the piece ${folder}${number} is not on the disk`);
+        await piece.body.pipeTo(writable, { preventClose: true });
+      }
+      await writable.close();
+    };
+    stream().catch((reason) => writable.abort(reason).catch(() => undefined));
+    return readable;
+  }
+}
+
+/** What a range takes of one piece, and how large that piece is. */
+interface Slice {
+  number: number;
+  offset: number;
+  length: number;
+  whole: number;
+}
+
+function slicesOf(pieces: Pieces, range: { offset: number; length: number }): Slice[] {
+  const end = range.offset + range.length;
+  const slices: Slice[] = [];
+  let at = 0;
+  for (const [number, whole] of pieces) {
+    const offset = Math.max(range.offset - at, 0);
+    const length = Math.min(end - at, whole) - offset;
+    at += whole;
+    if (length > 0) slices.push({ number, offset, length, whole });
+  }
+  return slices;
+}
+
+/** The pieces of a draft once its tail is one too. */
+function piecesOf({ parts, tail, firstPart }: Draft): Pieces {
+  const pieces: Pieces = parts.map(({ number, size }) => [number, size]);
+  if (tail.size > 0 || pieces.length === 0) pieces.push([firstPart, tail.size]);
+  return pieces;
+}
+
+/** Reads until there is enough to be worth a file of its own. */
+async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolean; fault: unknown }> {
+  while (tail.size < DISK_PART_MIN_BYTES) {
+    let fault: unknown = null;
+    const piece = await reader.read().catch((reason: unknown) => {
+      fault = reason; // The connection was cut: what came before is as good as it was.
+      return null;
+    });
+    if (piece === null) return { ended: true, fault };
+    await tail.add(piece);
+  }
+  return { ended: false, fault: null };
+}
+
+async function checkStored(response: Response): Promise<void> {
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`the disk answered ${response.status} to a PUT`);
+}
+
+function urlOf(key: string): string {
+  return `http://disk/${key}`;
+}

@@ -1,0 +1,259 @@
+/**
+ * Blobs in an R2 bucket. What R2 asks of us: streams of a known length, parts that are all equal but for the last, a
+ * multipart upload only for what passes one part, at most 1,000 keys a delete. Cloudflare docs, "R2 Workers API".
+ */
+import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '../oci/limits.ts';
+import { BodyReader } from './body.ts';
+import { blobKey } from './key.ts';
+import type { Appended, BlobStore, Draft, Found, Part, Writing } from './store.ts';
+import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
+
+const TRIES = 3;
+/** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */
+const DELETE_RETRIES_MAX = 50;
+
+/** What a custom domain of the bucket says of an object: a browser saves it, and shows nothing. */
+const AS_DATA = {
+  httpMetadata: { contentType: 'application/octet-stream', contentDisposition: 'attachment' },
+};
+
+/** The numbers at the end of R2's messages. */
+const WRONG_DIGEST = 10037;
+const NO_SUCH_UPLOAD = 10024;
+
+export class R2Blobs implements BlobStore {
+  readonly hashesLive = false;
+  readonly tailMax = PART_BYTES;
+  readonly inlineMaxBytes = null;
+  readonly #bucket: R2Bucket;
+
+  constructor(bucket: R2Bucket) {
+    this.#bucket = bucket;
+  }
+
+  /** R2 checks the digest as the stream arrives: no byte is touched here. */
+  async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
+    const content = size === 0 ? new Uint8Array() : body;
+    try {
+      await this.#bucket.put(key, content, { ...AS_DATA, [algorithmOf(digest)]: encodedOf(digest) });
+      return true;
+    } catch (fault) {
+      if (codeOf(fault) === WRONG_DIGEST) return false;
+      throw fault;
+    }
+  }
+
+  partsFor(size: number | null): number {
+    return size === null ? PARTS_RESERVED_UNKNOWN : Math.ceil(size / PART_BYTES) + 1;
+  }
+
+  async append(
+    draft: Draft,
+    body: ReadableStream<Uint8Array>,
+    size: number | null,
+    writing: Writing,
+  ): Promise<Appended> {
+    const parts = new PartWriter(this.#bucket, draft, this.partsFor(size), writing);
+    const reader = new BodyReader(body, writing.lease, () => parts.spill());
+    let fault: unknown = null;
+    try {
+      for (;;) {
+        const piece = await reader.read().catch((reason: unknown) => {
+          fault = reason; // The connection was cut: what came before is as good as it was.
+          return null;
+        });
+        if (piece === null) break;
+        await parts.write(piece);
+      }
+      const tail = await parts.end();
+      return { multipart: parts.multipart, parts: parts.written, tail, fault, intact: true };
+    } catch (reason) {
+      await parts.settle();
+      const { multipart, written } = parts;
+      return { multipart, parts: written, tail: new Uint8Array(), fault: reason, intact: false };
+    }
+  }
+
+  /** Parts that are not named when an upload is completed are dropped by R2. */
+  async withdraw(draft: Draft, { multipart }: Appended): Promise<void> {
+    if (draft.multipart === null && multipart !== null) await this.#abort(blobKey(draft.id), multipart);
+  }
+
+  keyOf(draft: Draft): string {
+    return blobKey(draft.id);
+  }
+
+  async finish(draft: Draft, again: boolean): Promise<boolean> {
+    const key = this.keyOf(draft);
+    if (draft.multipart === null) {
+      // A second write to a key within a second is refused: not when the first may have done it.
+      const there = async () => (await this.sizeOf(key)) === draft.tail.size;
+      if (again && (await there())) return true;
+      try {
+        await this.#bucket.put(key, bytesOf(draft.tail), AS_DATA);
+      } catch (fault) {
+        if (!(await there())) throw fault; // Refused because a repetition of this request was faster.
+      }
+      return true;
+    }
+    const upload = this.#bucket.resumeMultipartUpload(key, draft.multipart);
+    const parts = draft.parts.map(({ number, etag }) => ({ partNumber: number, etag }));
+    try {
+      if (draft.tail.size > 0) parts.push(await upload.uploadPart(draft.firstPart, bytesOf(draft.tail)));
+      await upload.complete(parts);
+      return true;
+    } catch (fault) {
+      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
+      // Completed before, by a request whose answer was lost.
+      return (await this.sizeOf(key)) === sizeOfDraft(draft);
+    }
+  }
+
+  async abandon(draft: Draft): Promise<void> {
+    if (draft.multipart !== null) await this.#abort(this.keyOf(draft), draft.multipart);
+  }
+
+  async discard(draft: Draft): Promise<void> {
+    await this.abandon(draft);
+    await this.#bucket.delete(this.keyOf(draft));
+  }
+
+  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+    const object = await this.#bucket.get(key, range === undefined ? {} : { range });
+    return object === null ? null : { body: object.body, size: object.size };
+  }
+
+  async sizeOf(key: string): Promise<number | null> {
+    return (await this.#bucket.head(key))?.size ?? null;
+  }
+
+  /** A key that R2 refuses fails the whole call: the halves of such a call are tried again, up to a bound. */
+  async delete(keys: string[]): Promise<string[]> {
+    const failed: string[] = [];
+    const batches: string[][] = [];
+    for (let at = 0; at < keys.length; at += DELETE_KEYS_MAX)
+      batches.push(keys.slice(at, at + DELETE_KEYS_MAX));
+    let retries = 0;
+    for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
+      try {
+        await this.#bucket.delete(batch);
+      } catch (fault) {
+        console.error(`${batch.length} keys from ${batch[0]} on could not be deleted`, fault);
+        const half = batch.length >> 1;
+        if (half === 0 || retries === DELETE_RETRIES_MAX) failed.push(...batch);
+        else batches.unshift(batch.slice(0, half), batch.slice(half));
+        if (retries < DELETE_RETRIES_MAX) retries++;
+      }
+    }
+    return failed;
+  }
+
+  async #abort(key: string, multipart: string): Promise<void> {
+    try {
+      await this.#bucket.resumeMultipartUpload(key, multipart).abort();
+    } catch (fault) {
+      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
+    }
+  }
+}
+
+/** Cuts what is written into equal parts, and uploads one while the next fills. */
+class PartWriter {
+  multipart: string | null;
+  /** The parts that were uploaded and are not written down, in order. */
+  written: Part[] = [];
+  readonly #bucket: R2Bucket;
+  readonly #key: string;
+  readonly #writing: Writing;
+  readonly #tail: Tail;
+  /** The number of the next part, and the first that was not set aside. */
+  #number: number;
+  readonly #end: number;
+  #uploading: Promise<void> | null = null;
+
+  constructor(bucket: R2Bucket, draft: Draft, reserved: number, writing: Writing) {
+    this.#bucket = bucket;
+    this.#key = blobKey(draft.id);
+    this.#writing = writing;
+    this.multipart = draft.multipart;
+    this.#number = draft.firstPart;
+    this.#end = draft.firstPart + reserved;
+    this.#tail = new Tail(draft.tail, writing, {
+      max: PART_BYTES,
+      keep: (bytes) => this.#keep(bytes),
+      relieve: async () => this.#uploading ?? undefined,
+    });
+  }
+
+  async write(piece: Uint8Array): Promise<void> {
+    for (let at = 0; at < piece.length; ) {
+      if (this.#tail.size === PART_BYTES) await this.#flush();
+      const some = piece.subarray(at, at + PART_BYTES - this.#tail.size);
+      await this.#tail.add(some);
+      at += some.length;
+    }
+  }
+
+  /** Writes down what has come so far, and gives its memory back. */
+  spill(): Promise<void> {
+    return this.#tail.spill();
+  }
+
+  /** Uploads a last full part, unless it is all there is, and gives the bytes that are left. */
+  async end(): Promise<Uint8Array> {
+    const { size, isHere } = this.#tail;
+    if (size === PART_BYTES && isHere && this.multipart !== null) await this.#flush();
+    await this.#uploading;
+    return this.#tail.fresh();
+  }
+
+  /** Waits for the part under way, whatever becomes of it. */
+  async settle(): Promise<void> {
+    await this.#uploading?.catch(() => undefined);
+  }
+
+  async #keep(tail: Uint8Array): Promise<void> {
+    await this.#uploading;
+    const parts = this.written;
+    await this.#writing.keep({ multipart: this.multipart, parts, tail });
+    this.written = [];
+  }
+
+  async #flush(): Promise<void> {
+    await this.#uploading;
+    this.multipart ??= (await this.#bucket.createMultipartUpload(this.#key, AS_DATA)).uploadId;
+    if (this.#number > PARTS_MAX) {
+      throw new OciError('SIZE_INVALID', {
+        message: `a blob has at most ${PARTS_MAX} parts of ${PART_BYTES} bytes`,
+        status: 413,
+      });
+    }
+    if (this.#number >= this.#end) throw new Error('the body is longer than it was announced');
+    const { bytes, held } = await this.#tail.take();
+    this.#uploading = this.#upload(this.multipart, this.#number++, bytes).finally(() => {
+      this.#writing.lease.give(held);
+    });
+    this.#uploading.catch(() => undefined); // It is awaited later, and must not count as unhandled until then.
+  }
+
+  async #upload(multipart: string, number: number, bytes: Uint8Array): Promise<void> {
+    const upload = this.#bucket.resumeMultipartUpload(this.#key, multipart);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { etag } = await upload.uploadPart(number, bytes);
+        this.written.push({ number, size: bytes.length, etag });
+        return;
+      } catch (fault) {
+        if (attempt === TRIES || codeOf(fault) === NO_SUCH_UPLOAD) throw fault;
+      }
+    }
+  }
+}
+
+/** The number in parentheses that ends the messages of R2's errors. */
+function codeOf(fault: unknown): number | null {
+  const match = fault instanceof Error ? /\((\d+)\)\s*$/.exec(fault.message) : null;
+  return match === null ? null : Number(match[1]);
+}

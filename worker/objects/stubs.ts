@@ -1,0 +1,101 @@
+/** Which Durable Object holds what: the one place that names them. */
+
+import type { Accounts } from '../../durable-objects/accounts/accounts.ts';
+import type { AuditLog } from '../../durable-objects/audit-log.ts';
+import type { BlobShard } from '../../durable-objects/blob-shard/blob-shard.ts';
+import type { Repository } from '../../durable-objects/repository/repository.ts';
+import type { UploadSession } from '../../durable-objects/upload-session/upload-session.ts';
+import type { Env } from '../env.ts';
+import { type Digest, encodedOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from '../oci/limits.ts';
+import type { CatalogObject } from './catalog.ts';
+
+/** For what writes: on one machine, an object that is asked has files from then on. */
+export function repositoryOf(env: Env, name: string): DurableObjectStub<Repository> {
+  wake(env, `repository ${name}`);
+  return env.REPOSITORY.getByName(name);
+}
+
+/** To be asked before what only reads: whether a repository of this name ever stored something, where that is cheap to know. */
+export function hasRepository(env: Env, name: string): Promise<boolean> {
+  return hasFile(env, `longshore-repository/${env.REPOSITORY.idFromName(name)}.sqlite`);
+}
+
+/**
+ * 256, by the first byte of the upload's uuid: tables cost rows to make, and so most uploads find them made. On one machine
+ * there is one, as with shards.
+ */
+export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSession> {
+  return env.UPLOAD_SESSION.getByName(env.HOME === 'machine' ? 'all' : uploadId.slice(0, 2));
+}
+
+/**
+ * 256 shards, by the first byte of the digest. On one machine, where one thread serves them all, there is one: 256 would only
+ * be 256 files to open.
+ */
+export function shardNameOf(env: Env, digest: Digest): string {
+  return env.HOME === 'machine' ? 'all' : encodedOf(digest).slice(0, 2);
+}
+
+/** The only shard of one machine. */
+export function shardOfMachine(env: Env): DurableObjectStub<BlobShard> {
+  return env.BLOB_SHARD.getByName('all');
+}
+
+export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShard> {
+  return env.BLOB_SHARD.getByName(shardNameOf(env, digest));
+}
+
+export function catalogOf(env: Env): DurableObjectStub<CatalogObject> {
+  return env.CATALOG.getByName('catalog');
+}
+
+export function accountsOf(env: Env): DurableObjectStub<Accounts> {
+  return env.ACCOUNTS.getByName('accounts');
+}
+
+export function auditLogOf(env: Env): DurableObjectStub<AuditLog> {
+  return env.AUDIT.getByName('audit');
+}
+
+/** Files of objects that were found. A file stays until the next start, so this does not become wrong. */
+const found = new Set<string>();
+
+/**
+ * Whether an object has stored something. On one machine an object that is only asked makes three files, so the folder is
+ * looked at first. On Cloudflare it stores nothing, so it may be asked itself: true.
+ */
+async function hasFile({ STATE }: Env, path: string): Promise<boolean> {
+  if (STATE === undefined || found.has(path)) return true;
+  const { status } = await STATE.fetch(`http://state/${path}`, { method: 'HEAD' });
+  if (status === 404) return false;
+  if (status !== 200) throw new Error(`the folder of the objects answers ${status} for ${path}`);
+  if (found.size >= OBJECTS_KNOWN) found.clear();
+  found.add(path);
+  return true;
+}
+
+/** Objects whose files are open, with the time when they were last asked (Unix time, ms), in the order of these times. */
+const awake = new Map<string, number>();
+
+/**
+ * On one machine, an object keeps its files open until it was idle for a while. They may have half of the descriptors that
+ * this process has: without any, it could take no connection. Throws UNAVAILABLE.
+ */
+function wake({ OPEN_FILES }: Env, object: string): void {
+  if (OPEN_FILES === undefined) return;
+  const now = Date.now();
+  for (const [other, askedAt] of awake) {
+    if (askedAt > now - OBJECT_AWAKE_MS && askedAt <= now) break;
+    awake.delete(other);
+  }
+  if (!awake.has(object) && (awake.size + 1) * OBJECT_FILES > Number(OPEN_FILES) / 2) {
+    throw new OciError('UNAVAILABLE', {
+      message: 'too many repositories are in use at once: try again in a few seconds',
+      headers: { 'Retry-After': String(Math.ceil(OBJECT_AWAKE_MS / 1000)) },
+    });
+  }
+  awake.delete(object);
+  awake.set(object, now);
+}

@@ -1,0 +1,103 @@
+/**
+ * Where the edge cache keeps its entries: the cache of the data centre, which all isolates there share, or, where that keeps
+ * nothing (on workers.dev), the memory of the isolate.
+ */
+
+import { CountedCache, memory } from '../memory/budget.ts';
+import { EDGE_MEMORY_BYTES } from '../oci/limits.ts';
+
+/** What is kept of an answer. */
+export interface Kept<T> {
+  /** Plain JSON. */
+  about: T;
+  /** None where they were not asked for. */
+  bytes: Uint8Array;
+  /** Unix time, in ms. */
+  expiresAt: number;
+}
+
+/** A store may give what has expired, and may lose anything at any time. */
+export interface EdgeStore {
+  get(key: string, withBytes: boolean): Promise<Kept<unknown> | null>;
+  put(key: string, kept: Kept<unknown>): Promise<void>;
+  delete(key: string): Promise<void>;
+}
+
+type DataCentreCache = Pick<Cache, 'match' | 'put' | 'delete'>;
+
+/** The cache of the data centre if it gives back what is put into it, or else a memory. */
+export async function chooseStore(open: () => Promise<DataCentreCache>): Promise<EdgeStore> {
+  try {
+    const cache = await open();
+    const url = urlOf(`probe/${crypto.randomUUID()}`);
+    await cache.put(url, new Response('here', { headers: { 'Cache-Control': 'max-age=60' } }));
+    const found = await cache.match(url);
+    await found?.body?.cancel();
+    if (found !== undefined) return new DataCentre(cache);
+  } catch {
+    // A runtime without a cache throws.
+  }
+  return new IsolateMemory();
+}
+
+/** Nobody has this host: no URL of a client is that of an entry. The cache is one of our own, too, not that of the zone. */
+function urlOf(key: string): string {
+  return `https://cache.invalid/${key}`;
+}
+
+/** Carries `about` and `expiresAt`, so that the body can be left unread. */
+const ENTRY = 'Longshore-Entry';
+
+class DataCentre implements EdgeStore {
+  readonly #cache: DataCentreCache;
+
+  constructor(cache: DataCentreCache) {
+    this.#cache = cache;
+  }
+
+  async get(key: string, withBytes: boolean): Promise<Kept<unknown> | null> {
+    const found = await this.#cache.match(urlOf(key));
+    if (found === undefined) return null;
+    const entry = JSON.parse(decodeURIComponent(found.headers.get(ENTRY) ?? '')) as Kept<unknown>;
+    if (withBytes) return { ...entry, bytes: new Uint8Array(await found.arrayBuffer()) };
+    await found.body?.cancel();
+    return { ...entry, bytes: new Uint8Array() };
+  }
+
+  async put(key: string, { about, bytes, expiresAt }: Kept<unknown>): Promise<void> {
+    const seconds = Math.ceil((expiresAt - Date.now()) / 1000);
+    const headers = {
+      'Cache-Control': `max-age=${seconds}`,
+      'Content-Type': 'application/octet-stream',
+      [ENTRY]: encodeURIComponent(JSON.stringify({ about, expiresAt })),
+    };
+    await this.#cache.put(urlOf(key), new Response(bytes as BodyInit, { headers }));
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.#cache.delete(urlOf(key));
+  }
+}
+
+/** What an entry costs beside its bytes: what is kept about a manifest or a link. */
+const ABOUT_BYTES = 600;
+const ENTRIES_MAX = 50_000;
+
+export class IsolateMemory implements EdgeStore {
+  readonly #entries = new CountedCache<Kept<unknown>>(memory, {
+    entries: ENTRIES_MAX,
+    bytes: EDGE_MEMORY_BYTES,
+  });
+
+  async get(key: string): Promise<Kept<unknown> | null> {
+    return this.#entries.get(key) ?? null;
+  }
+
+  async put(key: string, kept: Kept<unknown>): Promise<void> {
+    this.#entries.set(key, kept, kept.bytes.byteLength + ABOUT_BYTES);
+  }
+
+  async delete(key: string): Promise<void> {
+    this.#entries.delete(key);
+  }
+}

@@ -1,0 +1,31 @@
+/** The keys that the registry signs with: `Accounts` made them, an isolate fetches each once. */
+
+import type { Env } from '../env.ts';
+import { accountsOf } from '../objects/stubs.ts';
+
+/** What a key is for: no key serves two purposes. */
+export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names';
+
+const HMAC = { name: 'HMAC', hash: 'SHA-256' };
+
+export class Keys {
+  readonly #env: Env;
+  readonly #keys = new Map<KeyPurpose, CryptoKey>();
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  /** An HMAC-SHA256 key. Requests that come before it is known ask each for itself: one that waits for another's may hang. */
+  async get(purpose: KeyPurpose): Promise<CryptoKey> {
+    const known = this.#keys.get(purpose);
+    if (known !== undefined) return known;
+    const key = await hmacKey(await accountsOf(this.#env).key(purpose));
+    this.#keys.set(purpose, key);
+    return key;
+  }
+}
+
+export function hmacKey(secret: Uint8Array): Promise<CryptoKey> {
+  return crypto.subtle.importKey('raw', secret as BufferSource, HMAC, false, ['sign', 'verify']);
+}

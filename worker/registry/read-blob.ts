@@ -1,0 +1,77 @@
+/**
+ * Reads the bytes of a blob that a repository links. Where the store has lost them, or has others of another size, the shard of
+ * the digest drops them, so that they are pushed again. It looks for itself first: a fault of the store is not a loss.
+ */
+
+import { blobStore } from '../blobs/store.ts';
+import type { Env } from '../env.ts';
+import { shardOf } from '../objects/stubs.ts';
+import type { Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { type ByteRange, lengthOf } from '../oci/range.ts';
+
+export interface StoredBlob {
+  digest: Digest;
+  /** Where the store has the bytes. */
+  key: string;
+  /** In bytes. */
+  size: number;
+}
+
+/**
+ * The bytes of a blob, or a range of them.
+ *
+ * Throws BLOB_UNKNOWN where they are lost.
+ * Throws UNAVAILABLE where the store does not answer.
+ */
+export async function readBlob(
+  env: Env,
+  blob: StoredBlob,
+  range: ByteRange | null,
+): Promise<ReadableStream<Uint8Array>> {
+  const slice = range === null ? undefined : { offset: range.first, length: lengthOf(range) };
+  let fault: unknown = null;
+  const found = await blobStore(env)
+    .get(blob.key, slice)
+    .catch((reason: unknown) => {
+      fault = reason;
+      return null;
+    });
+  if (found !== null && found.size === blob.size) return found.body;
+  await found?.body.cancel();
+  const lost = await shardOf(env, blob.digest)
+    .dropIfLost(blob)
+    .catch((reason: unknown) => {
+      fault ??= reason;
+      return false;
+    });
+  if (!lost) {
+    console.error(`the store did not give ${blob.digest} under ${blob.key}`, fault);
+    throw noAnswer();
+  }
+  throw new OciError('BLOB_UNKNOWN', {
+    message: 'the registry does not have the bytes of this blob any more: push it again',
+    detail: { digest: blob.digest },
+  });
+}
+
+/**
+ * Whether content that the shard says is there is lost. It is then dropped. Throws UNAVAILABLE where the store does not answer:
+ * it has lost nothing.
+ */
+export async function isLost(env: Env, blob: StoredBlob): Promise<boolean> {
+  try {
+    if ((await blobStore(env).sizeOf(blob.key)) === blob.size) return false;
+    return await shardOf(env, blob.digest).dropIfLost(blob);
+  } catch (fault) {
+    console.error(`whether ${blob.digest} is under ${blob.key} could not be checked`, fault);
+    throw noAnswer();
+  }
+}
+
+function noAnswer(): OciError {
+  return new OciError('UNAVAILABLE', {
+    message: 'the store did not answer: try again',
+    headers: { 'Retry-After': '1' },
+  });
+}

@@ -1,0 +1,297 @@
+/** A repository of the seam: its state is the `Repository` Durable Object's, its bytes are the store's. */
+
+import type { LinkContent } from '../../durable-objects/blob-shard/blob-shard.ts';
+import type { FoundBlob, LinkedBlob } from '../../durable-objects/repository/links.ts';
+import type { ManifestAnswer } from '../../durable-objects/repository/manifests.ts';
+import type { Repository as State, Unknown } from '../../durable-objects/repository/repository.ts';
+import { inlineKey } from '../blobs/key.ts';
+import type { Env } from '../env.ts';
+import { remembered } from '../memory/answers.ts';
+import { hasRepository, repositoryOf, shardOf } from '../objects/stubs.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Algorithm, Digest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
+import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
+import type { Listing, Page } from '../oci/page.ts';
+import { matchesEach } from '../oci/pattern.ts';
+import type { ByteRange } from '../oci/range.ts';
+import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
+import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
+import { readBlob, type StoredBlob } from './read-blob.ts';
+import { rememberHolder, smallHoldersOf } from './small-holders.ts';
+import { DurableUpload } from './upload.ts';
+import type { UploadIds } from './upload-id.ts';
+
+/** Holders of a small blob that a mount without a source asks. */
+const HOLDERS_ASKED_MAX = 3;
+
+/** What remembering an answer costs beside its bytes, in bytes. */
+const ENTRY_BYTES = 500;
+
+/** A blob by where its bytes are: under its key in the store, or here. */
+type Located = LinkedBlob & { bytes: Uint8Array | null };
+
+export class DurableRepository implements Repository {
+  readonly name: RepositoryName;
+  readonly #env: Env;
+  readonly #uploadIds: UploadIds;
+  readonly #edge: EdgeCache | null;
+
+  constructor(env: Env, uploadIds: UploadIds, edge: EdgeCache | null, name: RepositoryName) {
+    this.#env = env;
+    this.#uploadIds = uploadIds;
+    this.#edge = edge;
+    this.name = name;
+  }
+
+  async blob(digest: Digest): Promise<Blob> {
+    const located = await this.#linked(digest);
+    const { key, size } = located;
+    return { digest, size, key, read: (range) => this.#read(located, range) };
+  }
+
+  async deleteBlob(digest: Digest): Promise<void> {
+    const result = await this.#forgetting('blobs', digest, async () =>
+      this.#ask<Awaited<ReturnType<State['deleteBlob']>>>('unknown', (state) => state.deleteBlob(digest)),
+    );
+    if (result === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
+    if (result === 'deleted') return;
+    throw new OciError('UNSUPPORTED', {
+      message: 'a manifest references this blob: delete the manifest, and the blob follows by itself',
+      detail: { digest, ...result },
+    });
+  }
+
+  /** The repository it comes from is asked itself: what the edge remembers of it grants nothing. */
+  async mountBlob(digest: Digest, from: MountSource): Promise<boolean> {
+    if (typeof from === 'string') return this.#mountFrom(digest, from);
+    const small = smallHoldersOf(digest).filter((name) => matchesEach(from, name));
+    for (const name of small.slice(0, HOLDERS_ASKED_MAX)) {
+      if (await this.#mountFrom(digest, name)) return true;
+    }
+    return this.#mount(digest, { among: from });
+  }
+
+  async #mountFrom(digest: Digest, from: string): Promise<boolean> {
+    if (!(await hasRepository(this.#env, from))) return false;
+    const source = await repositoryOf(this.#env, from).blob(digest);
+    if (source === null) return false;
+    if (source.bytes !== null) return this.#mountInline(source, source.bytes);
+    return this.#mount(digest, { key: source.key, size: source.size, proven: true });
+  }
+
+  async #mount(digest: Digest, content: LinkContent): Promise<boolean> {
+    const link = crypto.randomUUID();
+    const object = await shardOf(this.#env, digest).link({ link, digest, repository: this.name, content });
+    if (object === null) return false;
+    const blob = { digest, key: object.key, size: object.size, link };
+    return this.#state().linkBlob(this.name, blob, null);
+  }
+
+  /** A small blob is copied: its bytes are beside its link. */
+  async #mountInline({ digest, size }: LinkedBlob, bytes: Uint8Array): Promise<boolean> {
+    const blob = { digest, key: inlineKey(this.name, digest), size, link: crypto.randomUUID() };
+    rememberHolder(digest, this.name);
+    return this.#state().linkBlob(this.name, blob, null, bytes);
+  }
+
+  async startUpload(algorithm: Algorithm): Promise<Upload> {
+    const { id, token, claim } = await this.#uploadIds.mint(this.name, algorithm);
+    return new DurableUpload(this.#env, this.name, id, token, claim);
+  }
+
+  async upload(id: string, token: string): Promise<Upload> {
+    const claim = await this.#uploadIds.check(this.name, id, token);
+    if (claim === null) throw new OciError('BLOB_UPLOAD_UNKNOWN');
+    return new DurableUpload(this.#env, this.name, id, token, claim);
+  }
+
+  async headManifest(reference: Reference): Promise<StoredManifest> {
+    return this.#manifest(reference, false);
+  }
+
+  async getManifest(reference: Reference): Promise<StoredManifest & { bytes: Uint8Array }> {
+    return this.#manifest(reference, true);
+  }
+
+  async putManifest(put: ManifestPut): Promise<void> {
+    const sparse = this.#env.SPARSE_MANIFESTS === 'true';
+    const write = async () => this.#state().putManifest(this.name, put, sparse);
+    // Of bytes that do not say what they are, a push changes the media type.
+    const { missing } = await (this.#edge === null || saysItsType(put.bytes)
+      ? write()
+      : this.#forgetting('manifests', put.digest, write));
+    if (missing.length === 0) return;
+    throw new OciError('MANIFEST_BLOB_UNKNOWN', {
+      message: `${missing.length} of what the manifest references is not in this repository: push it first`,
+      detail: { missing: missing.slice(0, 20) },
+    });
+  }
+
+  async deleteManifest(digest: Digest): Promise<void> {
+    const result = await this.#forgetting('manifests', digest, async () =>
+      this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteManifest(digest)),
+    );
+    if (result !== 'deleted') throw this.#unknownManifest(result, { digest });
+  }
+
+  async deleteTag(tag: Tag): Promise<void> {
+    const result = await this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteTag(tag));
+    if (result !== 'deleted') throw this.#unknownManifest(result, { tag });
+  }
+
+  async tags(page: Page): Promise<Listing<string>> {
+    const ask = () => this.#ask<Listing<string> | null>(null, (state) => state.tags(page.count, page.last));
+    // A client that goes through all pages asks for the others once.
+    const listing =
+      page.last === null
+        ? await this.#remembered(`tags ${page.count}`, ask, (answer) => sizeOfPage(answer))
+        : await ask();
+    if (listing === null) throw new OciError('NAME_UNKNOWN', { detail: { name: this.name } });
+    return listing;
+  }
+
+  async tagsOf(digest: Digest, count: number): Promise<string[]> {
+    return this.#state().tagsOf(digest, count);
+  }
+
+  async referrers(subject: Digest, { artifactType, last }: ReferrersFilter): Promise<Listing<Descriptor>> {
+    return this.#ask<Listing<Descriptor>>(
+      { entries: [], more: false },
+      (state) => state.referrers(subject, artifactType, last) as Promise<Listing<Descriptor>>,
+    );
+  }
+
+  async #linked(digest: Digest): Promise<Located> {
+    const key = edgeKey(this.name, 'blobs', digest);
+    const kept = await this.#edge?.find<Located>(key, false);
+    if (kept) return kept.about;
+    const since = (await this.#edge?.begin()) ?? 0;
+    const blob = await this.#remembered(
+      digest,
+      () => this.#ask<FoundBlob | null>(null, (state) => state.blob(digest)),
+      (answer) => (answer === null ? null : ENTRY_BYTES + (answer.bytes?.length ?? 0)),
+      (answer) => answer?.safeUntil ?? null,
+    );
+    if (blob === null) throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
+    this.#edge?.keep(key, { about: blob, bytes: new Uint8Array() }, since);
+    return blob;
+  }
+
+  /** The whole of a small blob, such as an image's config, is kept at the edge under its key: the link leads to it. */
+  async #read(located: Located, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+    const { digest, key, size, bytes: inline } = located;
+    if (inline instanceof Uint8Array)
+      return streamOf(range === null ? inline : inline.subarray(range.first, range.last + 1));
+    const blob = { digest, key, size };
+    const edge = size < REDIRECT_MIN_BYTES && range === null ? this.#edge : null;
+    if (edge === null) return this.#readStored(blob, range);
+    const kept = await edge.find<null>(bytesKey(key), true);
+    if (kept !== null) return streamOf(kept.bytes);
+    const since = await edge.begin();
+    const bytes = new Uint8Array(await new Response(await this.#readStored(blob, null)).arrayBuffer());
+    edge.keep(bytesKey(key), { about: null, bytes }, since);
+    return streamOf(bytes);
+  }
+
+  /** Where the bytes are lost, the repository does not have the blob any more, and a client that looks pushes it again. */
+  async #readStored(blob: StoredBlob, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+    try {
+      return await readBlob(this.#env, blob, range);
+    } catch (fault) {
+      const { digest, key } = blob;
+      if (fault instanceof OciError && fault.code === 'BLOB_UNKNOWN')
+        await this.#forgetting('blobs', digest, async () => this.#state().loseBlob(digest, key));
+      throw fault;
+    }
+  }
+
+  /** Asked for by its digest, a manifest may come from the edge; whichever is read whole is kept there under its digest. */
+  async #manifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
+    if (reference.kind === 'digest') {
+      const key = edgeKey(this.name, 'manifests', reference.digest);
+      const kept = await this.#edge?.find<StoredManifest>(key, withBytes);
+      if (kept) return { ...kept.about, bytes: kept.bytes };
+    }
+    const since = (await this.#edge?.begin()) ?? 0;
+    const answer = await this.#askForManifest(reference, withBytes);
+    if (withBytes) {
+      const { bytes, ...about } = answer;
+      this.#edge?.keep(edgeKey(this.name, 'manifests', answer.digest), { about, bytes }, since);
+    }
+    return answer;
+  }
+
+  async #askForManifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
+    const name = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const answer = await this.#remembered<ManifestAnswer | Unknown>(
+      `${withBytes ? 'GET' : 'HEAD'} ${name}`,
+      () =>
+        this.#ask<ManifestAnswer | Unknown>('repository', async (state) =>
+          reference.kind === 'tag'
+            ? state.manifestByTag(reference.tag, withBytes)
+            : state.manifestByDigest(reference.digest, withBytes),
+        ),
+      (found) => (typeof found === 'string' ? null : found.bytes.length + ENTRY_BYTES),
+    );
+    if (typeof answer === 'string') throw this.#unknownManifest(answer, { reference: name });
+    return answer;
+  }
+
+  /** Makes a change after which nothing older may come from the edge, also where its answer is lost. */
+  async #forgetting<T>(kind: 'blobs' | 'manifests', digest: Digest, change: () => Promise<T>): Promise<T> {
+    try {
+      return await change();
+    } finally {
+      await this.#edge?.forget(edgeKey(this.name, kind, digest));
+    }
+  }
+
+  #unknownManifest(what: Unknown, detail: Record<string, string>): OciError {
+    return what === 'repository'
+      ? new OciError('NAME_UNKNOWN', { detail: { name: this.name } })
+      : new OciError('MANIFEST_UNKNOWN', { detail: { name: this.name, ...detail } });
+  }
+
+  /** On one machine, what the repository answered is remembered until it changes. */
+  #remembered<T>(
+    key: string,
+    ask: () => Promise<T>,
+    sizeOf: (answer: T) => number | null,
+    untilOf?: (answer: T) => number | null,
+  ): Promise<T> {
+    return this.#env.HOME === 'machine' ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
+  }
+
+  /** Asks the repository for what needs one that exists, or else answers `unknown`. */
+  async #ask<T>(unknown: T, ask: (state: DurableObjectStub<State>) => Promise<T>): Promise<T> {
+    return (await hasRepository(this.#env, this.name)) ? ask(this.#state()) : unknown;
+  }
+
+  #state(): DurableObjectStub<State> {
+    return repositoryOf(this.#env, this.name);
+  }
+}
+
+/** What remembering a page costs, in bytes. Null for one with nothing in it. */
+function sizeOfPage(page: Listing<string> | null): number | null {
+  if (page === null || page.entries.length === 0) return null;
+  return page.entries.reduce((bytes, entry) => bytes + 2 * entry.length + 50, 0);
+}
+
+/** A stream that knows its length. */
+function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
+  return new Response(bytes as BodyInit).body ?? new ReadableStream();
+}
+
+/** True where a manifest has its media type in itself. */
+function saysItsType(bytes: Uint8Array): boolean {
+  try {
+    parseManifest(bytes, null);
+    return true;
+  } catch {
+    return false;
+  }
+}

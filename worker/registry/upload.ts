@@ -1,0 +1,363 @@
+/**
+ * The upload engine. One PUT goes to the store as it arrives. What comes in chunks is hashed and cut into parts as it flows,
+ * with its offset, parts and hash kept by an `UploadSession`. Nothing is copied, and nothing read back but where a hash was
+ * lost with its isolate, or an algorithm was named only in the end.
+ */
+import { waitUntil } from 'cloudflare:workers';
+import type {
+  OpenUpload,
+  Refused,
+  UploadSession,
+} from '../../durable-objects/upload-session/upload-session.ts';
+import { BodyReader, readWhole } from '../blobs/body.ts';
+import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from '../blobs/hash.ts';
+import { blobKey, inlineKey } from '../blobs/key.ts';
+import { type Added, type BlobStore, blobStore, type Draft } from '../blobs/store.ts';
+import { bytesOf } from '../blobs/tail.ts';
+import type { Env } from '../env.ts';
+import { CountedCache, type Lease, memory } from '../memory/budget.ts';
+import { hasRepository, repositoryOf, sessionOf } from '../objects/stubs.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
+import { lengthOf } from '../oci/range.ts';
+import type { Chunk, Upload } from '../oci/registry.ts';
+import { publish, wrongDigest } from './publish.ts';
+import { rememberHolder } from './small-holders.ts';
+import { begunToken, type UploadClaim } from './upload-id.ts';
+
+const NOTHING: Chunk = { body: null, size: 0, range: null };
+
+/** Uploads that this isolate has seen chunks of: some clients go on with the first Location, which does not say so. */
+const begunHere = new CountedCache<true>(memory, { entries: 10_000, bytes: 4 * 1024 * 1024 });
+
+export class DurableUpload implements Upload {
+  readonly id: string;
+  readonly startedAt: number;
+  token: string;
+  readonly #env: Env;
+  readonly #repository: string;
+  readonly #claim: UploadClaim;
+  readonly #store: BlobStore;
+
+  constructor(env: Env, repository: string, id: string, token: string, claim: UploadClaim) {
+    this.#env = env;
+    this.#repository = repository;
+    this.id = id;
+    this.token = token;
+    this.#claim = claim;
+    this.startedAt = claim.expiresAt - UPLOAD_LIFETIME_MS;
+    this.#store = blobStore(env);
+  }
+
+  async status(): Promise<number> {
+    const status = await this.#session().status(this.id);
+    const unknown = status.status === 'none' && this.#claim.begun;
+    if (unknown || status.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
+    return status.status === 'open' ? status.offset : 0;
+  }
+
+  async append(chunk: Chunk): Promise<number> {
+    checkLength(chunk);
+    const lease = memory.lease();
+    try {
+      const reserve = this.#store.partsFor(chunk.size);
+      // The first chunk finds no tail.
+      const tailMax = chunk.body === null || !this.#hasBegun() ? 0 : this.#roomForTail(lease);
+      const at = chunk.range?.first ?? null;
+      const upload = await this.#session().begin(this.id, this.#claim, { at, reserve, tailMax });
+      if (upload.status !== 'open') throw refused(upload);
+      this.#markBegun();
+      if (chunk.body === null) return upload.offset;
+      keepTail(lease, upload.draft);
+      return await this.#append(upload, chunk, chunk.body, lease);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async commit(digest: Digest, chunk: Chunk): Promise<void> {
+    checkLength(chunk);
+    if (this.#isWhole(chunk) && chunk.body !== null && chunk.size !== null) {
+      await this.#commitWhole(digest, chunk.body, chunk.size);
+      return;
+    }
+    const last = chunk.body === null && chunk.range === null ? NOTHING : chunk;
+    if (last !== NOTHING) await this.#appendLast(last);
+    await this.#commitSession(digest);
+  }
+
+  async cancel(): Promise<void> {
+    const cancelled = await this.#session().cancel(this.id, this.#claim);
+    if (cancelled.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
+    this.#markBegun();
+    dropHash(this.id);
+    // A PUT of the whole blob asks no session: the repository refuses what it may still bring.
+    await repositoryOf(this.#env, this.#repository).refuseUpload(this.id);
+    await this.#store.discard(cancelled.draft);
+  }
+
+  /** True for a PUT that brings the whole blob, which then needs no session. */
+  #isWhole(chunk: Chunk): boolean {
+    return !this.#hasBegun() && chunk.range === null && chunk.size !== null && chunk.size > 0;
+  }
+
+  #isInline(size: number): boolean {
+    const { inlineMaxBytes } = this.#store;
+    return inlineMaxBytes !== null && size <= inlineMaxBytes;
+  }
+
+  async #commitWhole(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
+    if (this.#isInline(size)) return this.#commitInline(digest, body, size);
+    const key = blobKey(crypto.randomUUID());
+    const publication = { repository: this.#repository, digest, size, key, upload: this.id };
+    await publish(this.#env, publication, async ({ stored }) => {
+      if (!stored) return this.#store.put(key, body, size, digest);
+      const content = await digestOfStream(algorithmOf(digest), body);
+      return content.digest === digest;
+    });
+  }
+
+  /** Small content is verified before anything is written, and then written together with its link. */
+  async #commitInline(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
+    const lease = memory.lease();
+    try {
+      const bytes = await readWhole(new BodyReader(body, lease), size, lease);
+      const hash = new NativeHash(algorithmOf(digest));
+      if (bytes !== null) hash.update(bytes);
+      if (bytes === null || hash.save().digest !== digest) throw wrongDigest(digest);
+      await this.#linkInline(digest, bytes, this.id);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async #linkInline(digest: Digest, bytes: Uint8Array, upload: string | null): Promise<void> {
+    const key = inlineKey(this.#repository, digest);
+    const blob = { digest, key, size: bytes.length, link: crypto.randomUUID() };
+    const repository = repositoryOf(this.#env, this.#repository);
+    const linked = await repository.linkBlob(this.#repository, blob, upload, bytes);
+    if (linked) return rememberHolder(digest, this.#repository);
+    throw new OciError('BLOB_UPLOAD_UNKNOWN');
+  }
+
+  async #append(
+    upload: OpenUpload,
+    chunk: Chunk,
+    body: ReadableStream<Uint8Array>,
+    lease: Lease,
+  ): Promise<number> {
+    const native = this.#store.hashesLive || chunk.range === null;
+    const { algorithm } = this.#claim;
+    const hash = resumeHash(this.id, { algorithm, offset: upload.offset, saved: upload.hash, native });
+    const { draft } = upload;
+    const { firstPart } = draft;
+    const reserved = this.#store.partsFor(chunk.size);
+    let offset = upload.offset;
+    let tailBytes = draft.tail.size;
+    const advance = async (added: Added, intact: boolean, ends: boolean) => {
+      const from = offset;
+      const partBytes = added.parts.reduce((sum, part) => sum + part.size, 0);
+      const to = from - (added.parts.length > 0 ? tailBytes : 0) + partBytes + added.tail.length;
+      const saved = intact ? (hash?.save() ?? null) : null;
+      const { multipart, parts, tail } = added;
+      const progress = { from, offset: to, firstPart, reserved, ends, multipart, parts, tail };
+      const advanced = await this.#session().advance(this.id, { ...progress, hash: saved });
+      if (advanced.status !== 'open') throw refused(advanced);
+      offset = to;
+      draft.multipart = multipart;
+      tailBytes = (added.parts.length > 0 ? 0 : tailBytes) + tail.length;
+      if (saved !== null && hash !== null) leaveHash(this.id, offset, hash);
+    };
+    let refusal: unknown = null;
+    const added = await this.#store.append(draft, body, chunk.size, {
+      lease,
+      tap: (bytes) => hash?.update(bytes),
+      keep: (some) =>
+        advance(some, true, false).catch((fault: unknown) => {
+          refusal = fault;
+          throw fault;
+        }),
+      loadTail: () => this.#session().tail(this.id),
+    });
+    if (refusal === null) {
+      refusal = await advance(added, added.intact, true).then(
+        () => null,
+        (fault: unknown) => fault,
+      );
+    }
+    // Where the answer was lost, the session may have what was added.
+    if (refusal instanceof OciError) {
+      await this.#store.withdraw(draft, added).catch((fault: unknown) => {
+        console.error('what a refused chunk had stored could not be taken back', fault);
+      });
+    }
+    if (refusal !== null) throw refusal;
+    if (added.fault !== null) throw interrupted(added.fault, added.intact);
+    const received = offset - upload.offset;
+    if (chunk.size !== null && received !== chunk.size) throw wrongLength(chunk.size, received);
+    if (chunk.range !== null && received !== lengthOf(chunk.range))
+      throw wrongLength(lengthOf(chunk.range), received);
+    return offset;
+  }
+
+  /** The last chunk may be the repetition of one that came through, of a final PUT whose answer was lost. */
+  async #appendLast(chunk: Chunk): Promise<void> {
+    try {
+      await this.append(chunk);
+    } catch (fault) {
+      // Whether it was this digest that ended the upload is seen next.
+      if (!(fault instanceof OciError) || fault.code !== 'BLOB_UPLOAD_UNKNOWN') throw fault;
+    }
+  }
+
+  async #commitSession(digest: Digest): Promise<void> {
+    const lease = memory.lease();
+    try {
+      const tailMax = this.#roomForTail(lease);
+      let sealed = await this.#session().seal(this.id, digest, tailMax);
+      if (sealed.status === 'none') {
+        const empty = { at: 0, reserve: 0, tailMax: 0 }; // An empty blob, in no request but this.
+        const begun = await this.#session().begin(this.id, this.#claim, empty);
+        if (begun.status !== 'open') throw refused(begun);
+        sealed = await this.#session().seal(this.id, digest, 0);
+      }
+      if (sealed.status === 'mismatch') {
+        await this.#store.discard(sealed.draft);
+        throw wrongDigest(digest);
+      }
+      const again = sealed.status === 'published' || (sealed.status === 'open' && sealed.again);
+      if (again && (await this.#isLinked(digest))) return;
+      if (sealed.status !== 'open') throw new OciError('BLOB_UPLOAD_UNKNOWN');
+      dropHash(this.id);
+      keepTail(lease, sealed.draft);
+      await this.#publishDraft(digest, sealed, sealed.again, lease);
+    } finally {
+      lease.end();
+    }
+  }
+
+  async #publishDraft(
+    digest: Digest,
+    { draft, hash, offset }: OpenUpload,
+    again: boolean,
+    lease: Lease,
+  ): Promise<void> {
+    const key = this.#store.keyOf(draft);
+    const running = offset === 0 ? await digestOf(algorithmOf(digest), new Uint8Array()) : hash?.digest;
+    const known = running !== undefined && algorithmOf(running) === algorithmOf(digest);
+    const finish = async () => {
+      await this.#loadTail(draft, lease);
+      // It was dropped because bytes were lost: the client begins another upload.
+      if (!(await this.#store.finish(draft, again))) throw new OciError('BLOB_UPLOAD_UNKNOWN');
+    };
+    // Without the running hash the content is finished first and read back once, before anybody may see it.
+    if (!known) await finish();
+    if (known ? running !== digest : !(await this.#isContent(digest, key))) {
+      await this.#session().spoil(this.id);
+      await this.#store.discard(draft);
+      throw wrongDigest(digest);
+    }
+    if (known && draft.parts.length === 0 && this.#isInline(offset)) {
+      await this.#loadTail(draft, lease);
+      await this.#linkInline(digest, bytesOf(draft.tail), null);
+      this.#tellPublished(false);
+      return;
+    }
+    const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
+    const used = await publish(this.#env, publication, async (object) => {
+      // Where the registry has the same bytes already, the draft stays until its session ends: a repetition of this request
+      // may be publishing it.
+      if (object.key === key && known && !object.stored) await finish();
+      return true;
+    });
+    this.#tellPublished(used === key);
+  }
+
+  /** If this is not heard, the session finds out when it ends. */
+  #tellPublished(isDraftUsed: boolean): void {
+    waitUntil(
+      this.#session()
+        .published(this.id, isDraftUsed)
+        .catch(() => undefined),
+    );
+  }
+
+  /** Room for a tail that comes with an answer, which is there twice while it comes. Gives how large it may be. */
+  #roomForTail(lease: Lease): number {
+    const { tailMax } = this.#store;
+    return lease.tryTake(2 * tailMax) ? tailMax : 0;
+  }
+
+  /** Loads the tail of a draft whose session was not given room for it. */
+  async #loadTail({ tail }: Draft, lease: Lease): Promise<void> {
+    if (tail.bytes !== null || tail.size === 0) return;
+    await lease.take(2 * tail.size);
+    tail.bytes = await this.#session().tail(this.id);
+    lease.give(tail.size);
+  }
+
+  /** Reads the content back. The disk may have lost some of it. */
+  async #isContent(digest: Digest, key: string): Promise<boolean> {
+    const found = await this.#store.get(key);
+    return found !== null && (await digestOfStream(algorithmOf(digest), found.body)).digest === digest;
+  }
+
+  async #isLinked(digest: Digest): Promise<boolean> {
+    if (!(await hasRepository(this.#env, this.#repository))) return false;
+    return (await repositoryOf(this.#env, this.#repository).blob(digest)) !== null;
+  }
+
+  #hasBegun(): boolean {
+    return this.#claim.begun || begunHere.get(this.id) === true;
+  }
+
+  #markBegun(): void {
+    this.token = begunToken(this.token);
+    begunHere.set(this.id, true, 0);
+  }
+
+  #session(): DurableObjectStub<UploadSession> {
+    return sessionOf(this.#env, this.id);
+  }
+}
+
+/** Keeps the memory of the tail that came, and gives the rest back. */
+function keepTail(lease: Lease, { tail }: Draft): void {
+  lease.give(lease.bytes - (tail.bytes?.length ?? 0));
+}
+
+/** What Content-Range and Content-Length say must agree. */
+function checkLength({ size, range }: Chunk): void {
+  if (range !== null && size !== null && lengthOf(range) !== size) throw wrongLength(lengthOf(range), size);
+}
+
+function wrongLength(announced: number, received: number): OciError {
+  return new OciError('SIZE_INVALID', {
+    message: `the chunk was announced with ${announced} bytes and has ${received}`,
+    detail: { announced, received },
+  });
+}
+
+/** The body ended early (what came is kept, and the client may go on from there), or the store failed. */
+function interrupted(fault: unknown, byClient: boolean): unknown {
+  if (fault instanceof OciError) return fault;
+  if (byClient)
+    return new OciError('SIZE_INVALID', {
+      message: 'the body was cut off: go on from where the upload stands',
+    });
+  console.error('the store did not take a chunk', fault);
+  return new OciError('UNAVAILABLE', {
+    message: 'the bytes could not be stored: go on from where the upload stands',
+    headers: { 'Retry-After': '1' },
+  });
+}
+
+function refused(why: Refused): OciError {
+  if (why.status === 'gone') return new OciError('BLOB_UPLOAD_UNKNOWN');
+  return new OciError('BLOB_UPLOAD_INVALID', {
+    message: `the next chunk begins at ${why.offset}`,
+    detail: { offset: why.offset },
+    headers: { Range: `0-${Math.max(0, why.offset - 1)}` },
+  });
+}
