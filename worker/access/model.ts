@@ -7,6 +7,9 @@ import type { Pattern } from '../oci/pattern.ts';
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
 export type Action = (typeof ACTIONS)[number];
 
+/** The access that an endpoint requires: an action on its repository, the catalog, or only valid credentials (`none`). */
+export type RequiredAccess = 'none' | 'catalog' | Action;
+
 /** What each role may do. An `admin` of `**` also manages the registry, a maintainer deletes. */
 export const ROLES = {
   reader: ['pull'],

@@ -19,8 +19,8 @@ import {
   AUDIT_TEXT_MAX_LENGTH,
 } from '../oci/limits.ts';
 import { requestIdOf } from '../oci/request-id.ts';
+import type { Caller } from './caller.ts';
 import { accountOf } from './credentials/credentials.ts';
-import type { Caller } from './guard.ts';
 import { TrustRefusal } from './openid/trusts.ts';
 
 /** What changes something is written down each time. */

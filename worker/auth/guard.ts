@@ -8,8 +8,8 @@ import { clientOf } from '../access/address.ts';
 import { type Client, checkClient } from '../access/conditions.ts';
 import type { Denial, Identity } from '../access/decide.ts';
 import { checkLocal } from '../access/local.ts';
-import type { Action } from '../access/model.ts';
-import { scopesFor } from '../access/needed-scopes.ts';
+import type { Action, RequiredAccess } from '../access/model.ts';
+import { requiredScopes } from '../access/required-scopes.ts';
 import type { Scope } from '../access/scope.ts';
 import { OciError } from '../oci/errors.ts';
 import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts';
@@ -17,27 +17,17 @@ import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { Audit } from './audit.ts';
+import { AuthorizedRegistry } from './authorized-registry.ts';
+import type { Caller } from './caller.ts';
 import { authorizationOf } from './credentials/authorization.ts';
 import type { Credentials } from './credentials/credentials.ts';
-import { GuardedRegistry } from './guarded.ts';
+
 import type { RequestLimit } from './request-limit.ts';
 import type { AuthSettings } from './settings.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';
 import type { KeyRing } from './tokens/key-ring.ts';
-
-/** What an endpoint needs: an action on the repository that it names, the catalog, or only somebody. */
-export type Need = 'none' | 'catalog' | Action;
-
-/** Who is asking, and the claims that they may rely on. */
-export interface Caller {
-  claims: Claims;
-  client: Client;
-  /** The claims are those of live rules, and not of a token: what they lack cannot be asked for. */
-  isLive: boolean;
-  request: Request;
-}
 
 export class Guard {
   readonly #registry: Registry;
@@ -73,18 +63,18 @@ export class Guard {
   }
 
   /** The registry as this request may use it. Throws UNAUTHORIZED with a challenge, DENIED, TOOMANYREQUESTS. */
-  async admit(request: Request, need: Need, name: string | null): Promise<Registry> {
+  async admit(request: Request, required: RequiredAccess, name: string | null): Promise<Registry> {
     if (isOpen(this.#settings, request)) {
       this.#known.add(request);
       return this.#registry;
     }
-    const scopes = scopesFor(need, name, new URL(request.url));
+    const scopes = requiredScopes(required, name, new URL(request.url));
     const caller = await this.#caller(request, scopes);
-    await this.#checkRate(caller, need, name);
-    if (need === 'none') return this.#registry;
+    await this.#checkRate(caller, required, name);
+    if (required === 'none') return this.#registry;
     // Of a name that no repository can have, no other token would help.
     if (name !== null) parseRepositoryName(name);
-    if (need === 'catalog') {
+    if (required === 'catalog') {
       if (caller.claims.catalog) return this.#registry;
       throw this.#refusal(
         caller,
@@ -93,19 +83,19 @@ export class Guard {
       );
     }
     const access = caller.claims.access.find((entry) => entry.name === name);
-    if (access === undefined || !access.actions.includes(need)) {
-      const denial = denialOf(caller.claims, name ?? '', need);
+    if (access === undefined || !access.actions.includes(required)) {
+      const denial = denialOf(caller.claims, name ?? '', required);
       // With what was denied no source helps a mount, and podman complains of every challenge with two scopes.
       const wanted = denial === undefined ? scopes : scopes.slice(0, 1);
-      throw this.#refusal(caller, wanted, denial?.why ?? notAskedFor(name ?? '', need));
+      throw this.#refusal(caller, wanted, denial?.why ?? notAskedFor(name ?? '', required));
     }
     try {
       checkClient(access, caller.client);
     } catch (fault) {
-      this.#audit.denied(caller, need, name, fault instanceof OciError ? fault.message : '');
+      this.#audit.denied(caller, required, name, fault instanceof OciError ? fault.message : '');
       throw fault;
     }
-    return new GuardedRegistry(this.#registry, caller, access, this.#audit);
+    return new AuthorizedRegistry(this.#registry, caller, access, this.#audit);
   }
 
   /** True where the request was admitted, or refused, for a user or a robot. */
@@ -142,11 +132,11 @@ export class Guard {
   }
 
   /** Throws TOOMANYREQUESTS. */
-  async #checkRate(caller: Caller, need: Need, name: string | null): Promise<void> {
+  async #checkRate(caller: Caller, required: RequiredAccess, name: string | null): Promise<void> {
     try {
       await checkRate(this.#limit, keyOf(caller));
     } catch (fault) {
-      this.#audit.denied(caller, need, name, fault instanceof OciError ? fault.message : '');
+      this.#audit.denied(caller, required, name, fault instanceof OciError ? fault.message : '');
       throw fault;
     }
   }

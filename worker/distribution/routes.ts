@@ -3,7 +3,7 @@
  * slashes, and may even have components such as `manifests`: the greedy `:name+` finds the last place that fits.
  */
 import { type IRequest, IttyRouter } from 'itty-router';
-import type { Need } from '../auth/guard.ts';
+import type { RequiredAccess } from '../access/model.ts';
 import { OciError } from '../oci/errors.ts';
 import { deleteBlob, getBlob, headBlob } from './blobs.ts';
 import { Exchange, type Handler, type Services } from './exchange.ts';
@@ -12,7 +12,7 @@ import { deleteManifest, getManifest, headManifest, putManifest } from './manife
 import { appendChunk, cancelUpload, commitUpload, startUpload, uploadStatus } from './uploads.ts';
 
 type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-type Route = [end: string, method: Method, path: string, need: Need, handle: Handler];
+type Route = [end: string, method: Method, path: string, required: RequiredAccess, handle: Handler];
 
 const PING = '/v2';
 const CATALOG = '/v2/_catalog';
@@ -68,10 +68,10 @@ const router = IttyRouter();
 for (const path of new Set(ROUTES.map(([, , path]) => path))) {
   const here = ROUTES.filter((route) => route[2] === path);
   const allow = here.map(([, method]) => method).join(', ');
-  for (const [, method, , need, handle] of here) {
+  for (const [, method, , required, handle] of here) {
     router[method.toLowerCase()]?.(path, async (request: IRequest, services: Services) => {
       const asked = request as unknown as Request;
-      const registry = await services.guard.admit(asked, need, request.params.name ?? null);
+      const registry = await services.guard.admit(asked, required, request.params.name ?? null);
       return handle(new Exchange(asked, request.params, services, registry));
     });
   }

@@ -6,7 +6,7 @@
 import { checkClient, checkSubjectTags, checkTags } from '../access/conditions.ts';
 import type { Access } from '../access/decide.ts';
 import type { Action } from '../access/model.ts';
-import { scopesOfMount } from '../access/needed-scopes.ts';
+import { scopesOfMount } from '../access/required-scopes.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -24,10 +24,10 @@ import type {
   Upload,
 } from '../oci/registry.ts';
 import type { Audit } from './audit.ts';
-import type { Caller } from './guard.ts';
+import type { Caller } from './caller.ts';
 import { challenge } from './tokens/challenge.ts';
 
-export class GuardedRegistry implements Registry {
+export class AuthorizedRegistry implements Registry {
   readonly #inner: Registry;
   readonly #caller: Caller;
   readonly #access: Access;
@@ -43,7 +43,7 @@ export class GuardedRegistry implements Registry {
 
   repository(name: RepositoryName): Repository {
     if (name !== this.#access.name) throw new Error(`access to ${this.#access.name} is none to ${name}`);
-    return new GuardedRepository(this.#inner.repository(name), this.#caller, this.#access, this.#audit);
+    return new AuthorizedRepository(this.#inner.repository(name), this.#caller, this.#access, this.#audit);
   }
 
   catalog(page: Page): Promise<Listing<string>> {
@@ -51,7 +51,7 @@ export class GuardedRegistry implements Registry {
   }
 }
 
-class GuardedRepository implements Repository {
+class AuthorizedRepository implements Repository {
   readonly name: RepositoryName;
   readonly #inner: Repository;
   readonly #caller: Caller;
