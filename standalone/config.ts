@@ -1,5 +1,6 @@
 // Writes workerd's configuration: one Worker with its Durable Objects, the folders where it keeps
 // their state and the blobs' bytes, and the socket it answers on. The schema is workerd's own workerd.capnp.
+import { ONE_MACHINE_NAME } from '../worker/platform.ts';
 import type { Module } from './bundle.ts';
 
 /** The behaviour of the runtime, in both homes; wrangler.toml says the same. */
@@ -69,7 +70,7 @@ const DURABLE_OBJECTS = [
 export const STATE_FOLDERS = DURABLE_OBJECTS.map(({ uniqueKey }) => uniqueKey);
 
 export function configuration(options: Configuration): string {
-  const vars: Record<string, string> = { ...options.vars, HOME: 'machine' };
+  const vars: Record<string, string> = { ...options.vars, PLATFORM: ONE_MACHINE_NAME };
   const external = Object.entries(options.services);
   const bindings = [
     ...DURABLE_OBJECTS.map(

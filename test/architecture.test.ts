@@ -23,6 +23,7 @@ interface Layer {
 /** From the bottom up. A folder is a layer. */
 const LAYERS: Layer[] = [
   { name: 'oci', files: /^worker\/oci\//, values: [], packages: ['node:crypto'] },
+  { name: 'platform', files: /^worker\/platform\.ts$/, values: [] },
   { name: 'memory', files: /^worker\/memory\//, values: ['oci'] },
   {
     name: 'access',
@@ -32,7 +33,12 @@ const LAYERS: Layer[] = [
   },
   { name: 'env', files: /^worker\/env\.ts$/, values: [], types: ['objects', 'classes'] },
   // What each Durable Object can do, and how it is found.
-  { name: 'objects', files: /^worker\/objects\//, values: ['oci'], types: ['env', 'access', 'classes'] },
+  {
+    name: 'objects',
+    files: /^worker\/objects\//,
+    values: ['platform', 'oci'],
+    types: ['env', 'access', 'classes'],
+  },
   {
     name: 'blobs',
     files: /^worker\/blobs\//,
@@ -50,21 +56,21 @@ const LAYERS: Layer[] = [
   {
     name: 'registry',
     files: /^worker\/registry\//,
-    values: ['oci', 'memory', 'objects', 'blobs'],
+    values: ['platform', 'oci', 'memory', 'objects', 'blobs'],
     types: ['env', 'classes'],
     packages: ['cloudflare:workers'],
   },
   {
     name: 'delivery',
     files: /^worker\/delivery\//,
-    values: ['oci', 'registry'],
+    values: ['platform', 'oci', 'registry'],
     types: ['env'],
     packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch'],
   },
   {
     name: 'auth',
     files: /^worker\/auth\//,
-    values: ['oci', 'access', 'objects'],
+    values: ['platform', 'oci', 'access', 'objects'],
     types: ['env', 'classes'],
     packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'ipaddr.js'],
   },
@@ -86,14 +92,14 @@ const LAYERS: Layer[] = [
   {
     name: 'index',
     files: /^worker\/index\.ts$/,
-    values: ['oci', 'access', 'app', 'registry', 'delivery', 'auth', 'management', 'classes'],
+    values: ['platform', 'oci', 'access', 'app', 'registry', 'delivery', 'auth', 'management', 'classes'],
     types: ['env'],
   },
   // Around the Worker: they import from it only what is pure.
   {
     name: 'standalone',
     files: /^standalone\//,
-    values: ['oci', 'auth'],
+    values: ['platform', 'oci', 'auth'],
     packages: ['esbuild', 'node:*'],
   },
   { name: 'cli', files: /^cli\//, values: ['oci', 'auth'], packages: ['node:*'] },

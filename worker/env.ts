@@ -27,8 +27,8 @@ export interface Env {
   OPEN_FILES?: string;
   /** Beside it, for measurements and tests: blobs up to this size, in bytes, are kept beside their links. */
   INLINE_BLOB_BYTES?: string;
-  /** "machine" on one machine, where one isolate is all there is. */
-  HOME?: string;
+  /** On one machine, which platform this is (`platform.ts`). */
+  PLATFORM?: string;
   /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */
   BOUND_NAMES?: string;
   /** URLs of the registry, separated by commas: what its answers call it. docs/access.md. */

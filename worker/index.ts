@@ -1,4 +1,5 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
+
 import { auditDays, auditRows } from '../durable-objects/audit-retention.ts';
 import { isProxied } from './access/address.ts';
 import { createApp } from './app.ts';
@@ -26,6 +27,7 @@ import { decideOrigin, isSecure, type Naming, publicOriginsOf } from './oci/orig
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
 import { readSettings, switchSetting } from './oci/settings.ts';
+import { platformOf } from './platform.ts';
 import { cacheLifetime } from './registry/edge-cache.ts';
 import { hmacKey, Keys } from './registry/keys.ts';
 import { verifyRecent } from './registry/recent.ts';
@@ -94,7 +96,7 @@ function compose(env: Env): App {
   });
   const management = once(() => createManagement({ env, ...parts().auth }));
   return createApp({
-    requestId: (request) => requestIdOf(request, env),
+    requestId: (request) => requestIdOf(request, platformOf(env)),
     services: () => parts().services,
     decideOrigin: (request) => decideOrigin(request, parts().naming),
     blobHost: (request) => blobHost(request, env, parts().signer),

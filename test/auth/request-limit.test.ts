@@ -38,13 +38,13 @@ describe('a count on one machine', () => {
     { setting: '0', isLimited: false },
   ]) {
     it(`is ${isLimited ? '' : 'not '}made with REQUEST_LIMIT=${setting}`, () => {
-      const env = { HOME: 'machine', ...(setting && { REQUEST_LIMIT: setting }) } as unknown as Env;
+      const env = { PLATFORM: 'one machine', ...(setting && { REQUEST_LIMIT: setting }) } as unknown as Env;
       assert.equal(requestLimit(env) !== undefined, isLimited);
     });
   }
 
   it('is refused with REQUEST_LIMIT=many', () => {
-    const env = { HOME: 'machine', REQUEST_LIMIT: 'many' } as unknown as Env;
+    const env = { PLATFORM: 'one machine', REQUEST_LIMIT: 'many' } as unknown as Env;
     assert.throws(() => requestLimit(env), { message: /REQUEST_LIMIT is a number of requests a minute/ });
   });
 });

@@ -9,7 +9,7 @@ import { errorOf, send } from './client.ts';
 
 type Vars = Record<string, string>;
 
-const MACHINE = { HOME: 'machine' };
+const MACHINE = { PLATFORM: 'one machine' };
 const S3 = {
   S3_BUCKET_URL: 'https://s3.example/bucket',
   S3_ACCESS_KEY_ID: 'id',

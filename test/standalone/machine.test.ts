@@ -38,7 +38,7 @@ test('settings reach the Worker as they are, beside the name of its home', LIMIT
     BOUND_NAMES: _,
     ...settings
   } = (await json(machine, '/settings')) as Record<string, string>;
-  assert.deepEqual(settings, { ...vars, HOME: 'machine' });
+  assert.deepEqual(settings, { ...vars, PLATFORM: 'one machine' });
   if (OPEN_FILES !== undefined) assert.match(OPEN_FILES, /^\d+$/);
 });
 

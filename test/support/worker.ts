@@ -9,6 +9,7 @@ import { blobStore } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { memory } from '../../worker/memory/budget.ts';
+import { platformOf } from '../../worker/platform.ts';
 import {
   type Fault,
   invocation,
@@ -247,7 +248,7 @@ async function tamper(env: Env, key: string, bytes: Uint8Array): Promise<void> {
 /** The tests name a shard by the first byte of a digest, and a session by the upload; on one machine there is but one of each. */
 function nameOf(binding: string, name: string, env: Env): string {
   if (binding !== 'BLOB_SHARD' && binding !== 'UPLOAD_SESSION') return name;
-  return env.HOME === 'machine' ? 'all' : name.slice(0, 2);
+  return platformOf(env).isSingleIsolate ? 'all' : name.slice(0, 2);
 }
 
 /** What `home.completes` sends: an upload as its session knew it. */

@@ -3,6 +3,7 @@
  * written after the answer, those of several requests together. What changes nothing is counted: the log gets one event for
  * the pulls, or the refusals, of the same sort. Secrets never get this far.
  */
+
 import { waitUntil } from 'cloudflare:workers';
 import type { Client } from '../access/conditions.ts';
 import type { AuditEvent } from '../access/model.ts';
@@ -19,6 +20,7 @@ import {
   AUDIT_TEXT_MAX_LENGTH,
 } from '../oci/limits.ts';
 import { requestIdOf } from '../oci/request-id.ts';
+import { platformOf } from '../platform.ts';
 import type { Caller } from './caller.ts';
 import { accountOf } from './credentials/credentials.ts';
 import { TrustRefusal } from './openid/trusts.ts';
@@ -132,11 +134,11 @@ export class Audit {
       at: Date.now(),
       address: client.address,
       userAgent: shortened(request.headers.get('User-Agent') ?? ''),
-      requestId: requestIdOf(request, this.#env),
+      requestId: requestIdOf(request, platformOf(this.#env)),
       count: 1,
       examples: [],
     };
-    const isMachine = this.#env.HOME === 'machine';
+    const { isSingleIsolate } = platformOf(this.#env);
     if (what.decision !== 'allowed') {
       const sort = this.#refusalSort(event);
       const isFirst = Math.abs(event.at - (this.#refused.get(sort) ?? 0)) > AUDIT_COUNTED_MS;
@@ -145,7 +147,7 @@ export class Audit {
       this.#flushBy(event.at + (isFirst ? AUDIT_REFUSALS_MS : AUDIT_COUNTED_MS));
     } else if (CHANGES.test(what.action)) {
       this.#addChange(event);
-      this.#flushBy(event.at + AUDIT_CHANGES_MS[isMachine ? 'machine' : 'cloudflare']);
+      this.#flushBy(event.at + AUDIT_CHANGES_MS[isSingleIsolate ? 'machine' : 'cloudflare']);
     } else {
       const { actor, address, action, repository, reference, rule } = event;
       this.#count(JSON.stringify([actor, address, action, repository, reference, rule]), event);

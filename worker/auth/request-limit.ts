@@ -2,18 +2,21 @@
  * How many requests a minute one user, robot or address may send. On Cloudflare a binding counts them, at each location and
  * roughly (Cloudflare docs, "Rate Limiting"). On one machine they are counted here, exactly.
  */
+
 import type { Env } from '../env.ts';
 import { REQUEST_LIMIT, REQUEST_LIMIT_MAX, REQUESTERS_MAX } from '../oci/limits.ts';
 import { numberSetting } from '../oci/settings.ts';
+import { platformOf } from '../platform.ts';
 
 export type RequestLimit = Pick<RateLimit, 'limit'>;
 
 const WINDOW_MS = 60_000;
 
 /** Undefined for no limit. Throws a WrongSetting. */
-export function requestLimit({ REQUEST_LIMIT: bound, HOME }: Env): RequestLimit | undefined {
+export function requestLimit(env: Env): RequestLimit | undefined {
+  const bound = env.REQUEST_LIMIT;
   if (typeof bound === 'object') return bound;
-  if (HOME !== 'machine') return undefined;
+  if (!platformOf(env).isSingleIsolate) return undefined;
   const perMinute = numberSetting('REQUEST_LIMIT', bound, {
     unit: 'requests a minute (0 for no limit)',
     min: 0,

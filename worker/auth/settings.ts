@@ -5,6 +5,7 @@ import { ROLES, type Role } from '../access/model.ts';
 import type { Env } from '../env.ts';
 import { TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_S } from '../oci/limits.ts';
 import { numberSetting, readSettings, wrongSetting } from '../oci/settings.ts';
+import { platformOf } from '../platform.ts';
 import { weaknessOf } from './credentials/new-password.ts';
 import { parseHtpasswd } from './credentials/password.ts';
 
@@ -33,7 +34,7 @@ export const ADMIN = 'admin';
 /** Throws a WrongSetting, which names every setting that is wrong. */
 export function authSettings(env: Env): AuthSettings {
   return {
-    onMachine: env.HOME === 'machine',
+    onMachine: platformOf(env).isSingleIsolate,
     adminPassword: env.ADMIN_PASSWORD || null,
     adminWeakness: env.ADMIN_PASSWORD ? weaknessOf(env.ADMIN_PASSWORD, ADMIN) : null,
     ...readSettings({

@@ -2,9 +2,11 @@
  * The registry as its own blob host: whoever has a signed URL gets the blob, by Range too, without another question. What the
  * platform's cache may keep lies behind the check of the signature, in `cached-blobs.ts`.
  */
+
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import type { ByteRange } from '../oci/range.ts';
+import { platformOf } from '../platform.ts';
 import { readBlob } from '../registry/read-blob.ts';
 import { cachedBlob } from './cached-blobs.ts';
 import { answerWith, BLOB_TYPE, IMMUTABLE } from './content.ts';
@@ -33,7 +35,7 @@ export async function blobHost(request: Request, env: Env, signer: UrlSigner): P
     });
   }
   // One machine has no cache to go through.
-  const cached = (range: ByteRange | null) => (env.HOME === 'machine' ? null : cachedBlob(blob, range));
+  const cached = (range: ByteRange | null) => (platformOf(env).hasCache ? cachedBlob(blob, range) : null);
   const read = async (range: ByteRange | null) => (await cached(range)) ?? readBlob(env, blob, range);
   return answerWith(request, { ...blob, mediaType: BLOB_TYPE, cacheControl: IMMUTABLE, read });
 }

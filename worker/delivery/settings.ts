@@ -1,4 +1,5 @@
 /** The settings of delivery, read once: a wrong one is told to whoever asks, with its name. */
+
 import type { Env } from '../env.ts';
 import {
   BLOB_URL_LIFETIME_MAX_S,
@@ -7,6 +8,7 @@ import {
   PREFETCH_BLOBS_MAX,
 } from '../oci/limits.ts';
 import { numberSetting, readSettings, wrongSetting } from '../oci/settings.ts';
+import { platformOf } from '../platform.ts';
 import type { S3Bucket } from './presigner.ts';
 import type { SignedUrlTimes } from './signature.ts';
 
@@ -31,7 +33,7 @@ const WINDOWS = 4;
 
 /** Throws a WrongSetting, which names every setting that is wrong. */
 export function deliverySettings(env: Env): DeliverySettings {
-  const onMachine = env.HOME === 'machine';
+  const onMachine = !platformOf(env).hasBucket;
   const { way, urls, prefetch } = readSettings({
     way: () => wayOf(env, onMachine),
     urls: () => urlTimes(env.BLOB_URL_LIFETIME),

@@ -9,6 +9,7 @@ import type { Env } from '../env.ts';
 import { type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from '../oci/limits.ts';
+import { platformOf } from '../platform.ts';
 import type { CatalogObject } from './catalog.ts';
 
 /** For what writes: on one machine, an object that is asked has files from then on. */
@@ -27,7 +28,7 @@ export function hasRepository(env: Env, name: string): Promise<boolean> {
  * there is one, as with shards.
  */
 export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSession> {
-  return env.UPLOAD_SESSION.getByName(env.HOME === 'machine' ? 'all' : uploadId.slice(0, 2));
+  return env.UPLOAD_SESSION.getByName(platformOf(env).isSingleIsolate ? 'all' : uploadId.slice(0, 2));
 }
 
 /**
@@ -35,7 +36,7 @@ export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadS
  * be 256 files to open.
  */
 export function shardNameOf(env: Env, digest: Digest): string {
-  return env.HOME === 'machine' ? 'all' : encodedOf(digest).slice(0, 2);
+  return platformOf(env).isSingleIsolate ? 'all' : encodedOf(digest).slice(0, 2);
 }
 
 /** The only shard of one machine. */

@@ -1,10 +1,12 @@
 /** The registry of the seam, on Durable Objects and a blob store. */
+
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
 import { catalogOf } from '../objects/stubs.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registry, Repository } from '../oci/registry.ts';
+import { platformOf } from '../platform.ts';
 import { cacheLifetime, EdgeCache } from './edge-cache.ts';
 import type { Keys } from './keys.ts';
 import { DurableRepository } from './repository.ts';
@@ -33,7 +35,7 @@ export class DurableRegistry implements Registry {
 
 /** Null on one machine, where memory is exact, and where the setting turns the cache off. */
 function edgeCacheOf(env: Env): EdgeCache | null {
-  if (env.HOME === 'machine') return null;
+  if (!platformOf(env).hasCache) return null;
   const lifetime = cacheLifetime(env);
   return lifetime === 0
     ? null

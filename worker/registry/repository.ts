@@ -18,6 +18,7 @@ import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
+import { platformOf } from '../platform.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { readBlob, type StoredBlob } from './read-blob.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
@@ -262,7 +263,7 @@ export class DurableRepository implements Repository {
     sizeOf: (answer: T) => number | null,
     untilOf?: (answer: T) => number | null,
   ): Promise<T> {
-    return this.#env.HOME === 'machine' ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
+    return platformOf(this.#env).isSingleIsolate ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
   }
 
   /** Asks the repository for what needs one that exists, or else answers `unknown`. */

@@ -16,6 +16,7 @@ import {
   KEY_RING_LIFETIME_MS,
   KEY_RING_RETRY_MS,
 } from '../../oci/limits.ts';
+import { platformOf } from '../../platform.ts';
 
 export const ALGORITHM = 'ES256';
 
@@ -51,7 +52,7 @@ export class KeyRing {
   async refresh(): Promise<void> {
     const ring = await this.#current(this.#lifetime());
     const age = Date.now() - ring.fetchedAt;
-    if (this.#env.HOME === 'machine' || age < ACCESS_STATE_REFRESHED_MS) return;
+    if (platformOf(this.#env).isSingleIsolate || age < ACCESS_STATE_REFRESHED_MS) return;
     if (Math.abs(Date.now() - this.#refreshedAt) < KEY_RING_RETRY_MS) return;
     this.#refreshedAt = Date.now();
     waitUntil(this.#fetch().catch((fault) => console.error('the revocations could not be fetched', fault)));
@@ -88,7 +89,7 @@ export class KeyRing {
   }
 
   #lifetime(): number {
-    return this.#env.HOME === 'machine' ? KEY_RING_LIFETIME_MS : ACCESS_STATE_LIFETIME_MS;
+    return platformOf(this.#env).isSingleIsolate ? KEY_RING_LIFETIME_MS : ACCESS_STATE_LIFETIME_MS;
   }
 
   /** What is known, fetched again where it is older than that, in ms, or was fetched by a clock that was ahead. */
@@ -96,7 +97,7 @@ export class KeyRing {
     const held = this.#ring;
     if (held === null) return this.#fetch();
     const age = Date.now() - held.fetchedAt;
-    const hasHeard = this.#env.HOME === 'machine' && held.changes !== accessChanges();
+    const hasHeard = platformOf(this.#env).isSingleIsolate && held.changes !== accessChanges();
     if (age >= 0 && age < maxAgeMs && !hasHeard) return held;
     try {
       // No request waits for what another has begun: it ends with its client.
