@@ -3,7 +3,7 @@
 
 import type { Env } from '../worker/env.ts';
 import registry from '../worker/index.ts';
-import { catalogOf } from '../worker/objects/stubs.ts';
+import { catalogOf } from '../worker/stubs.ts';
 
 export * from '../worker/index.ts';
 

@@ -1,11 +1,11 @@
 /**
- * AuditLog: one for the registry. It keeps what was done and refused, for a set time and up to a set number of rows. A row
- * holds the events that an isolate sent together, as JSON, and there is no index: a message costs one row, however many
- * events it has. A list walks the rows from the newest to the oldest, a bounded number for each page.
+ * The class of the AuditLog object. A row holds the events that an isolate sent together, as JSON, and there is no index. So a
+ * message costs one row, however many events it has. A list reads the rows from the newest to the oldest.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { AuditEvent } from '../worker/access/model.ts';
 import type { Env } from '../worker/env.ts';
+import type { AuditLogObject, AuditPage, AuditQuery, ListedEvent } from '../worker/objects/audit-log.ts';
 import {
   AUDIT_MAX_BYTES,
   AUDIT_REFUSAL_ROWS_A_MINUTE,
@@ -21,23 +21,6 @@ import { Alarm } from './alarm.ts';
 import { retentionMs, rowsMax } from './audit-retention.ts';
 import { type Migration, migrate } from './migrations.ts';
 import { allRows, firstRow } from './rows.ts';
-
-/** Which events are listed: newest first, of ids below `before`, and only those of what is given. */
-export interface AuditQuery {
-  before: number | null;
-  count: number;
-  actor?: string | undefined;
-  repository?: string | undefined;
-  decision?: AuditEvent['decision'] | undefined;
-}
-
-export type ListedEvent = AuditEvent & { id: number };
-
-export interface AuditPage {
-  entries: ListedEvent[];
-  /** `before` of the next page; null at the end. A page may have few entries, or none, and still not be the last. */
-  next: number | null;
-}
 
 const MIGRATIONS: Migration[] = [
   {
@@ -85,7 +68,7 @@ const FIRST_BATCH = 1_000_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 const idOf = (batch: number, place: number) => batch * AUDIT_ROW_EVENTS_MAX + place;
 
-export class AuditLog extends DurableObject<Env> {
+export class AuditLog extends DurableObject<Env> implements AuditLogObject {
   readonly #retentionMs: number;
   readonly #alarm: Alarm;
   /** Whether the last pass found something, so that there may be more. */
@@ -106,7 +89,6 @@ export class AuditLog extends DurableObject<Env> {
     this.#alarm.check();
   }
 
-  /** Takes all events, or none. */
   async record(events: AuditEvent[]): Promise<void> {
     const now = Date.now();
     const kept = this.#withinLimit(events, now).map((event) => shortened(event, now));

@@ -1,7 +1,4 @@
-/**
- * Catalog: one for the registry. It holds the names of the repositories that hold something, and hears of changes from the
- * repositories themselves: it is never on the path of a push or a pull.
- */
+/** The class of the Catalog object. Repositories tell it of changes after they have answered, so no push or pull waits for it. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import type { CatalogObject } from '../worker/objects/catalog.ts';
@@ -28,7 +25,6 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
     migrate(ctx.storage, MIGRATIONS);
   }
 
-  /** Hears whether a repository holds something; of two messages the one of the higher version counts. */
   hear(name: string, present: boolean, version: number): void {
     this.ctx.storage.sql.exec(
       `INSERT INTO repositories (name, present, version) VALUES (?1, ?2, ?3)
@@ -39,7 +35,6 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
     );
   }
 
-  /** Up to `count` names after `last`, in lexical order. */
   list(count: number, last: string | null): Listing<string> {
     const rows = this.ctx.storage.sql
       .exec<{ name: string }>(

@@ -1,18 +1,18 @@
 /** What the platform binds to the Worker and to its Durable Objects, in either home. */
-import type { Accounts } from '../durable-objects/accounts/accounts.ts';
-import type { AuditLog } from '../durable-objects/audit-log.ts';
-import type { BlobShard } from '../durable-objects/blob-shard/blob-shard.ts';
-import type { Repository } from '../durable-objects/repository/repository.ts';
-import type { UploadSession } from '../durable-objects/upload-session/upload-session.ts';
+import type { AccountsObject } from './objects/accounts.ts';
+import type { AuditLogObject } from './objects/audit-log.ts';
+import type { BlobShardObject } from './objects/blob-shard.ts';
 import type { CatalogObject } from './objects/catalog.ts';
+import type { RepositoryObject } from './objects/repository.ts';
+import type { UploadSessionObject } from './objects/upload-session.ts';
 
 export interface Env {
-  REPOSITORY: DurableObjectNamespace<Repository>;
-  UPLOAD_SESSION: DurableObjectNamespace<UploadSession>;
-  BLOB_SHARD: DurableObjectNamespace<BlobShard>;
+  REPOSITORY: DurableObjectNamespace<RepositoryObject>;
+  UPLOAD_SESSION: DurableObjectNamespace<UploadSessionObject>;
+  BLOB_SHARD: DurableObjectNamespace<BlobShardObject>;
   CATALOG: DurableObjectNamespace<CatalogObject>;
-  ACCOUNTS: DurableObjectNamespace<Accounts>;
-  AUDIT: DurableObjectNamespace<AuditLog>;
+  ACCOUNTS: DurableObjectNamespace<AccountsObject>;
+  AUDIT: DurableObjectNamespace<AuditLogObject>;
   /** On Cloudflare: the bucket of the blobs. */
   BLOBS?: R2Bucket;
   /** On one machine: workerd's disk service on the folder of the blobs. */

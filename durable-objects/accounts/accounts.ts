@@ -1,7 +1,4 @@
-/**
- * Accounts: one for the registry. It keeps who may do what, the keys that the registry signs with, and whose logins failed.
- * It is asked when somebody shows credentials and when an isolate needs keys, and never on the way of a pull.
- */
+/** The class of the Accounts object. Each kind of what it keeps has its own file beside this one. */
 import { DurableObject } from 'cloudflare:workers';
 import type {
   AccessState,
@@ -16,6 +13,7 @@ import type {
   User,
 } from '../../worker/access/model.ts';
 import type { Env } from '../../worker/env.ts';
+import type { AccountsObject, NewPolicy, SignInOutcome, UserPut } from '../../worker/objects/accounts.ts';
 import { ACCOUNTS_SWEEP_MS, REVOCATION_KEPT_MS } from '../../worker/oci/limits.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
 import { Alarm } from '../alarm.ts';
@@ -24,14 +22,14 @@ import { firstRow } from '../rows.ts';
 import { Attempts } from './attempts.ts';
 import { OwnKeys } from './keys.ts';
 import { isRight, subjectsOf } from './lookup.ts';
-import { People, type UserPut } from './people.ts';
+import { People } from './people.ts';
 import { Replays } from './replays.ts';
 import { Revocations } from './revocations.ts';
-import { type NewPolicy, Rules } from './rules.ts';
+import { Rules } from './rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './schema.ts';
-import { type SignInOutcome, SignIns } from './sign-ins.ts';
+import { SignIns } from './sign-ins.ts';
 
-export class Accounts extends DurableObject<Env> {
+export class Accounts extends DurableObject<Env> implements AccountsObject {
   readonly #keys: OwnKeys;
   readonly #people: People;
   readonly #rules: Rules;
@@ -59,29 +57,24 @@ export class Accounts extends DurableObject<Env> {
     this.#signIns = new SignIns(sql, this.#people);
   }
 
-  /** The key for a purpose, of 32 bytes; made at its first use. */
   key(purpose: string): Uint8Array {
     return this.#keys.secret(purpose);
   }
 
-  /** The keys of tokens, made and changed as they are due. */
   signingKeys(): Promise<SigningKey[]> {
     return this.#keys.signingKeys();
   }
 
-  /** What an isolate needs to check tokens without asking. */
   async accessState(): Promise<AccessState> {
     const keys = await this.#keys.signingKeys();
     return { keys, revoked: this.#revocations.list() };
   }
 
-  /** Makes a new key that signs at once; `dropsOld` ends all tokens that were signed before. */
   async rotateSigningKeys(dropsOld: boolean): Promise<void> {
     await this.#keys.rotate(dropsOld);
     this.#revocations.changed();
   }
 
-  /** All that decides about somebody who shows credentials, or none, in one answer. */
   lookup(query: LookupQuery): Lookup {
     const now = Date.now();
     const { account, address, issuer } = query;
@@ -103,12 +96,10 @@ export class Accounts extends DurableObject<Env> {
     };
   }
 
-  /** Whether one more password may be tried now. */
   mayTry(account: string, address: string): boolean {
     return this.#attempts.mayTry(account, address, Date.now());
   }
 
-  /** Hears how a login ended. */
   async attempted(account: string, address: string, succeeded: boolean): Promise<void> {
     const now = Date.now();
     await this.#alarm.ringBy(now + ACCOUNTS_SWEEP_MS);
@@ -118,7 +109,6 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** True the first time that an id comes; remembered until `expiresAt` (Unix time, ms). */
   async consume(id: string, expiresAt: number): Promise<boolean> {
     await this.#alarm.ringBy(this.#replays.forgottenAt(expiresAt) + ACCOUNTS_SWEEP_MS);
     return this.#replays.consume(id, expiresAt, Date.now());
@@ -132,7 +122,6 @@ export class Accounts extends DurableObject<Env> {
     return this.#people.user(name);
   }
 
-  /** A user who changes in what counts for a login gets new tokens; the old ones end. */
   putUser(user: UserPut): Promise<'created' | 'updated' | 'taken'> {
     return this.#revoking(() => {
       const before = this.#people.user(user.name);
@@ -143,7 +132,6 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** Somebody has signed in: the user that it is, made where there is none. Who changed groups gets new tokens. */
   signIn(person: Person): Promise<SignInOutcome> {
     return this.#revoking(() => {
       const { outcome, isChanged } = this.#signIns.signIn(person, Date.now());
@@ -151,7 +139,6 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** The people of an account sign in as another user from now on; the account ends. */
   linkSignIn(account: string, to: string): Promise<'linked' | 'no sign-in' | 'no user'> {
     return this.#revoking(() => {
       const outcome = this.#signIns.link(account, to);
@@ -163,7 +150,6 @@ export class Accounts extends DurableObject<Env> {
     return this.#signIns.displayNames(names);
   }
 
-  /** With the user's tokens and rules. */
   deleteUser(name: string): Promise<boolean> {
     return this.#revoking(() => {
       const outcome = this.#people.deleteUser(name);
@@ -171,14 +157,12 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** Ends all that a user was issued, and removes the user's named tokens. Gives how many there were. */
   deleteTokensOf(owner: string): Promise<number> {
     return this.#revoking(() => {
       return { outcome: this.#people.deleteTokensOf(owner), revoked: [`user:${owner}`] };
     });
   }
 
-  /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
   listTokens({ owner }: { owner?: string | null | undefined }, page: Page): Listing<Token> {
     return this.#people.tokens(owner, page);
   }
@@ -195,7 +179,6 @@ export class Accounts extends DurableObject<Env> {
     return this.#people.createToken(token, ofSetting);
   }
 
-  /** With the token's rules. */
   deleteToken(id: string): Promise<boolean> {
     return this.#revoking(() => {
       const deleted = this.#people.deleteToken(id);
@@ -204,7 +187,6 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** By id, which is also what `last` is. */
   listRules(page: Page): Listing<Rule> {
     return this.#rules.list(page);
   }
@@ -248,7 +230,6 @@ export class Accounts extends DurableObject<Env> {
     });
   }
 
-  /** Removes failed logins and exchanged tokens whose time is over. */
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
   }

@@ -1,19 +1,9 @@
 /** Users and tokens, as `Accounts` keeps them. Every method is one step; what belongs to a name goes with it. */
 import { SIGN_IN_TOKEN, type Token, tokenKey, type User } from '../../worker/access/model.ts';
+import type { UserPut } from '../../worker/objects/accounts.ts';
 import { TOKEN_USE_WRITTEN_MS } from '../../worker/oci/limits.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
 import { allRows, firstRow, pageOf } from '../rows.ts';
-
-/** What is not given stays as it is; of a new user it is null, no groups, and not disabled. */
-export interface UserPut {
-  name: string;
-  /** What `hashPassword` made. */
-  password?: string | null;
-  groups?: string[];
-  disabled?: boolean;
-  /** Where there is such a user, nothing is changed. */
-  onlyNew?: boolean;
-}
 
 type UserRow = {
   name: string;

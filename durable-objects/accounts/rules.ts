@@ -1,10 +1,8 @@
 /** Rules, policies and trusted issuers, as `Accounts` keeps them. Ids are numbers as text, and none is given out twice. */
 import type { Policy, Rule, Subject, Trust } from '../../worker/access/model.ts';
+import type { NewPolicy } from '../../worker/objects/accounts.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
 import { allRows, firstRow, pageOf } from '../rows.ts';
-
-/** A policy before it has an id. */
-export type NewPolicy = Policy extends infer Kind ? (Kind extends Policy ? Omit<Kind, 'id'> : never) : never;
 
 type RuleRow = Omit<Rule, 'id'> & { id: number };
 type TrustRow = {

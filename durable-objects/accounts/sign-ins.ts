@@ -3,10 +3,9 @@
  * one gets an account of its own, and an admin links it to another user.
  */
 import type { Person } from '../../worker/access/model.ts';
+import type { SignInOutcome } from '../../worker/objects/accounts.ts';
 import { allRows, firstRow } from '../rows.ts';
 import type { People } from './people.ts';
-
-export type SignInOutcome = { outcome: 'signed in' | 'disabled' | 'taken'; name: string };
 
 type SignInRow = {
   user: string;

@@ -1,17 +1,23 @@
 /**
- * BlobShard: one for each first byte of a digest, or on one machine one for all. It knows which keys have the bytes of a
- * digest and which links hold them, and deletes the bytes of a key some time after its last link has gone.
+ * The class of the BlobShard objects.
  *
- * A link is written here before the repository knows of it, and before the bytes are there: so whatever a push leaves
- * behind when it dies is known here. What is still unconfirmed after a while is settled with the repository, which either
- * has the link or will refuse it for ever. No lock, no pause, no clock is trusted.
+ * A push writes its link here first, before the bytes are stored and before the repository has the link. So if the push fails,
+ * the shard knows what it left behind. A link that is not confirmed in time is settled with the repository, which either has
+ * the link or refuses it forever. This needs no lock and no pause, and does not depend on clocks.
  */
 import { DurableObject } from 'cloudflare:workers';
+import { blobStore } from '../../worker/blob-store.ts';
 import { digestOfStream } from '../../worker/blobs/hash.ts';
 import { blobKey } from '../../worker/blobs/key.ts';
-import { blobStore } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
-import { repositoryOf } from '../../worker/objects/stubs.ts';
+import type {
+  BlobShardObject,
+  Leftover,
+  LinkedObject,
+  LinkRequest,
+  Lost,
+  ReleasedLink,
+} from '../../worker/objects/blob-shard.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import {
   DELETE_RETRY_MS,
@@ -22,54 +28,11 @@ import {
   VERIFY_RETRY_MS,
 } from '../../worker/oci/limits.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
+import { repositoryOf } from '../../worker/stubs.ts';
 import { Alarm } from '../alarm.ts';
 import { migrate } from '../migrations.ts';
 import { type Content, Contents, type Holder, type Unverified } from './contents.ts';
 import { BLOB_SHARD_MIGRATIONS } from './schema.ts';
-
-export interface LinkRequest {
-  link: string;
-  digest: Digest;
-  repository: string;
-  content: LinkContent;
-}
-
-/**
- * Content that the caller is about to store, or, where `proven`, that a repository has a link to. Or any that is held by a
- * repository which matches a pattern of each list.
- */
-export type LinkContent = { key: string; size: number; proven: boolean } | { among: Pattern[][] };
-
-export interface LinkedObject {
-  key: string;
-  size: number;
-  /** The bytes are there already. */
-  stored: boolean;
-}
-
-/** A link that is let go. `key` is null for links that release 0.1.0 let go. */
-export interface ReleasedLink {
-  link: string;
-  digest: Digest;
-  repository: string;
-  key: string | null;
-}
-
-/** The bytes of an upload that has ended, which may be published or not. */
-export interface Leftover {
-  digest: Digest;
-  /** The uuid of the content. */
-  id: string;
-  key: string;
-  size: number;
-}
-
-/** Content that may be lost. */
-export interface Lost {
-  digest: Digest;
-  key: string;
-  size: number;
-}
 
 /** Contents that are lost, and links to one of them, that one alarm tells of. */
 const LOST_AT_A_TIME = 10;
@@ -79,7 +42,7 @@ const ASKED_MAX = 3;
 /** Contents that one alarm verifies. */
 const VERIFIED_AT_A_TIME = 20;
 
-export class BlobShard extends DurableObject<Env> {
+export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   readonly #contents: Contents;
   readonly #alarm: Alarm;
 
@@ -99,10 +62,6 @@ export class BlobShard extends DurableObject<Env> {
     this.#alarm.check();
   }
 
-  /**
-   * Writes a link, to content of this digest that is stored already or else to that of the caller. Null where there is neither: the
-   * caller named none, or what it named is being deleted.
-   */
   async link(request: LinkRequest): Promise<LinkedObject | null> {
     const { content, digest, repository, link } = request;
     const among = 'among' in content ? content.among : null;
@@ -120,7 +79,6 @@ export class BlobShard extends DurableObject<Env> {
     });
   }
 
-  /** Removes links. What nothing holds any more is deleted later. May be repeated. */
   async release(links: ReleasedLink[]): Promise<void> {
     const now = Date.now();
     await this.#alarm.ringBy(now + UNLINKED_GRACE_MS);
@@ -132,10 +90,6 @@ export class BlobShard extends DurableObject<Env> {
     });
   }
 
-  /**
-   * Takes over the bytes of an upload that has ended, unless they are in its care: they are deleted later, unless a link comes to
-   * them before. May be repeated.
-   */
   async collect({ digest, id, key, size }: Leftover): Promise<void> {
     const at = Date.now() + UNLINKED_GRACE_MS;
     await this.#alarm.ringBy(at);
@@ -146,10 +100,6 @@ export class BlobShard extends DurableObject<Env> {
     });
   }
 
-  /**
-   * Whether the store has lost content: it has nothing under the key, or something of another size. Then nothing is linked to it
-   * any more, and the repositories that hold it are told.
-   */
   async dropIfLost({ digest, key, size }: Lost): Promise<boolean> {
     const found = await blobStore(this.env).sizeOf(key);
     if (found === size) return false;
@@ -157,10 +107,6 @@ export class BlobShard extends DurableObject<Env> {
     return true;
   }
 
-  /**
-   * Lists what was linked last, so that the alarm compares its bytes with the digests: on one machine, where the registry did not
-   * end in order, a disk may have lost bytes that it had confirmed. What is lost is dropped as `dropIfLost` does.
-   */
   async verifyRecent(): Promise<void> {
     const now = Date.now();
     const { recent, listed } = this.ctx.storage.transactionSync(() => this.#contents.listRecent(now));

@@ -7,6 +7,7 @@
  */
 
 import { isInline } from '../../worker/blobs/key.ts';
+import type { FoundBlob, LinkedBlob, LinkOf } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import {
   EXPIRED_ROWS_AT_A_TIME,
@@ -14,25 +15,6 @@ import {
   UNREFERENCED_RENEWED_MS,
 } from '../../worker/oci/limits.ts';
 import { allRows, firstRow } from '../rows.ts';
-
-export interface LinkedBlob {
-  digest: Digest;
-  key: string;
-  /** In bytes. */
-  size: number;
-  link: string;
-}
-
-/** A blob as a client may be told of it. */
-export interface FoundBlob extends LinkedBlob {
-  /** The bytes of a small blob that are here; null where they are in the store. */
-  bytes: Uint8Array | null;
-  /** Until when (Unix time, ms) a client may be told of it without asking again; null while the repository does not change. */
-  safeUntil: number | null;
-}
-
-/** A link by what leads to it. */
-export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
 type BlobRow = LinkedBlob & { expires_at: number | null; bytes: ArrayBuffer | null };
 

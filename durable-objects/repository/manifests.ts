@@ -2,16 +2,14 @@
  * The manifests of a repository: their bytes, tags, history, references and referrers. Every method is one step of a
  * transaction that `Repository` opens.
  */
+import type { ManifestAnswer } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { EXPIRED_ROWS_AT_A_TIME, REFERRERS_PAGE_BYTES, ROW_BYTES } from '../../worker/oci/limits.ts';
-import { namesOf, type StoredManifest } from '../../worker/oci/manifest.ts';
+import { namesOf } from '../../worker/oci/manifest.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
 import { allRows } from '../rows.ts';
-
-/** A manifest as it crosses to the Worker. */
-export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
 
 type ManifestRow = { digest: Digest; media_type: string; size: number };
 type ReferrerRow = ManifestRow & { artifact_type: string | null; annotations: string | null };

@@ -1,11 +1,15 @@
-/**
- * Repository: one for each repository name. It holds what changes in it: tags and their history, manifests, the blobs that
- * are linked here, and who references what. Whatever belongs together changes in one transaction.
- */
+/** The class of the Repository objects. What belongs together changes in one transaction. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
 import { changed } from '../../worker/memory/answers.ts';
-import { catalogOf, shardNameOf } from '../../worker/objects/stubs.ts';
+import type {
+  FoundBlob,
+  LinkedBlob,
+  LinkOf,
+  ManifestAnswer,
+  RepositoryObject,
+  Unknown,
+} from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import {
@@ -16,20 +20,18 @@ import {
 } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
+import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
 import { Alarm } from '../alarm.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
-import { type FoundBlob, type LinkedBlob, type LinkOf, Links } from './links.ts';
-import { type ManifestAnswer, Manifests } from './manifests.ts';
+import { Links } from './links.ts';
+import { Manifests } from './manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
-
-/** Why there is nothing: the repository, or what was asked of it, is unknown. */
-export type Unknown = 'repository' | 'content';
 
 /** Released links that are told to their shards at once. */
 const TOLD_AT_ONCE = 500;
 
-export class Repository extends DurableObject<Env> {
+export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #sql: SqlStorage;
   readonly #links: Links;
   readonly #manifests: Manifests;
@@ -48,20 +50,14 @@ export class Repository extends DurableObject<Env> {
     if (this.#exists()) this.#alarm.check();
   }
 
-  /** A blob that a client is told of: from now on it stays long enough for its manifest. */
   blob(digest: Digest): FoundBlob | null {
     return this.#exists() ? this.#links.find(digest, Date.now()) : null;
   }
 
-  /** The bytes of a small blob that are here, beside its link. */
   inlineBytes(digest: Digest): Uint8Array | null {
     return this.#exists() ? this.#links.bytes(digest) : null;
   }
 
-  /**
-   * Links a blob whose link the shard has, or one that comes with its verified bytes, which no shard knows. False where that
-   * link, or the upload, has been refused meanwhile.
-   */
   async linkBlob(
     name: string,
     blob: LinkedBlob,
@@ -82,7 +78,6 @@ export class Repository extends DurableObject<Env> {
     return linked;
   }
 
-  /** A blob that a manifest references stays. */
   async deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }> {
     if (!this.#exists()) return 'unknown';
     const result = this.ctx.storage.transactionSync(() => {
@@ -98,7 +93,6 @@ export class Repository extends DurableObject<Env> {
     return result;
   }
 
-  /** Hears that the bytes under this key are lost: the blob is not here until it is pushed again, also if manifests name it. */
   async loseBlob(digest: Digest, key: string): Promise<void> {
     if (!this.#exists()) return;
     const lost = this.ctx.storage.transactionSync(() => {
@@ -115,7 +109,6 @@ export class Repository extends DurableObject<Env> {
     return this.#exists() && this.#links.holds(link);
   }
 
-  /** Gives the ids of those links that are held here, and refuses the others from now on. */
   async settle(links: LinkOf[]): Promise<string[]> {
     const held = new Set(links.filter((link) => this.hasLink(link)).map(({ link }) => link));
     const others = links.map(({ link }) => link).filter((link) => !held.has(link));
@@ -123,7 +116,6 @@ export class Repository extends DurableObject<Env> {
     return [...held];
   }
 
-  /** Refuses to link what a cancelled upload may still bring. */
   async refuseUpload(upload: string): Promise<void> {
     await this.#refuse([upload], 2 * UPLOAD_LIFETIME_MS);
   }
@@ -138,10 +130,6 @@ export class Repository extends DurableObject<Env> {
     return this.#manifests.byDigest(digest, withBytes) ?? 'content';
   }
 
-  /**
-   * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Gives
-   * the references that are not here where these must be (`sparse` false).
-   */
   async putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }> {
     const { blobs, manifests } = put.manifest;
     const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
@@ -156,7 +144,6 @@ export class Repository extends DurableObject<Env> {
     return { missing: [] };
   }
 
-  /** Deletes a manifest and its tags. Blobs that nothing references now begin to expire. */
   async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
     if (!this.#exists()) return 'repository';
     const now = Date.now();

@@ -1,78 +1,30 @@
 /**
- * UploadSession: the uploads that are not a single PUT of a known length, some of them in each object. It holds how far each is
- * and where its bytes are; the bytes themselves pass it only as the tail that does not fill a part yet. Offsets move by
- * compare-and-swap.
+ * The class of the UploadSession objects. The bytes of an upload pass through it only as the tail that does not fill a part yet.
  *
- * The bytes of an upload that was sealed belong to whoever publishes them: they are never discarded here, but handed over to
- * the shard of their digest, which collects what nothing links.
+ * The bytes of a sealed upload are never discarded here, because a request may be publishing them. They are handed over to the
+ * shard of their digest, which deletes what has no link.
  */
 import { DurableObject } from 'cloudflare:workers';
-import type { SavedHash } from '../../worker/blobs/hash.ts';
-import { type Added, blobStore, type Draft, type Part } from '../../worker/blobs/store.ts';
+import { blobStore } from '../../worker/blob-store.ts';
+import type { Draft, Part } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
-import { shardOf } from '../../worker/objects/stubs.ts';
-import { type Algorithm, algorithmOf, type Digest } from '../../worker/oci/digest.ts';
+import type {
+  Beginning,
+  OpenUpload,
+  Progress,
+  Refused,
+  Sealed,
+  UploadSessionObject,
+  UploadStart,
+} from '../../worker/objects/upload-session.ts';
+import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { ENDED_UPLOAD_KEPT_MS, RETRY_MS, UPLOAD_ABORT_DELAY_MS } from '../../worker/oci/limits.ts';
+import { shardOf } from '../../worker/stubs.ts';
 import { Alarm } from '../alarm.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
 import { UPLOAD_SESSION_MIGRATIONS } from './schema.ts';
 import { Tails } from './tails.ts';
-
-/** What the client's token says of an upload. */
-export interface UploadStart {
-  algorithm: Algorithm;
-  /** Unix time, ms. */
-  expiresAt: number;
-  /** The upload has had chunks: one that is not known has ended. */
-  begun: boolean;
-}
-
-/** How a request goes on with an upload. */
-export interface Beginning {
-  /** Where its chunk begins; null for wherever the upload stands. */
-  at: number | null;
-  /** How many part numbers to set aside for it. */
-  reserve: number;
-  /** How large a tail may be that comes with the answer, in bytes. */
-  tailMax: number;
-}
-
-/** An upload that may go on, as `begin` hands it out. */
-export interface OpenUpload {
-  status: 'open';
-  offset: number;
-  draft: Draft;
-  /** Null where nothing has come yet, or where it was lost. */
-  hash: SavedHash | null;
-}
-
-/** `gone`: cancelled, expired or ended; `elsewhere`: the chunk does not begin at the offset. */
-export type Refused = { status: 'gone' } | { status: 'elsewhere'; offset: number };
-
-/** What a request has added. */
-export interface Progress extends Added {
-  from: number;
-  offset: number;
-  /** The part numbers that were set aside: the first, and how many. */
-  firstPart: number;
-  reserved: number;
-  /** False where the request goes on, and needs more of these numbers. */
-  ends: boolean;
-  /** Null where it was lost: the content is then read back once before it is published. */
-  hash: SavedHash | null;
-}
-
-/**
- * `again`: this is the repetition of a final PUT. `published`: the blob was linked, and nothing is left to publish. `mismatch`:
- * the content is not that of the digest; discard it.
- */
-export type Sealed =
-  | (OpenUpload & { again: boolean })
-  | { status: 'published' }
-  | { status: 'mismatch'; draft: Draft }
-  | { status: 'gone' }
-  | { status: 'none' };
 
 type Row = {
   id: string;
@@ -104,7 +56,7 @@ const ALARMS_APART_MS = 60_000;
 /** Objects that have dropped the hashes of before this start. */
 const distrusted = new Set<string>();
 
-export class UploadSession extends DurableObject<Env> {
+export class UploadSession extends DurableObject<Env> implements UploadSessionObject {
   readonly #alarm: Alarm;
   readonly #tails: Tails;
   #migrated = false;
@@ -115,17 +67,12 @@ export class UploadSession extends DurableObject<Env> {
     this.#alarm = new Alarm(ctx, { run: (now) => this.#endDue(now), nextDue: (now) => this.#nextDue(now) });
   }
 
-  /** Bytes received, or why there are none. */
   status(id: string): { status: 'open'; offset: number } | { status: 'gone' } | { status: 'none' } {
     const row = this.#row(id);
     if (row === null) return { status: 'none' };
     return row.state === 'open' ? { status: 'open', offset: row.offset } : { status: 'gone' };
   }
 
-  /**
-   * Opens the upload for a chunk. Two requests may both be let in: they write parts of different numbers, and `advance` takes
-   * the first.
-   */
   async begin(
     id: string,
     start: UploadStart,
@@ -144,12 +91,10 @@ export class UploadSession extends DurableObject<Env> {
     return this.#open(row, row.next_part, tailMax);
   }
 
-  /** The bytes behind the last part. */
   tail(id: string): Uint8Array {
     return this.#tails.read(id);
   }
 
-  /** Takes what a chunk has added, if the offset is still where that chunk began. */
   advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refused {
     return this.ctx.storage.transactionSync(() => {
       const row = this.#row(id);
@@ -180,7 +125,6 @@ export class UploadSession extends DurableObject<Env> {
     });
   }
 
-  /** Ends the upload for the digest of its final PUT: from here on no chunk and no cancel is taken. */
   async seal(id: string, digest: Digest, tailMax: number): Promise<Sealed> {
     const row = this.#row(id);
     if (row === null) return { status: 'none' };
@@ -206,10 +150,6 @@ export class UploadSession extends DurableObject<Env> {
     return { ...open, again: row.state === 'sealed' };
   }
 
-  /**
-   * Hears that the blob was linked, and whether with the bytes of this upload. Otherwise these stay until the upload is
-   * forgotten: a repetition of the final PUT may be publishing them.
-   */
   published(id: string, ours: boolean): void {
     this.ctx.storage.transactionSync(() => {
       if (this.#row(id)?.state !== 'sealed') return;
@@ -225,15 +165,10 @@ export class UploadSession extends DurableObject<Env> {
     });
   }
 
-  /** Hears that the content was read back and is not that of the digest: no request can publish it. */
   spoil(id: string): void {
     if (this.#row(id)?.state === 'sealed') this.#cancel(id);
   }
 
-  /**
-   * Cancels the upload, also one that has no chunk yet, and gives what there is to discard. A sealed upload is gone: its bytes
-   * may be published, and then they are no longer the upload's.
-   */
   async cancel(
     id: string,
     start: UploadStart,

@@ -3,7 +3,8 @@
  * requests, and grow as an `UploadSession` lets them grow.
  */
 import { createHash } from 'node:crypto';
-import { type Added, type BlobStore, blobStore, type Draft } from '../../worker/blobs/store.ts';
+import { blobStore } from '../../worker/blob-store.ts';
+import type { Added, BlobStore, Draft } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
 import { memory } from '../../worker/memory/budget.ts';
 import { parseDigest } from '../../worker/oci/digest.ts';

@@ -1,9 +1,9 @@
 /** AuditLog: what it takes, how it is listed, and how long it keeps it. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import type { AuditPage, AuditQuery } from '../../durable-objects/audit-log.ts';
 import { retentionMs } from '../../durable-objects/audit-retention.ts';
 import type { AuditEvent } from '../../worker/access/model.ts';
+import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
 import {
   AUDIT_DAYS,
   AUDIT_REFUSAL_ROWS_A_MINUTE,

@@ -1,7 +1,7 @@
 /** Calls of the two objects of access control by name, with what they answer typed, and what tests give them. */
 
-import type { AuditPage, AuditQuery } from '../../durable-objects/audit-log.ts';
 import type { AuditEvent, Lookup, LookupQuery, SigningKey } from '../../worker/access/model.ts';
+import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
 import type { Home } from '../support/homes.ts';
 
 /** A time so far ahead that the platform itself rings no alarm which is due by the registry's stopped clock. */

@@ -1,8 +1,8 @@
 /** What strangers can make the audit log keep: how many rows, and which texts. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import type { ListedEvent } from '../../durable-objects/audit-log.ts';
 import type { AuditEvent } from '../../worker/access/model.ts';
+import type { ListedEvent } from '../../worker/objects/audit-log.ts';
 import { Log } from '../durable-objects/calls.ts';
 import { eachHome } from '../support/homes.ts';
 import { ADMIN, Api, GUARDED, type Json } from './api.ts';

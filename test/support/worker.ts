@@ -5,7 +5,7 @@
 
 import { auditsToFlush } from '../../worker/auth/audit.ts';
 import { slowHashes } from '../../worker/auth/credentials/password.ts';
-import { blobStore } from '../../worker/blobs/store.ts';
+import { blobStore } from '../../worker/blob-store.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { memory } from '../../worker/memory/budget.ts';

@@ -8,7 +8,6 @@ import { waitUntil } from 'cloudflare:workers';
 import type { Client } from '../access/conditions.ts';
 import type { AuditEvent } from '../access/model.ts';
 import type { Env } from '../env.ts';
-import { auditLogOf } from '../objects/stubs.ts';
 import {
   AUDIT_CHANGES_MS,
   AUDIT_COUNTED_MS,
@@ -21,6 +20,7 @@ import {
 } from '../oci/limits.ts';
 import { requestIdOf } from '../oci/request-id.ts';
 import { platformOf } from '../platform.ts';
+import { auditLogOf } from '../stubs.ts';
 import type { Caller } from './caller.ts';
 import { accountOf } from './credentials/credentials.ts';
 import { TrustRefusal } from './openid/trusts.ts';

@@ -3,13 +3,8 @@
  * itself checks them. `r2.ts` and `disk.ts` implement it, and one contract suite runs over both.
  */
 
-import type { Env } from '../env.ts';
 import type { Lease } from '../memory/budget.ts';
-import { repositoryOf } from '../objects/stubs.ts';
 import type { Digest } from '../oci/digest.ts';
-import { INLINE_MAX_BYTES } from '../oci/limits.ts';
-import { DiskBlobs } from './disk.ts';
-import { R2Blobs } from './r2.ts';
 
 /** One piece of an upload. R2 wants its etag back; on disk it is a file. */
 export interface Part {
@@ -122,14 +117,3 @@ export interface Found {
 }
 
 export type Tap = (bytes: Uint8Array) => void;
-
-/** The store that is bound: a folder where there is one, or else the bucket. */
-export function blobStore(env: Env): BlobStore {
-  if (env.DISK !== undefined) {
-    const inline = (repository: string, digest: Digest) => repositoryOf(env, repository).inlineBytes(digest);
-    const inlineMaxBytes = Number(env.INLINE_BLOB_BYTES ?? INLINE_MAX_BYTES);
-    return new DiskBlobs(env.DISK, env.SYNC, inline, inlineMaxBytes);
-  }
-  if (env.BLOBS !== undefined) return new R2Blobs(env.BLOBS);
-  throw new Error('neither a bucket (BLOBS) nor a folder (DISK) is bound');
-}

@@ -2,8 +2,8 @@
 
 import type { AuditEvent, Lookup, LookupQuery, Policy, Rule, Token, Trust, User } from '../access/model.ts';
 import type { Env } from '../env.ts';
-import { accountsOf, auditLogOf } from '../objects/stubs.ts';
 import type { Listing, Page } from '../oci/page.ts';
+import { accountsOf, auditLogOf } from '../stubs.ts';
 
 export interface Directory {
   lookup(query: LookupQuery): Promise<Lookup>;

@@ -1,9 +1,9 @@
 /** What the Catalog object can do. `durable-objects/catalog.ts` is the class. */
 import type { Listing } from '../oci/page.ts';
 
-/** One for the registry. It holds the names of the repositories that hold something. */
+/** There is one for the registry. It keeps the names of the repositories that hold something. */
 export interface CatalogObject extends Rpc.DurableObjectBranded {
-  /** Notes whether a repository holds something. Of two messages, the one with the higher version counts. */
+  /** Records whether a repository holds something. Of two messages, the one with the higher version counts. */
   hear(name: string, present: boolean, version: number): void;
   /** Up to `count` names after `last`, in lexical order. */
   list(count: number, last: string | null): Listing<string>;

@@ -1,7 +1,7 @@
 /** The keys that the registry signs with: `Accounts` made them, an isolate fetches each once. */
 
 import type { Env } from '../env.ts';
-import { accountsOf } from '../objects/stubs.ts';
+import { accountsOf } from '../stubs.ts';
 
 /** What a key is for: no key serves two purposes. */
 export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names';

@@ -3,11 +3,11 @@
  * then the bytes, then the link in the repository. A push that dies in between leaves a link that the shard settles later.
  */
 
-import type { LinkedObject } from '../../durable-objects/blob-shard/blob-shard.ts';
 import type { Env } from '../env.ts';
-import { repositoryOf, shardOf } from '../objects/stubs.ts';
+import type { LinkedObject } from '../objects/blob-shard.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
+import { repositoryOf, shardOf } from '../stubs.ts';
 import { isLost } from './read-blob.ts';
 
 /** Contents of one digest that may be lost, one after the other. */

@@ -3,12 +3,12 @@
  * the digest drops them, so that they are pushed again. It looks for itself first: a fault of the store is not a loss.
  */
 
-import { blobStore } from '../blobs/store.ts';
+import { blobStore } from '../blob-store.ts';
 import type { Env } from '../env.ts';
-import { shardOf } from '../objects/stubs.ts';
 import type { Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { type ByteRange, lengthOf } from '../oci/range.ts';
+import { shardOf } from '../stubs.ts';
 
 export interface StoredBlob {
   digest: Digest;

@@ -2,11 +2,11 @@
 
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
-import { catalogOf } from '../objects/stubs.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registry, Repository } from '../oci/registry.ts';
 import { platformOf } from '../platform.ts';
+import { catalogOf } from '../stubs.ts';
 import { cacheLifetime, EdgeCache } from './edge-cache.ts';
 import type { Keys } from './keys.ts';
 import { DurableRepository } from './repository.ts';

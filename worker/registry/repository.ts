@@ -1,13 +1,16 @@
 /** A repository of the seam: its state is the `Repository` Durable Object's, its bytes are the store's. */
 
-import type { LinkContent } from '../../durable-objects/blob-shard/blob-shard.ts';
-import type { FoundBlob, LinkedBlob } from '../../durable-objects/repository/links.ts';
-import type { ManifestAnswer } from '../../durable-objects/repository/manifests.ts';
-import type { Repository as State, Unknown } from '../../durable-objects/repository/repository.ts';
 import { inlineKey } from '../blobs/key.ts';
 import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
-import { hasRepository, repositoryOf, shardOf } from '../objects/stubs.ts';
+import type { LinkContent } from '../objects/blob-shard.ts';
+import type {
+  FoundBlob,
+  LinkedBlob,
+  ManifestAnswer,
+  RepositoryObject,
+  Unknown,
+} from '../objects/repository.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -19,6 +22,7 @@ import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
 import { platformOf } from '../platform.ts';
+import { hasRepository, repositoryOf, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { readBlob, type StoredBlob } from './read-blob.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
@@ -55,7 +59,9 @@ export class DurableRepository implements Repository {
 
   async deleteBlob(digest: Digest): Promise<void> {
     const result = await this.#forgetting('blobs', digest, async () =>
-      this.#ask<Awaited<ReturnType<State['deleteBlob']>>>('unknown', (state) => state.deleteBlob(digest)),
+      this.#ask<Awaited<ReturnType<RepositoryObject['deleteBlob']>>>('unknown', (state) =>
+        state.deleteBlob(digest),
+      ),
     );
     if (result === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     if (result === 'deleted') return;
@@ -267,11 +273,11 @@ export class DurableRepository implements Repository {
   }
 
   /** Asks the repository for what needs one that exists, or else answers `unknown`. */
-  async #ask<T>(unknown: T, ask: (state: DurableObjectStub<State>) => Promise<T>): Promise<T> {
+  async #ask<T>(unknown: T, ask: (state: DurableObjectStub<RepositoryObject>) => Promise<T>): Promise<T> {
     return (await hasRepository(this.#env, this.name)) ? ask(this.#state()) : unknown;
   }
 
-  #state(): DurableObjectStub<State> {
+  #state(): DurableObjectStub<RepositoryObject> {
     return repositoryOf(this.#env, this.name);
   }
 }

@@ -4,24 +4,21 @@
  * lost with its isolate, or an algorithm was named only in the end.
  */
 import { waitUntil } from 'cloudflare:workers';
-import type {
-  OpenUpload,
-  Refused,
-  UploadSession,
-} from '../../durable-objects/upload-session/upload-session.ts';
+import { blobStore } from '../blob-store.ts';
 import { BodyReader, readWhole } from '../blobs/body.ts';
 import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from '../blobs/hash.ts';
 import { blobKey, inlineKey } from '../blobs/key.ts';
-import { type Added, type BlobStore, blobStore, type Draft } from '../blobs/store.ts';
+import type { Added, BlobStore, Draft } from '../blobs/store.ts';
 import { bytesOf } from '../blobs/tail.ts';
 import type { Env } from '../env.ts';
 import { CountedCache, type Lease, memory } from '../memory/budget.ts';
-import { hasRepository, repositoryOf, sessionOf } from '../objects/stubs.ts';
+import type { OpenUpload, Refused, UploadSessionObject } from '../objects/upload-session.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import { lengthOf } from '../oci/range.ts';
 import type { Chunk, Upload } from '../oci/registry.ts';
+import { hasRepository, repositoryOf, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { rememberHolder } from './small-holders.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
@@ -317,7 +314,7 @@ export class DurableUpload implements Upload {
     begunHere.set(this.id, true, 0);
   }
 
-  #session(): DurableObjectStub<UploadSession> {
+  #session(): DurableObjectStub<UploadSessionObject> {
     return sessionOf(this.#env, this.id);
   }
 }

@@ -6,10 +6,10 @@
 import { clientOf } from '../../access/address.ts';
 import { type Person, SIGN_IN_TOKEN, type Token } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
-import { accountsOf } from '../../objects/stubs.ts';
 import { OciError } from '../../oci/errors.ts';
 import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
+import { accountsOf } from '../../stubs.ts';
 import type { Audit } from '../audit.ts';
 import { newToken } from '../credentials/token-text.ts';
 import type { AuthSettings } from '../settings.ts';

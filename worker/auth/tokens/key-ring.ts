@@ -8,7 +8,6 @@ import { importJWK, type JWK } from 'jose';
 import { accessChanges } from '../../access/access-change.ts';
 import type { AccessState, SigningKey } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
-import { accountsOf } from '../../objects/stubs.ts';
 import {
   ACCESS_STATE_LIFETIME_MS,
   ACCESS_STATE_REFRESHED_MS,
@@ -17,6 +16,7 @@ import {
   KEY_RING_RETRY_MS,
 } from '../../oci/limits.ts';
 import { platformOf } from '../../platform.ts';
+import { accountsOf } from '../../stubs.ts';
 
 export const ALGORITHM = 'ES256';
 

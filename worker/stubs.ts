@@ -1,19 +1,19 @@
 /** Which Durable Object holds what: the one place that names them. */
 
-import type { Accounts } from '../../durable-objects/accounts/accounts.ts';
-import type { AuditLog } from '../../durable-objects/audit-log.ts';
-import type { BlobShard } from '../../durable-objects/blob-shard/blob-shard.ts';
-import type { Repository } from '../../durable-objects/repository/repository.ts';
-import type { UploadSession } from '../../durable-objects/upload-session/upload-session.ts';
-import type { Env } from '../env.ts';
-import { type Digest, encodedOf } from '../oci/digest.ts';
-import { OciError } from '../oci/errors.ts';
-import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from '../oci/limits.ts';
-import { platformOf } from '../platform.ts';
-import type { CatalogObject } from './catalog.ts';
+import type { Env } from './env.ts';
+import type { AccountsObject } from './objects/accounts.ts';
+import type { AuditLogObject } from './objects/audit-log.ts';
+import type { BlobShardObject } from './objects/blob-shard.ts';
+import type { CatalogObject } from './objects/catalog.ts';
+import type { RepositoryObject } from './objects/repository.ts';
+import type { UploadSessionObject } from './objects/upload-session.ts';
+import { type Digest, encodedOf } from './oci/digest.ts';
+import { OciError } from './oci/errors.ts';
+import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from './oci/limits.ts';
+import { platformOf } from './platform.ts';
 
 /** For what writes: on one machine, an object that is asked has files from then on. */
-export function repositoryOf(env: Env, name: string): DurableObjectStub<Repository> {
+export function repositoryOf(env: Env, name: string): DurableObjectStub<RepositoryObject> {
   wake(env, `repository ${name}`);
   return env.REPOSITORY.getByName(name);
 }
@@ -27,7 +27,7 @@ export function hasRepository(env: Env, name: string): Promise<boolean> {
  * 256, by the first byte of the upload's uuid: tables cost rows to make, and so most uploads find them made. On one machine
  * there is one, as with shards.
  */
-export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSession> {
+export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSessionObject> {
   return env.UPLOAD_SESSION.getByName(platformOf(env).isSingleIsolate ? 'all' : uploadId.slice(0, 2));
 }
 
@@ -40,11 +40,11 @@ export function shardNameOf(env: Env, digest: Digest): string {
 }
 
 /** The only shard of one machine. */
-export function shardOfMachine(env: Env): DurableObjectStub<BlobShard> {
+export function shardOfMachine(env: Env): DurableObjectStub<BlobShardObject> {
   return env.BLOB_SHARD.getByName('all');
 }
 
-export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShard> {
+export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShardObject> {
   return env.BLOB_SHARD.getByName(shardNameOf(env, digest));
 }
 
@@ -52,11 +52,11 @@ export function catalogOf(env: Env): DurableObjectStub<CatalogObject> {
   return env.CATALOG.getByName('catalog');
 }
 
-export function accountsOf(env: Env): DurableObjectStub<Accounts> {
+export function accountsOf(env: Env): DurableObjectStub<AccountsObject> {
   return env.ACCOUNTS.getByName('accounts');
 }
 
-export function auditLogOf(env: Env): DurableObjectStub<AuditLog> {
+export function auditLogOf(env: Env): DurableObjectStub<AuditLogObject> {
   return env.AUDIT.getByName('audit');
 }
 

@@ -1,0 +1,79 @@
+/** What a Repository object can do. `durable-objects/repository/repository.ts` is the class. */
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { StoredManifest } from '../oci/manifest.ts';
+import type { Listing } from '../oci/page.ts';
+import type { ManifestPut } from '../oci/registry.ts';
+
+/** What does not exist: the repository, or the content that was asked for. */
+export type Unknown = 'repository' | 'content';
+
+/** A blob of the repository, and the link that holds its content in the shard. */
+export interface LinkedBlob {
+  digest: Digest;
+  key: string;
+  /** In bytes. */
+  size: number;
+  /** The id of the link. */
+  link: string;
+}
+
+/** A blob, as a client may be told about it. */
+export interface FoundBlob extends LinkedBlob {
+  /** The bytes of a small blob that the repository keeps itself; null if they are in the store. */
+  bytes: Uint8Array | null;
+  /** Until when (Unix time, ms) this answer may be repeated without asking; null for until the repository changes. */
+  safeUntil: number | null;
+}
+
+/** What identifies a link. */
+export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
+
+export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
+
+/** There is one for each repository name. It keeps tags with their history, manifests, and the links to blobs. */
+export interface RepositoryObject extends Rpc.DurableObjectBranded {
+  /** A blob that a client will be told about. If its expiry is near, it is put off, so that the client can push a manifest. */
+  blob(digest: Digest): FoundBlob | null;
+  /** The bytes of a small blob that the repository keeps itself; null if it does not. */
+  inlineBytes(digest: Digest): Uint8Array | null;
+  /**
+   * Links a blob whose link the shard has; or, if `bytes` has its verified bytes, one that no shard knows. False if this link, or
+   * the upload, was refused before.
+   */
+  linkBlob(
+    name: string,
+    blob: LinkedBlob,
+    upload: string | null,
+    bytes?: Uint8Array | null,
+  ): Promise<boolean>;
+  /** Deletes a blob, unless a manifest references it. */
+  deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }>;
+  /** Removes a blob whose bytes under this key are lost, even if manifests reference it. The next push adds it again. */
+  loseBlob(digest: Digest, key: string): Promise<void>;
+  hasLink(link: LinkOf): boolean;
+  /** Returns the ids of those links that the repository has, and refuses the others from now on. */
+  settle(links: LinkOf[]): Promise<string[]>;
+  /** Refuses to link what a cancelled upload may still bring. */
+  refuseUpload(upload: string): Promise<void>;
+
+  /** Without `withBytes`, `bytes` of the answer is empty. */
+  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | Unknown;
+  /** Without `withBytes`, `bytes` of the answer is empty. */
+  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | Unknown;
+  /**
+   * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Unless
+   * `sparse`, nothing is written if references are missing, and these are returned.
+   */
+  putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }>;
+  /** Deletes a manifest and its tags. Blobs that no manifest references now begin to expire. */
+  deleteManifest(digest: Digest): Promise<'deleted' | Unknown>;
+  deleteTag(tag: string): Promise<'deleted' | Unknown>;
+
+  /** Up to `count` tags after `last`, in lexical order; null if the repository does not exist. */
+  tags(count: number, last: string | null): Listing<string> | null;
+  /** Up to `count` tags of a manifest, in lexical order. */
+  tagsOf(digest: Digest, count: number): string[];
+  /** The manifests that refer to a subject, by digest, as many as fit a page. */
+  referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor>;
+}
