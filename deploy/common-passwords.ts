@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { BITS_PER_ENTRY, bitsOf } from '../worker/auth/credentials/bloom-filter.ts';
 import { PASSWORD_MIN_LENGTH } from '../worker/oci/limits.ts';
 
-const list: string[] = createRequire(import.meta.url)('popular-passwords');
+const require = createRequire(import.meta.url);
+const list: string[] = require('popular-passwords');
 const long = [...new Set(list.map((entry) => entry.normalize('NFKC').toLowerCase()))].filter(
   (entry) => entry.length >= PASSWORD_MIN_LENGTH,
 );

@@ -29,7 +29,7 @@ const VERSION_TABLE = `
   )`;
 
 /** The tables were written by a newer release, and this code cannot work with them. */
-export class TablesTooNew extends Error {
+class TablesTooNew extends Error {
   override readonly name = TABLES_TOO_NEW;
 }
 

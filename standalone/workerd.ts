@@ -7,6 +7,8 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { StartFailure } from './failure.ts';
 
+const require = createRequire(import.meta.url);
+
 export interface Workerd {
   readonly pid: number;
   /** Resolves with the port that it listens on, once it does; pending for ever if it ends before. */
@@ -72,7 +74,7 @@ export function runWorkerd(config: string, lockFd: number): Workerd {
  */
 export function workerdBinary(): string {
   try {
-    return (createRequire(import.meta.url)('workerd') as { default: string }).default;
+    return (require('workerd') as { default: string }).default;
   } catch (error) {
     throw new StartFailure(
       `workerd is not installed for this platform.\n${error instanceof Error ? error.message : error}`,

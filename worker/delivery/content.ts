@@ -43,7 +43,7 @@ export async function answerWith(request: Request, content: Content): Promise<Re
   });
 }
 
-export function etagOf(digest: Digest): string {
+function etagOf(digest: Digest): string {
   return `"${digest}"`;
 }
 

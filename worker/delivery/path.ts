@@ -7,7 +7,7 @@ import type { Blob } from '../oci/registry.ts';
 
 type Located = Pick<Blob, 'digest' | 'size' | 'key'>;
 
-export const BLOB_HOST_PATH = '/blob-host';
+const BLOB_HOST_PATH = '/blob-host';
 
 const PATH = /^\/blob-host\/(sha256|sha512)-([0-9a-f]+)\/(\d{1,15})\/(blobs\/[a-z0-9/-]+)$/;
 

@@ -39,9 +39,9 @@ export interface Directory {
 }
 
 /** A policy before it has an id. */
-export type NewPolicy = Policy extends infer One ? (One extends Policy ? Omit<One, 'id'> : never) : never;
+type NewPolicy = Policy extends infer One ? (One extends Policy ? Omit<One, 'id'> : never) : never;
 
-export interface AuditQuery {
+interface AuditQuery {
   /** Id of an event: only older ones. */
   before: number | null;
   count: number;

@@ -53,7 +53,7 @@ export interface Answer {
  * pulls and pushes: they open `user`, and `admin` where their own grants have the role admin on `**`. `own` is `password`, and
  * also for the token of a sign-in, and for the token that the path names.
  */
-export type Who = 'admin' | 'user' | 'password' | 'own' | 'anybody';
+type Who = 'admin' | 'user' | 'password' | 'own' | 'anybody';
 
 export interface Operation {
   /** `user.create`; this is what the audit log says was done. */

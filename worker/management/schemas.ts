@@ -55,7 +55,7 @@ export const pattern = z
   ) as unknown as z.ZodMiniType<Pattern, string>;
 
 /** Of tags; null for all of them. */
-export const tags = z
+const tags = z
   ._default(z.nullable(pattern), null)
   .check(z.describe('Only tags of this pattern may be set or deleted; null for all.'));
 

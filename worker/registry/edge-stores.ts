@@ -83,7 +83,7 @@ class DataCentre implements EdgeStore {
 const ABOUT_BYTES = 600;
 const ENTRIES_MAX = 50_000;
 
-export class IsolateMemory implements EdgeStore {
+class IsolateMemory implements EdgeStore {
   readonly #entries = new CountedCache<Kept<unknown>>(memory, {
     entries: ENTRIES_MAX,
     bytes: EDGE_MEMORY_BYTES,

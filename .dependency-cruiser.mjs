@@ -1,0 +1,179 @@
+/**
+ * The layers of docs/architecture.md, as rules for dependency-cruiser: `npm run check` runs them over every import, types
+ * included. A new row or a wider one is a decision about the architecture.
+ */
+import { builtinModules } from 'node:module';
+
+/**
+ * From the bottom up. `path` matches the files of a layer. A layer may import from itself, from the layers in `layers` and from
+ * the packages in `packages`; from the layers in `types` it may import types only.
+ */
+const LAYERS = [
+  { name: 'oci', path: '^worker/oci/', layers: [], packages: ['node:crypto'] },
+  { name: 'platform', path: '^worker/platform[.]ts$', layers: [], packages: [] },
+  { name: 'memory', path: '^worker/memory/', layers: ['oci'], packages: [] },
+  { name: 'access', path: '^worker/access/', layers: ['oci'], packages: ['ipaddr.js'] },
+  {
+    name: 'blobs',
+    path: '^worker/blobs/',
+    layers: ['oci', 'memory'],
+    packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],
+  },
+  // What each Durable Object can do.
+  { name: 'objects', path: '^worker/objects/', layers: [], types: ['oci', 'access', 'blobs'], packages: [] },
+  { name: 'env', path: '^worker/env[.]ts$', layers: [], types: ['objects'], packages: [] },
+  // How the Worker reaches what is bound to it.
+  {
+    name: 'bindings',
+    path: '^worker/(stubs|blob-store)[.]ts$',
+    layers: ['platform', 'oci', 'blobs'],
+    types: ['objects', 'env'],
+    packages: [],
+  },
+  {
+    name: 'durable-objects',
+    path: '^durable-objects/',
+    layers: ['oci', 'memory', 'access', 'blobs', 'bindings'],
+    types: ['objects', 'env'],
+    packages: ['cloudflare:workers'],
+  },
+  {
+    name: 'registry',
+    path: '^worker/registry/',
+    layers: ['platform', 'oci', 'memory', 'blobs', 'bindings'],
+    types: ['objects', 'env'],
+    packages: ['cloudflare:workers'],
+  },
+  {
+    name: 'delivery',
+    path: '^worker/delivery/',
+    layers: ['platform', 'oci', 'registry'],
+    types: ['env'],
+    packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch'],
+  },
+  {
+    name: 'auth',
+    path: '^worker/auth/',
+    layers: ['platform', 'oci', 'access', 'bindings'],
+    types: ['env'],
+    packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'ipaddr.js'],
+  },
+  {
+    name: 'management',
+    path: '^worker/management/',
+    layers: ['oci', 'access', 'bindings', 'auth'],
+    types: ['objects', 'env'],
+    packages: ['hono', 'zod'],
+  },
+  {
+    name: 'distribution',
+    path: '^worker/distribution/',
+    layers: ['oci', 'delivery', 'auth'],
+    types: ['access'],
+    packages: ['itty-router'],
+  },
+  { name: 'app', path: '^worker/app[.]ts$', layers: ['oci', 'distribution'], packages: ['hono'] },
+  {
+    name: 'index',
+    path: '^worker/index[.]ts$',
+    layers: [
+      'platform',
+      'oci',
+      'access',
+      'app',
+      'registry',
+      'delivery',
+      'auth',
+      'management',
+      'durable-objects',
+    ],
+    types: ['env'],
+    packages: [],
+  },
+  // Around the Worker. These import only its pure parts.
+  {
+    name: 'standalone',
+    path: '^standalone/',
+    layers: ['platform', 'oci', 'auth'],
+    packages: ['node:', 'esbuild', 'workerd'],
+  },
+  { name: 'cli', path: '^cli/', layers: ['oci', 'auth'], packages: ['node:'] },
+  {
+    name: 'deploy',
+    path: '^deploy/',
+    layers: ['oci', 'auth', 'delivery'],
+    packages: ['node:', 'popular-passwords'],
+  },
+];
+
+/** Everything that is deployed or installed: all but the tests and the benchmarks. */
+const PRODUCT = '^(worker|durable-objects|standalone|cli|deploy)/';
+
+const PATHS = Object.fromEntries(LAYERS.map(({ name, path }) => [name, path]));
+
+function rulesOf({ name, path, layers, types = [], packages }) {
+  const values = [path, ...layers.map((layer) => PATHS[layer]), ...packages.map(packagePath)];
+  return [
+    {
+      name: `${name}-imports`,
+      comment: `${name} may import from ${[...layers, ...types.map((layer) => `${layer} (types)`), ...packages].join(', ') || 'itself only'}.`,
+      severity: 'error',
+      from: { path },
+      to: { pathNot: [...values, ...types.map((layer) => PATHS[layer])] },
+    },
+    {
+      name: `${name}-imports-types`,
+      comment: `From these layers, ${name} may import types only: write "import type".`,
+      severity: 'error',
+      from: { path },
+      to: { path: types.map((layer) => PATHS[layer]), dependencyTypesNot: ['type-only'] },
+    },
+  ].filter(({ to }) => to.path === undefined || to.path.length > 0);
+}
+
+/** dependency-cruiser names a module of Node without `node:`, and a package by its folder. */
+function packagePath(name) {
+  if (name === 'node:') return `^(${builtinModules.join('|')})$`;
+  if (name.startsWith('node:')) return `^${name.slice('node:'.length)}$`;
+  return name.includes(':') ? `^${name}$` : `^node_modules/${name.replace('.', '[.]')}/`;
+}
+
+export default {
+  forbidden: [
+    {
+      name: 'no-circular',
+      comment:
+        'Files must not import each other in a circle, types included. Move what they share to a lower layer.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'every-file-has-a-layer',
+      comment: 'Add the folder to LAYERS in .dependency-cruiser.mjs.',
+      severity: 'error',
+      from: { path: PRODUCT, pathNot: LAYERS.map(({ path }) => path) },
+      to: {},
+    },
+    {
+      name: 'no-dynamic-import',
+      comment: 'The bundle of the Worker is one file, loaded at once: write a static import.',
+      severity: 'error',
+      from: { path: PRODUCT },
+      to: { dynamic: true },
+    },
+    {
+      name: 'not-to-unresolvable',
+      comment: 'The file or package does not exist.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true, pathNot: '^cloudflare:' },
+    },
+    ...LAYERS.flatMap(rulesOf),
+  ],
+  options: {
+    parser: 'swc',
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'default'] },
+  },
+};
