@@ -2,6 +2,7 @@
 // of the slower side, headers go as they came, and whoever goes away takes the other side along.
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
+import { helpLink } from '../worker/oci/errors.ts';
 import { CF_HEADER, PROTOCOL_HEADER } from './config.ts';
 
 /** More than an Authorization header may have, and as much as workerd reads. */
@@ -90,7 +91,12 @@ function relay(answer: IncomingMessage, incoming: IncomingMessage, response: Ser
 function refuse(incoming: IncomingMessage, response: ServerResponse, status: number, message: string): void {
   const body = JSON.stringify({ errors: [{ code: 'UNKNOWN', message }] });
   linger(incoming, response);
-  response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': body.length }).end(body);
+  const headers = {
+    'Content-Type': 'application/json',
+    'Content-Length': body.length,
+    Link: helpLink('UNKNOWN'),
+  };
+  response.writeHead(status, headers).end(body);
   incoming.unpipe().resume();
 }
 

@@ -4,7 +4,7 @@
 import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
 import { distribution } from './distribution/routes.ts';
-import { OciError, TABLES_TOO_NEW } from './oci/errors.ts';
+import { HELP_PATH, helpPage, OciError, TABLES_TOO_NEW } from './oci/errors.ts';
 import { DRAIN_MAX_BYTES, DRAIN_STRANGER_MAX_BYTES } from './oci/limits.ts';
 import { originOf } from './oci/origin.ts';
 
@@ -33,6 +33,8 @@ export function createApp(parts: Parts): Hono {
   const app = new Hono();
   // For load balancers, which ask by an address and whatever is set.
   app.get('/health', (c) => c.json({ status: 'ok' }));
+  // Every error links to it. It says nothing about this registry, so no login is needed.
+  app.get(HELP_PATH, (c) => c.text(helpPage()));
   app.use(async (c, next) => {
     // Workerd makes the URL of whatever Host says: a path in it would be taken for that of the request,
     // and of two hosts there is none.

@@ -1,8 +1,10 @@
 /** Errors: the table of codes, and the one shape that they are told in. Distribution spec, "Error Codes". */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { ERRORS, type ErrorCode, OciError } from '../../worker/oci/errors.ts';
+import { ERRORS, type ErrorCode, HELP_PATH, helpPage, OciError } from '../../worker/oci/errors.ts';
 
 /** The codes of the specification, with the status that its text or its endpoints give them. */
 const SPECIFIED: [ErrorCode, number][] = [
@@ -36,6 +38,17 @@ describe('the table of errors', () => {
   }
 });
 
+describe('the help of errors', () => {
+  const documentation = readFileSync(join(import.meta.dirname, '../..', HELP_PATH), 'utf8');
+
+  for (const code of Object.keys(ERRORS)) {
+    it(`explains ${code} on the page that the error links to and in ${HELP_PATH}`, () => {
+      assert.ok(helpPage().includes(`\n## ${code}\n`));
+      assert.ok(documentation.includes(`\n## ${code}\n`));
+    });
+  }
+});
+
 describe('OciError', () => {
   it('is told with code and message, and without a detail where there is none', () => {
     assert.deepEqual(JSON.parse(new OciError('NAME_UNKNOWN').body()), {
@@ -47,7 +60,7 @@ describe('OciError', () => {
     const error = new OciError('SIZE_INVALID', { message: 'too large', status: 413, headers: { A: 'b' } });
     assert.equal(error.message, 'too large');
     assert.equal(error.status, 413);
-    assert.deepEqual(error.headers, { A: 'b' });
+    assert.deepEqual(error.headers, { Link: '</docs/errors.md#size_invalid>; rel="help"', A: 'b' });
     assert.equal(new OciError('SIZE_INVALID').status, 400);
   });
 

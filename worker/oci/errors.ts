@@ -47,6 +47,54 @@ export interface ErrorOptions {
   headers?: Record<string, string>;
 }
 
+/**
+ * What a client can do about each code, in one or two sentences. `docs/errors.md` says more.
+ */
+const HELP: Record<ErrorCode, string> = {
+  BLOB_UNKNOWN: 'Push the image again. To pull it, check the repository name and the digest.',
+  BLOB_UPLOAD_INVALID: 'Ask for the offset with GET on the upload, and send the next chunk from there.',
+  BLOB_UPLOAD_UNKNOWN: 'Start the upload again. An upload lives for a day.',
+  CONFLICT: 'Choose another name, or change the one that exists.',
+  DENIED:
+    'A policy, a limit on tags or an expired URL forbids this. Ask an admin, or ask for the blob again.',
+  DIGEST_INVALID:
+    'Send the content again. Its digest is "sha256:" or "sha512:" and lowercase hexadecimal digits.',
+  INPUT_INVALID: 'Correct the fields that the message names. /api/v1/openapi.json describes them.',
+  MANIFEST_BLOB_UNKNOWN: 'Push the missing layers, configs or manifests first, to the same repository.',
+  MANIFEST_INVALID: 'Correct the manifest or its Content-Type. Docker schema 1 is not supported.',
+  MANIFEST_UNKNOWN: 'Check the tag or the digest. It may have been deleted.',
+  NAME_INVALID:
+    'Use lowercase letters and digits, with ".", "_", "-" and "/" between them. With 421, set PUBLIC_URL.',
+  NAME_UNKNOWN: 'Check the repository name. A repository exists from its first push.',
+  NOT_FOUND: 'Check the name or the id. /api/v1/openapi.json lists the paths.',
+  PAGINATION_NUMBER_INVALID: 'Send n as a whole number from 0.',
+  RANGE_INVALID: 'Ask for a range inside the content, or for all of it.',
+  SIZE_INVALID: 'Send as many bytes as announced. With 413 the content is over a limit.',
+  TAG_INVALID: 'Use letters, digits, "_", "." and "-": at most 128, and not "." or "-" first.',
+  TOOMANYREQUESTS: 'Wait for the time in Retry-After, then try again.',
+  UNAUTHORIZED: 'Log in again, or ask an admin for the access that the message names.',
+  UNAVAILABLE: 'Try again after the time in Retry-After. If it stays, tell the operator the message.',
+  UNKNOWN: 'This is a bug. Tell the operator the requestId: the log has the rest.',
+  UNSUPPORTED:
+    'The header Allow names the methods. A blob that a manifest references is deleted after the manifest.',
+};
+
+/** Where the registry serves `helpPage`, and the page with more of it in this repository. */
+export const HELP_PATH = '/docs/errors.md';
+
+/** `Link` of every error (RFC 8288). Errors to HEAD have it too, and no client mistakes it for content. */
+export function helpLink(code: ErrorCode): string {
+  return `<${HELP_PATH}#${code.toLowerCase()}>; rel="help"`;
+}
+
+/** Every code with its status, its meaning and what to do, as Markdown. */
+export function helpPage(): string {
+  const sections = Object.entries(ERRORS).map(
+    ([code, { status, message }]) => `## ${code}\n\n${status}: ${message}. ${HELP[code as ErrorCode]}\n`,
+  );
+  return `# Errors of the registry\n\n${sections.join('\n')}`;
+}
+
 /** Name of the error of a Durable Object whose tables a newer release wrote. Over RPC an error loses its class, but not its name. */
 export const TABLES_TOO_NEW = 'TablesTooNew';
 
@@ -63,7 +111,7 @@ export class OciError extends Error {
     this.code = code;
     this.status = options.status ?? ERRORS[code].status;
     this.detail = options.detail;
-    this.headers = options.headers ?? {};
+    this.headers = { Link: helpLink(code), ...options.headers };
   }
 
   /** `{"errors":[{"code","message","detail"?}]}` */
