@@ -12,8 +12,20 @@ import { OciError } from './oci/errors.ts';
 import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from './oci/limits.ts';
 import { platformOf } from './platform.ts';
 
+/**
+ * An object as its callers see it: each method answers with a promise. `DurableObjectStub` has the same methods, but its answers also
+ * are stubs of their own properties, for calls that are sent before an answer has arrived. We make none, and these types need casts.
+ */
+export type Stub<T> = {
+  [Method in Exclude<keyof T, keyof Rpc.DurableObjectBranded>]: T[Method] extends (
+    ...args: infer Args
+  ) => infer Answer
+    ? (...args: Args) => Promise<Awaited<Answer>>
+    : never;
+};
+
 /** For what writes: on one machine, an object that is asked has files from then on. */
-export function repositoryOf(env: Env, name: string): DurableObjectStub<RepositoryObject> {
+export function repositoryOf(env: Env, name: string): Stub<RepositoryObject> {
   wake(env, `repository ${name}`);
   return env.REPOSITORY.getByName(name);
 }
@@ -27,7 +39,7 @@ export function hasRepository(env: Env, name: string): Promise<boolean> {
  * 256, by the first byte of the upload's uuid: tables cost rows to make, and so most uploads find them made. On one machine
  * there is one, as with shards.
  */
-export function sessionOf(env: Env, uploadId: string): DurableObjectStub<UploadSessionObject> {
+export function sessionOf(env: Env, uploadId: string): Stub<UploadSessionObject> {
   return env.UPLOAD_SESSION.getByName(platformOf(env).isSingleIsolate ? 'all' : uploadId.slice(0, 2));
 }
 
@@ -40,23 +52,23 @@ export function shardNameOf(env: Env, digest: Digest): string {
 }
 
 /** The only shard of one machine. */
-export function shardOfMachine(env: Env): DurableObjectStub<BlobShardObject> {
+export function shardOfMachine(env: Env): Stub<BlobShardObject> {
   return env.BLOB_SHARD.getByName('all');
 }
 
-export function shardOf(env: Env, digest: Digest): DurableObjectStub<BlobShardObject> {
+export function shardOf(env: Env, digest: Digest): Stub<BlobShardObject> {
   return env.BLOB_SHARD.getByName(shardNameOf(env, digest));
 }
 
-export function catalogOf(env: Env): DurableObjectStub<CatalogObject> {
+export function catalogOf(env: Env): Stub<CatalogObject> {
   return env.CATALOG.getByName('catalog');
 }
 
-export function accountsOf(env: Env): DurableObjectStub<AccountsObject> {
+export function accountsOf(env: Env): Stub<AccountsObject> {
   return env.ACCOUNTS.getByName('accounts');
 }
 
-export function auditLogOf(env: Env): DurableObjectStub<AuditLogObject> {
+export function auditLogOf(env: Env): Stub<AuditLogObject> {
   return env.AUDIT.getByName('audit');
 }
 

@@ -4,13 +4,7 @@ import { inlineKey } from '../blobs/key.ts';
 import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
 import type { LinkContent } from '../objects/blob-shard.ts';
-import type {
-  FoundBlob,
-  LinkedBlob,
-  ManifestAnswer,
-  RepositoryObject,
-  Unknown,
-} from '../objects/repository.ts';
+import type { LinkedBlob, ManifestAnswer, RepositoryObject, Unknown } from '../objects/repository.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -22,7 +16,7 @@ import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
 import { platformOf } from '../platform.ts';
-import { hasRepository, repositoryOf, shardOf } from '../stubs.ts';
+import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { readBlob, type StoredBlob } from './read-blob.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
@@ -59,9 +53,7 @@ export class DurableRepository implements Repository {
 
   async deleteBlob(digest: Digest): Promise<void> {
     const result = await this.#forgetting('blobs', digest, async () =>
-      this.#ask<Awaited<ReturnType<RepositoryObject['deleteBlob']>>>('unknown', (state) =>
-        state.deleteBlob(digest),
-      ),
+      this.#ask('unknown', (state) => state.deleteBlob(digest)),
     );
     if (result === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     if (result === 'deleted') return;
@@ -139,18 +131,18 @@ export class DurableRepository implements Repository {
 
   async deleteManifest(digest: Digest): Promise<void> {
     const result = await this.#forgetting('manifests', digest, async () =>
-      this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteManifest(digest)),
+      this.#ask('repository', (state) => state.deleteManifest(digest)),
     );
     if (result !== 'deleted') throw this.#unknownManifest(result, { digest });
   }
 
   async deleteTag(tag: Tag): Promise<void> {
-    const result = await this.#ask<'deleted' | Unknown>('repository', (state) => state.deleteTag(tag));
+    const result = await this.#ask('repository', (state) => state.deleteTag(tag));
     if (result !== 'deleted') throw this.#unknownManifest(result, { tag });
   }
 
   async tags(page: Page): Promise<Listing<string>> {
-    const ask = () => this.#ask<Listing<string> | null>(null, (state) => state.tags(page.count, page.last));
+    const ask = () => this.#ask(null, (state) => state.tags(page.count, page.last));
     // A client that goes through all pages asks for the others once.
     const listing =
       page.last === null
@@ -165,10 +157,7 @@ export class DurableRepository implements Repository {
   }
 
   async referrers(subject: Digest, { artifactType, last }: ReferrersFilter): Promise<Listing<Descriptor>> {
-    return this.#ask<Listing<Descriptor>>(
-      { entries: [], more: false },
-      (state) => state.referrers(subject, artifactType, last) as Promise<Listing<Descriptor>>,
-    );
+    return this.#ask({ entries: [], more: false }, (state) => state.referrers(subject, artifactType, last));
   }
 
   async #linked(digest: Digest): Promise<Located> {
@@ -178,7 +167,7 @@ export class DurableRepository implements Repository {
     const since = (await this.#edge?.begin()) ?? 0;
     const blob = await this.#remembered(
       digest,
-      () => this.#ask<FoundBlob | null>(null, (state) => state.blob(digest)),
+      () => this.#ask(null, (state) => state.blob(digest)),
       (answer) => (answer === null ? null : ENTRY_BYTES + (answer.bytes?.length ?? 0)),
       (answer) => answer?.safeUntil ?? null,
     );
@@ -236,7 +225,7 @@ export class DurableRepository implements Repository {
     const answer = await this.#remembered<ManifestAnswer | Unknown>(
       `${withBytes ? 'GET' : 'HEAD'} ${name}`,
       () =>
-        this.#ask<ManifestAnswer | Unknown>('repository', async (state) =>
+        this.#ask('repository', async (state) =>
           reference.kind === 'tag'
             ? state.manifestByTag(reference.tag, withBytes)
             : state.manifestByDigest(reference.digest, withBytes),
@@ -273,11 +262,11 @@ export class DurableRepository implements Repository {
   }
 
   /** Asks the repository for what needs one that exists, or else answers `unknown`. */
-  async #ask<T>(unknown: T, ask: (state: DurableObjectStub<RepositoryObject>) => Promise<T>): Promise<T> {
+  async #ask<T>(unknown: NoInfer<T>, ask: (state: Stub<RepositoryObject>) => Promise<T>): Promise<T> {
     return (await hasRepository(this.#env, this.name)) ? ask(this.#state()) : unknown;
   }
 
-  #state(): DurableObjectStub<RepositoryObject> {
+  #state(): Stub<RepositoryObject> {
     return repositoryOf(this.#env, this.name);
   }
 }

@@ -18,7 +18,7 @@ import { OciError } from '../oci/errors.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import { lengthOf } from '../oci/range.ts';
 import type { Chunk, Upload } from '../oci/registry.ts';
-import { hasRepository, repositoryOf, sessionOf } from '../stubs.ts';
+import { hasRepository, repositoryOf, type Stub, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { rememberHolder } from './small-holders.ts';
 import { begunToken, type UploadClaim } from './upload-id.ts';
@@ -314,7 +314,7 @@ export class DurableUpload implements Upload {
     begunHere.set(this.id, true, 0);
   }
 
-  #session(): DurableObjectStub<UploadSessionObject> {
+  #session(): Stub<UploadSessionObject> {
     return sessionOf(this.#env, this.id);
   }
 }

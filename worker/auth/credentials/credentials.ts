@@ -262,7 +262,7 @@ export class Credentials {
   }
 
   #lookup(query: LookupQuery): Promise<Lookup> {
-    return accountsOf(this.#env).lookup(query) as Promise<Lookup>;
+    return accountsOf(this.#env).lookup(query);
   }
 }
 

@@ -6,7 +6,7 @@
 import { waitUntil } from 'cloudflare:workers';
 import { importJWK, type JWK } from 'jose';
 import { accessChanges } from '../../access/access-change.ts';
-import type { AccessState, SigningKey } from '../../access/model.ts';
+import type { SigningKey } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
 import {
   ACCESS_STATE_LIFETIME_MS,
@@ -111,7 +111,7 @@ export class KeyRing {
 
   async #fetch(): Promise<Ring> {
     const changes = accessChanges();
-    const { keys, revoked } = (await accountsOf(this.#env).accessState()) as AccessState;
+    const { keys, revoked } = await accountsOf(this.#env).accessState();
     const { revision, floor, subjects } = revoked;
     const before = this.#ring;
     if (this.#imported.size > 2 * keys.length) this.#imported.clear();
