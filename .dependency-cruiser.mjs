@@ -9,10 +9,10 @@ import { builtinModules } from 'node:module';
  * the packages in `packages`; from the layers in `types` it may import types only.
  */
 const LAYERS = [
-  { name: 'oci', path: '^worker/oci/', layers: [], packages: ['node:crypto'] },
+  { name: 'oci', path: '^worker/oci/', layers: [], packages: ['node:crypto', 'ipaddr.js', 'quick-lru'] },
   { name: 'platform', path: '^worker/platform[.]ts$', layers: [], packages: [] },
   { name: 'memory', path: '^worker/memory/', layers: ['oci'], packages: [] },
-  { name: 'access', path: '^worker/access/', layers: ['oci'], packages: ['ipaddr.js'] },
+  { name: 'access', path: '^worker/access/', layers: ['oci'], packages: [] },
   {
     name: 'blobs',
     path: '^worker/blobs/',
@@ -28,7 +28,7 @@ const LAYERS = [
     path: '^worker/(stubs|blob-store)[.]ts$',
     layers: ['platform', 'oci', 'blobs'],
     types: ['objects', 'env'],
-    packages: [],
+    packages: ['quick-lru'],
   },
   {
     name: 'durable-objects',
@@ -49,14 +49,14 @@ const LAYERS = [
     path: '^worker/delivery/',
     layers: ['platform', 'oci', 'registry'],
     types: ['env'],
-    packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch'],
+    packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch', 'quick-lru'],
   },
   {
     name: 'auth',
     path: '^worker/auth/',
-    layers: ['platform', 'oci', 'access', 'bindings'],
+    layers: ['platform', 'oci', 'memory', 'access', 'bindings'],
     types: ['env'],
-    packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'ipaddr.js'],
+    packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'quick-lru'],
   },
   {
     name: 'management',

@@ -1,6 +1,7 @@
 // The way from the shell to the management API of a registry: where it is, who asks, and its refusals in words.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isLoopback } from '../worker/oci/address.ts';
 import { CommandFailure } from './failure.ts';
 
 const DEFAULT_URL = 'http://localhost:8787';
@@ -67,7 +68,7 @@ function parseUrl(text: string): URL {
 
 /** Null where there are none. The admin's password of this machine goes to no other. */
 function credentials({ protocol, hostname }: URL, env: NodeJS.ProcessEnv): string | null {
-  const isHere = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+  const isHere = isLoopback(hostname);
   if (env.LONGSHORE_PASSWORD) {
     if (protocol === 'http:' && !isHere)
       process.stderr.write('Warning: without https, the password travels in clear.\n');

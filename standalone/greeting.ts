@@ -1,7 +1,9 @@
 // What `npm start` prints when the registry answers: where it is, who may do what, and what to type next.
+
+import { isLoopback } from '../worker/oci/address.ts';
 import { printableLines } from '../worker/oci/printable.ts';
 import { type Certificate, certificateNames } from './certificate.ts';
-import { hostAndPort, isLoopback, reachableHost } from './port.ts';
+import { hostAndPort, reachableHost } from './port.ts';
 import type { Settings } from './settings.ts';
 
 /**

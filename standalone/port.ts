@@ -1,7 +1,7 @@
 // The address that the registry listens on: how it is written, and whether it can be had. It is tried
 // before workerd is started, because Node says what is wrong with an address in a code and not in prose.
 import { once } from 'node:events';
-import { createServer, isIPv4 } from 'node:net';
+import { createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { StartFailure, systemErrorCode } from './failure.ts';
 
@@ -21,11 +21,6 @@ export function reachableHost(host: string): string {
 export function boundNames(host: string): string[] {
   if (EVERY_ADDRESS.includes(host)) return ['*', hostname().toLowerCase()];
   return [host.includes(':') ? `[${host}]` : host.toLowerCase()];
-}
-
-/** Whether only this machine's own clients can reach the host. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 /** Throws a StartFailure if nothing can listen there. */

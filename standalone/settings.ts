@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { weaknessOf } from '../worker/auth/credentials/new-password.ts';
+import { isLoopback } from '../worker/oci/address.ts';
 import { type AdminPassword, adminPassword } from './admin-password.ts';
 import type { CertificateFiles } from './certificate.ts';
 import { SETTINGS } from './config.ts';
 import { StartFailure, systemErrorCode } from './failure.ts';
-import { isLoopback } from './port.ts';
 
 export interface Settings {
   readonly host: string;

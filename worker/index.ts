@@ -1,7 +1,7 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
 
 import { auditDays, auditRows } from '../durable-objects/audit-retention.ts';
-import { isProxied } from './access/address.ts';
+import { isProxied } from './access/client.ts';
 import { createApp } from './app.ts';
 import { Audit } from './auth/audit.ts';
 import { Credentials } from './auth/credentials/credentials.ts';

@@ -1,5 +1,6 @@
 /** Which Durable Object holds what: the one place that names them. */
 
+import QuickLRU from 'quick-lru';
 import type { Env } from './env.ts';
 import type { AccountsObject } from './objects/accounts.ts';
 import type { AuditLogObject } from './objects/audit-log.ts';
@@ -73,7 +74,7 @@ export function auditLogOf(env: Env): Stub<AuditLogObject> {
 }
 
 /** Files of objects that were found. A file stays until the next start, so this does not become wrong. */
-const found = new Set<string>();
+const found = new QuickLRU<string, true>({ maxSize: OBJECTS_KNOWN });
 
 /**
  * Whether an object has stored something. On one machine an object that is only asked makes three files, so the folder is
@@ -84,8 +85,7 @@ async function hasFile({ STATE }: Env, path: string): Promise<boolean> {
   const { status } = await STATE.fetch(`http://state/${path}`, { method: 'HEAD' });
   if (status === 404) return false;
   if (status !== 200) throw new Error(`the folder of the objects answers ${status} for ${path}`);
-  if (found.size >= OBJECTS_KNOWN) found.clear();
-  found.add(path);
+  found.set(path, true);
   return true;
 }
 

@@ -2,6 +2,7 @@
  * Failed logins, and how long they make others wait: those of an account from one address, of an address, and of an account
  * from anywhere. With time they are forgotten, one after another, and there are never more than so many records.
  */
+import { clientNetwork } from '../../worker/oci/address.ts';
 import {
   EXPIRED_ROWS_AT_A_TIME,
   FAILED_LOGIN_FORGOTTEN_MS,
@@ -17,7 +18,6 @@ import {
   LOGIN_WAIT_OF_ACCOUNT_MAX_MS,
   LOGIN_WAIT_OF_ADDRESS_MAX_MS,
 } from '../../worker/oci/limits.ts';
-import { networkOf } from '../network.ts';
 import { firstRow } from '../rows.ts';
 
 /** How many failures of a kind cost nothing, and the longest wait of those that do. */
@@ -211,7 +211,7 @@ export class Attempts {
 /** From no address that is known, failures count for the account alone: everybody may be there. */
 function marksOf(account: string, address: string): Mark[] {
   const name = account.slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
-  const network = networkOf(address).slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
+  const network = clientNetwork(address).slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
   // What nobody can guess is no account that others could be kept out of.
   if (name === '') return network === '' ? [] : [{ kind: 'address', account: '', address: network }];
   const ofAccount: Mark = { kind: 'account', account: name, address: '' };

@@ -1,8 +1,9 @@
 /** Policies: what must hold beside a role, wherever a token was issued, and what a refusal says. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { clientOf, isNetwork } from '../../worker/access/address.ts';
+import { clientOf } from '../../worker/access/client.ts';
 import { checkClient } from '../../worker/access/conditions.ts';
+import { isNetwork } from '../../worker/oci/address.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { Visitor } from './visitor.ts';

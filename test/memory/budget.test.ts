@@ -112,6 +112,14 @@ describe('a counted cache', () => {
     );
   });
 
+  it('holds no bytes once it is cleared', () => {
+    const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 10, bytes: LIMIT });
+    cache.set('a', 'a', 1);
+    cache.clear();
+    assert.equal(cache.get('a'), undefined);
+    assert.equal(cache.bytes, 0);
+  });
+
   it('counts a replaced entry once, and keeps nothing that is larger than itself', () => {
     const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 10, bytes: 10 * KiB });
     for (let n = 0; n < 100; n++) cache.set('a', 'a', 5 * KiB);

@@ -1,16 +1,9 @@
 /** What must hold when an access is used, beside the token: where the client is, which certificate it has, which tags. */
+import { inNetwork } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
 import { matches, type Pattern } from '../oci/pattern.ts';
-import { inNetwork } from './address.ts';
+import type { Client } from './client.ts';
 import type { Access } from './decide.ts';
-
-/** What the platform says about who sent a request. */
-export interface Client {
-  /** Empty where it is not known. */
-  address: string;
-  /** Subject of a verified client certificate; null for none. */
-  certificate: string | null;
-}
 
 /** Throws DENIED: no other token would help. */
 export function checkClient(access: Access, { address, certificate }: Client): void {

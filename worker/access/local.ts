@@ -2,10 +2,10 @@
  * With AUTH=off, requests of programs on this machine may do everything. A request that only seems to be of this machine is
  * one that a proxy has passed on, or that a page of the web made a browser send.
  */
+import { isLoopback } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
-import { clientOf, isLoopback } from './address.ts';
+import { clientOf } from './client.ts';
 
-const LOOPBACK_URL = /^https?:\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?\//;
 const FORWARDED = /^(?:forwarded$|via$|x-forwarded(?:$|-)|x-real-ip$|true-client-ip$|cf-)/;
 
 /** Throws DENIED, with what to do, for a request that may come from elsewhere. */
@@ -28,7 +28,8 @@ function problemOf(request: Request, onMachine: boolean): string | null {
   // Only a simulator of Cloudflare says nothing of the client.
   const isHere = address === '' ? !onMachine : isLoopback(address);
   if (!isHere) return `this request comes from ${address || 'an unknown address'}`;
-  if (!LOOPBACK_URL.test(request.url)) return `this request is for ${new URL(request.url).hostname}`;
+  const { hostname } = new URL(request.url);
+  if (!isLoopback(hostname)) return `this request is for ${hostname}`;
   const site = request.headers.get('Sec-Fetch-Site');
   return site === 'cross-site' || site === 'same-site' ? 'a page of another site sent this request' : null;
 }

@@ -5,7 +5,7 @@
  */
 
 import { waitUntil } from 'cloudflare:workers';
-import type { Client } from '../access/conditions.ts';
+import type { Client } from '../access/client.ts';
 import type { AuditEvent } from '../access/model.ts';
 import type { Env } from '../env.ts';
 import {

@@ -1,5 +1,5 @@
 /** The client of one request, and the claims that decide what it may do. */
-import type { Client } from '../access/conditions.ts';
+import type { Client } from '../access/client.ts';
 import type { Claims } from './tokens/access-tokens.ts';
 
 export interface Caller {

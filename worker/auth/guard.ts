@@ -4,8 +4,9 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto';
-import { clientOf } from '../access/address.ts';
-import { type Client, checkClient } from '../access/conditions.ts';
+import QuickLRU from 'quick-lru';
+import { type Client, clientOf } from '../access/client.ts';
+import { checkClient } from '../access/conditions.ts';
 import type { Denial, Identity } from '../access/decide.ts';
 import { checkLocal } from '../access/local.ts';
 import type { Action, RequiredAccess } from '../access/model.ts';
@@ -38,7 +39,9 @@ export class Guard {
   readonly #audit: Audit;
   readonly #limit: RequestLimit | undefined;
   /** Who has shown Basic credentials here, by a keyed hash of them, for as long as a token would live. */
-  readonly #identities = new Map<string, { identity: Identity; until: number }>();
+  readonly #identities = new QuickLRU<string, { identity: Identity; until: number }>({
+    maxSize: IDENTITIES_REMEMBERED,
+  });
   readonly #key = randomBytes(32);
   /** Requests that came with credentials, or a token, of a user or a robot. */
   readonly #known = new WeakSet<Request>();
@@ -160,7 +163,6 @@ export class Guard {
         message: 'these credentials have just been changed: log in again',
       });
     }
-    if (this.#identities.size >= IDENTITIES_REMEMBERED) this.#identities.clear();
     const lifetime = Math.min(this.#settings.tokenLifetime, IDENTITY_LIFETIME_MAX_S);
     this.#identities.set(mark, { identity, until: Date.now() + lifetime * 1000 });
     return identity;

@@ -1,8 +1,8 @@
 /** The settings of access control, read once: a wrong one is told to whoever asks, with its name. */
 
-import { isNetwork } from '../access/address.ts';
 import { ROLES, type Role } from '../access/model.ts';
 import type { Env } from '../env.ts';
+import { isNetwork } from '../oci/address.ts';
 import { TOKEN_LIFETIME_MAX_S, TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_S } from '../oci/limits.ts';
 import { numberSetting, readSettings, wrongSetting } from '../oci/settings.ts';
 import { platformOf } from '../platform.ts';

@@ -8,12 +8,9 @@ import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
 import { CACHED_BLOB_MAX_BYTES } from '../oci/limits.ts';
 import type { ByteRange } from '../oci/range.ts';
-import type { Blob } from '../oci/registry.ts';
-import { readBlob } from '../registry/read-blob.ts';
+import { readBlob, type StoredBlob } from '../registry/read-blob.ts';
 import { answerWith, BLOB_TYPE } from './content.ts';
 import { blobPath, parseBlobPath } from './path.ts';
-
-type Located = Pick<Blob, 'digest' | 'size' | 'key'>;
 
 /** What the cache may keep: the platform slices what it keeps, so this always answers with the whole. */
 const CACHEABLE = 'public, max-age=31536000, immutable, no-transform';
@@ -38,7 +35,7 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
  * then this is the bucket.
  */
 export async function cachedBlob(
-  blob: Located,
+  blob: StoredBlob,
   range: ByteRange | null,
 ): Promise<ReadableStream<Uint8Array> | null> {
   if (blob.size > CACHED_BLOB_MAX_BYTES) return null;

@@ -4,14 +4,12 @@
  */
 import { CACHED_BLOB_MAX_BYTES, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
-import type { Blob } from '../oci/registry.ts';
+import type { StoredBlob } from '../registry/read-blob.ts';
 import { rangeHeaderOf } from './content.ts';
 import { blobPath } from './path.ts';
 import { Presigner } from './presigner.ts';
 import type { DeliverySettings } from './settings.ts';
 import type { UrlSigner } from './signature.ts';
-
-export type Located = Pick<Blob, 'digest' | 'size' | 'key'>;
 
 export class BlobDelivery {
   readonly #settings: DeliverySettings;
@@ -25,13 +23,13 @@ export class BlobDelivery {
   }
 
   /** The URL to redirect a GET to, or null where it is to be answered directly. */
-  async locate(blob: Located, request: Request): Promise<string | null> {
+  async locate(blob: StoredBlob, request: Request): Promise<string | null> {
     if (this.#settings.mode === 'stream' || blob.size < REDIRECT_MIN_BYTES) return null;
     return asksForBytes(blob, request) || this.#wantsStream(request) ? null : this.urlOf(blob, request);
   }
 
   /** The signed URL of a blob, on the blob host that is set. */
-  async urlOf(blob: Located, request: Request): Promise<string> {
+  async urlOf(blob: StoredBlob, request: Request): Promise<string> {
     if (this.#presigner !== null) return this.#presigner.sign(blob.key);
     const { blobHost } = this.#settings;
     return blobHost === null
@@ -40,7 +38,7 @@ export class BlobDelivery {
   }
 
   /** A blob that the CDN keeps. */
-  caches(blob: Located): boolean {
+  caches(blob: StoredBlob): boolean {
     return blob.size <= CACHED_BLOB_MAX_BYTES;
   }
 
@@ -55,7 +53,7 @@ export class BlobDelivery {
  * Requests that are worth no redirect: `bytes=0-1`, by which lazy pulling clients see whether ranges work, and several ranges
  * at once, which a CDN answers with the whole.
  */
-function asksForBytes({ digest }: Located, request: Request): boolean {
+function asksForBytes({ digest }: StoredBlob, request: Request): boolean {
   const range = rangeHeaderOf(request, digest)?.replace(/\s/g, '').toLowerCase();
   return range === 'bytes=0-1' || range?.includes(',') === true;
 }

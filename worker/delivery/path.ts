@@ -3,20 +3,18 @@
  * answer is in it, and the signature vouches for it.
  */
 import { isDigest } from '../oci/digest.ts';
-import type { Blob } from '../oci/registry.ts';
-
-type Located = Pick<Blob, 'digest' | 'size' | 'key'>;
+import type { StoredBlob } from '../registry/read-blob.ts';
 
 const BLOB_HOST_PATH = '/blob-host';
 
 const PATH = /^\/blob-host\/(sha256|sha512)-([0-9a-f]+)\/(\d{1,15})\/(blobs\/[a-z0-9/-]+)$/;
 
-export function blobPath({ digest, size, key }: Located): string {
+export function blobPath({ digest, size, key }: StoredBlob): string {
   return `${BLOB_HOST_PATH}/${digest.replace(':', '-')}/${size}/${key}`;
 }
 
 /** Null for a path that `blobPath` did not make. */
-export function parseBlobPath(path: string): Located | null {
+export function parseBlobPath(path: string): StoredBlob | null {
   const [, algorithm, encoded, size, key] = PATH.exec(path) ?? [];
   const digest = `${algorithm}:${encoded}`;
   return key !== undefined && isDigest(digest) ? { digest, size: Number(size), key } : null;

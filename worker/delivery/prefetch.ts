@@ -3,6 +3,7 @@
  * after the answer, within bounds, and what it could not do is no loss.
  */
 import { waitUntil } from 'cloudflare:workers';
+import QuickLRU from 'quick-lru';
 import type { Digest } from '../oci/digest.ts';
 import { PREFETCH_AT_A_TIME, PREFETCH_BYTES_MAX, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
@@ -12,12 +13,12 @@ import type { BlobDelivery } from './delivery.ts';
 import type { DeliverySettings } from './settings.ts';
 
 /** Manifests that this isolate has warmed the blob host with: once is enough. */
-const WARMED_MAX = 10_000;
+const WARMED_MAX = 5_000;
 
 export class Prefetch {
   readonly #settings: DeliverySettings;
   readonly #delivery: BlobDelivery;
-  readonly #warmed = new Set<string>();
+  readonly #warmed = new QuickLRU<string, true>({ maxSize: WARMED_MAX });
 
   constructor(settings: DeliverySettings, delivery: BlobDelivery) {
     this.#settings = settings;
@@ -29,8 +30,7 @@ export class Prefetch {
     const { prefetch, mode, cached } = this.#settings;
     // Presigned URLs and one machine have no cache to warm.
     if (prefetch === 0 || mode !== 'redirect' || !cached || this.#warmed.has(manifest.digest)) return;
-    if (this.#warmed.size >= WARMED_MAX) this.#warmed.clear();
-    this.#warmed.add(manifest.digest);
+    this.#warmed.set(manifest.digest, true);
     waitUntil(
       this.#warm(repository, manifest, request).catch((fault: unknown) => {
         this.#warmed.delete(manifest.digest);

@@ -3,7 +3,7 @@
  * language, "HMAC validation"): the mac is HMAC-SHA256 over path and time, in base64, encoded for a URL. So a firewall rule
  * can stand in for the code below.
  */
-import { timingSafeEqual } from 'node:crypto';
+import { equalSecrets } from '../oci/secret.ts';
 
 export interface SignedUrlTimes {
   /** How long a URL lives at the least, in seconds. */
@@ -47,7 +47,7 @@ export class UrlSigner {
     const expected = await Promise.all(
       (await this.#secrets()).map((secret) => signatureOf(secret, path, Number(time))),
     );
-    if (!expected.some((signature) => equal(signature, `${time}-${mac}`))) return 'forged';
+    if (!expected.some((signature) => equalSecrets(signature, `${time}-${mac}`))) return 'forged';
     return Date.now() / 1000 < Number(time) + this.validFor ? 'valid' : 'expired';
   }
 }
@@ -56,10 +56,4 @@ export class UrlSigner {
 async function signatureOf(secret: CryptoKey, path: string, time: number): Promise<string> {
   const mac = await crypto.subtle.sign('HMAC', secret, new TextEncoder().encode(`${path}${time}`));
   return `${time}-${encodeURIComponent(btoa(String.fromCharCode(...new Uint8Array(mac))))}`;
-}
-
-/** Without telling by its time how much of a guess was right. */
-function equal(a: string, b: string): boolean {
-  const [left, right] = [a, b].map((text) => new TextEncoder().encode(text));
-  return left !== undefined && right?.length === left.length && timingSafeEqual(left, right);
 }

@@ -5,6 +5,7 @@ import { OciError } from '../oci/errors.ts';
 import { MANIFEST_MAX_BYTES, TAGS_PER_MANIFEST_PUT_MAX } from '../oci/limits.ts';
 import { isManifestType, parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { ByteRange } from '../oci/range.ts';
+import { readAtMost } from '../oci/read-body.ts';
 import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -88,26 +89,11 @@ async function readManifest(exchange: Exchange): Promise<Uint8Array> {
     status: 413,
   });
   if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
-  try {
-    if (exchange.contentLength() !== null) return new Uint8Array(await exchange.request.arrayBuffer());
-    const pieces: Uint8Array[] = [];
-    let size = 0;
-    for await (const piece of exchange.request.body?.values({ preventCancel: true }) ?? []) {
-      size += piece.length;
-      if (size > MANIFEST_MAX_BYTES) throw tooLarge;
-      pieces.push(piece);
-    }
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (const piece of pieces) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
-    return bytes;
-  } catch (fault) {
-    if (fault === tooLarge) throw fault;
+  const bytes = await readAtMost(exchange.request.body, MANIFEST_MAX_BYTES).catch(() => {
     throw new OciError('SIZE_INVALID', { message: 'the manifest was cut off: send it again' });
-  }
+  });
+  if (bytes === null) throw tooLarge;
+  return bytes;
 }
 
 /** The digest that a manifest is pushed under: that of the path, if it is the content's, or else its sha256. */

@@ -3,6 +3,7 @@ import type * as z from 'zod/mini';
 import en from 'zod/v4/locales/en.js';
 import { OciError } from '../oci/errors.ts';
 import { MANAGEMENT_BODY_MAX_BYTES } from '../oci/limits.ts';
+import { readAtMost } from '../oci/read-body.ts';
 
 const { localeError } = en();
 
@@ -41,14 +42,9 @@ export async function jsonOf(request: Request): Promise<unknown> {
 
 async function textOf({ headers, body }: Request): Promise<string> {
   if (Number(headers.get('Content-Length') ?? 0) > MANAGEMENT_BODY_MAX_BYTES) throw tooLarge();
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of body ?? []) {
-    bytes += piece.length;
-    if (bytes > MANAGEMENT_BODY_MAX_BYTES) throw tooLarge();
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString('utf8');
+  const bytes = await readAtMost(body, MANAGEMENT_BODY_MAX_BYTES);
+  if (bytes === null) throw tooLarge();
+  return new TextDecoder().decode(bytes);
 }
 
 function tooLarge(): OciError {

@@ -3,8 +3,7 @@
  * and pushes are none of these, and neither are those of trusted issuers: what was made for one door does not open another.
  */
 
-import { clientOf } from '../access/address.ts';
-import type { Client } from '../access/conditions.ts';
+import { type Client, clientOf } from '../access/client.ts';
 import { type Identity, isAdmin } from '../access/decide.ts';
 import { type Grant, type Rule, SIGN_IN_TOKEN } from '../access/model.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';

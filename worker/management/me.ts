@@ -3,8 +3,8 @@ import * as z from 'zod/mini';
 import { isAdmin } from '../access/decide.ts';
 import { tokenKey } from '../access/model.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';
-import { equal } from '../auth/credentials/passwords.ts';
 import { OciError } from '../oci/errors.ts';
+import { equalSecrets } from '../oci/secret.ts';
 import { after, listed } from './listed.ts';
 import { type Manager, type Operation, operation } from './operation.ts';
 import { rule } from './rules.ts';
@@ -58,7 +58,7 @@ export const ME: Operation[] = [
       const shown = authorizationOf(request);
       if (
         shown?.kind !== 'basic' ||
-        !equal(body.current.normalize('NFKC'), shown.password.normalize('NFKC'))
+        !equalSecrets(body.current.normalize('NFKC'), shown.password.normalize('NFKC'))
       ) {
         throw new OciError('DENIED', { message: 'current: is not your password' });
       }

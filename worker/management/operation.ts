@@ -3,7 +3,7 @@
  * are all made of the same rows, so that none of them can say something else than the others.
  */
 import type * as z from 'zod/mini';
-import type { Client } from '../access/conditions.ts';
+import type { Client } from '../access/client.ts';
 import type { Identity } from '../access/decide.ts';
 import type { Audit } from '../auth/audit.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';

@@ -1,6 +1,6 @@
 /** Policies: what must hold besides a role: networks, client certificates, and which names a push may create. */
 import * as z from 'zod/mini';
-import { isNetwork } from '../access/address.ts';
+import { isNetwork } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';
 import { type Operation, operation } from './operation.ts';

@@ -271,6 +271,11 @@ export class CountedCache<V> {
     this.#bytes -= entry.bytes;
   }
 
+  clear(): void {
+    this.#entries.clear();
+    this.#bytes = 0;
+  }
+
   shrink(bytes: number): void {
     const wanted = this.#bytes - bytes;
     while (this.#bytes > wanted && this.#entries.size > 0) this.#forgetOldest();

@@ -110,7 +110,7 @@ export const SUBJECT_TAGS_CHECKED = 100;
 /** Stars in a pattern, where `**` is one. */
 export const PATTERN_STARS_MAX = 8;
 /** Patterns that an isolate keeps ready for matching: about 2 KB each where they are as long as they may be. */
-export const PATTERNS_COMPILED = 1000;
+export const PATTERNS_COMPILED = 500;
 /**
  * Scopes that one token may be asked for, the length of one with its actions, and that of all names together: each name is
  * matched against every rule of the caller.
@@ -169,12 +169,13 @@ export const SIGNING_KEY_KEPT_MS = 2 * day;
 export const REVOCATION_KEPT_MS = 3 * day;
 /** Subjects whose tokens are revoked; beyond them, all tokens that are as old as the oldest revocation are refused. */
 export const REVOCATIONS_MAX = 1000;
-/** What an isolate remembers, in number: tokens that were verified, passwords that matched, who showed credentials. */
+/** Verified tokens that an isolate remembers. A token has about 1,000 characters, and at most 16,000. */
 export const ACCESS_TOKENS_REMEMBERED = 5000;
-/** In characters of tokens, whose claims take about four times as much beside them. A token has about 1,000, and at most 16,000. */
-export const ACCESS_TOKENS_REMEMBERED_LENGTH = 2 * MiB;
-export const PASSWORDS_REMEMBERED = 5000;
-export const IDENTITIES_REMEMBERED = 1000;
+export const ACCESS_TOKENS_REMEMBERED_BYTES = 12 * MiB;
+/** Results of password checks that an isolate remembers. quick-lru holds up to twice its `maxSize`, as in all its uses. */
+export const PASSWORDS_REMEMBERED = 2500;
+/** Identities of Basic credentials that an isolate remembers. */
+export const IDENTITIES_REMEMBERED = 500;
 /** So many failed logins cost no wait: of an account from one address, of an address, of an account from anywhere. */
 export const FAILED_LOGINS_OF_PAIR = 5;
 export const FAILED_LOGINS_OF_ADDRESS = 20;
@@ -218,7 +219,7 @@ export const ISSUER_RETRY_MS = 10 * second;
 export const ISSUER_TIMEOUT_MS = 5 * second;
 export const ISSUER_ANSWER_MAX_BYTES = 256 * KiB;
 /** Issuers, or key sets, that an isolate remembers. */
-export const ISSUERS_REMEMBERED = 100;
+export const ISSUERS_REMEMBERED = 50;
 /** From the page of the issuer, a person is back within this time. */
 export const SIGN_IN_LIFETIME_S = 10 * 60;
 /** The token that a sign-in gives lives this long unless a setting says otherwise: a working week, and the weekend. */
@@ -316,7 +317,7 @@ export const RETRY_MAX_MS = 1 * hour;
 export const OBJECT_FILES = 3;
 export const OBJECT_AWAKE_MS = 15 * second;
 /** Objects that an isolate on one machine remembers to exist. */
-export const OBJECTS_KNOWN = 50_000;
+export const OBJECTS_KNOWN = 25_000;
 
 /** Requests that one user, robot or address may send in a minute, unless a setting says otherwise; wrangler.toml says the same. */
 export const REQUEST_LIMIT = 6000;

@@ -2,6 +2,7 @@
  * The name of the registry: scheme and host that its answers lead clients back to, and that its tokens are for. It is decided
  * once for a request, where it comes in, and no header that a stranger writes decides it.
  */
+import { isAddress, isLoopback } from './address.ts';
 import { OciError } from './errors.ts';
 import { wrongSetting } from './settings.ts';
 
@@ -18,8 +19,6 @@ export interface Naming {
 }
 
 const HOST = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
-const ADDRESS = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/;
 
 const decided = new WeakMap<Request, string>();
 
@@ -112,9 +111,9 @@ function hostOf(origin: string, schemeOf: string = origin): string {
 }
 
 function isBound(hostname: string, names: string[]): boolean {
-  if (LOOPBACK.test(hostname)) return true;
+  if (isLoopback(hostname)) return true;
   return names.some((name) => {
-    if (name === '*') return ADDRESS.test(hostname);
+    if (name === '*') return isAddress(hostname);
     if (name.startsWith('*.')) return hostname.slice(hostname.indexOf('.')) === name.slice(1);
     return name === hostname;
   });

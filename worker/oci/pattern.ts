@@ -2,6 +2,7 @@
  * Patterns of repository names and tags: `*` is any text without a slash, `**` is any text at all, and every other
  * character is itself. `team-a/*` is what lies directly below team-a, `**` is everything.
  */
+import QuickLRU from 'quick-lru';
 import { PATTERN_MAX_LENGTH, PATTERN_STARS_MAX, PATTERNS_COMPILED } from './limits.ts';
 
 declare const brand: unique symbol;
@@ -116,12 +117,11 @@ function has(bits: Uint32Array, position: number): boolean {
   return (((bits[Math.floor(position / WORD_BITS)] ?? 0) >>> (position % WORD_BITS)) & 1) === 1;
 }
 
-const matchers = new Map<string, Matcher>();
+const matchers = new QuickLRU<string, Matcher>({ maxSize: PATTERNS_COMPILED });
 
 function compiled(pattern: string): Matcher {
   const known = matchers.get(pattern);
   if (known !== undefined) return known;
-  if (matchers.size >= PATTERNS_COMPILED) matchers.clear();
   const made = new Matcher(pattern);
   matchers.set(pattern, made);
   return made;

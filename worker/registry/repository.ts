@@ -30,7 +30,7 @@ const HOLDERS_ASKED_MAX = 3;
 const ENTRY_BYTES = 500;
 
 /** A blob by where its bytes are: under its key in the store, or here. */
-type Located = LinkedBlob & { bytes: Uint8Array | null };
+type FoundBytes = LinkedBlob & { bytes: Uint8Array | null };
 
 export class DurableRepository implements Repository {
   readonly name: RepositoryName;
@@ -160,9 +160,9 @@ export class DurableRepository implements Repository {
     return this.#ask({ entries: [], more: false }, (state) => state.referrers(subject, artifactType, last));
   }
 
-  async #linked(digest: Digest): Promise<Located> {
+  async #linked(digest: Digest): Promise<FoundBytes> {
     const key = edgeKey(this.name, 'blobs', digest);
-    const kept = await this.#edge?.find<Located>(key, false);
+    const kept = await this.#edge?.find<FoundBytes>(key, false);
     if (kept) return kept.about;
     const since = (await this.#edge?.begin()) ?? 0;
     const blob = await this.#remembered(
@@ -177,7 +177,7 @@ export class DurableRepository implements Repository {
   }
 
   /** The whole of a small blob, such as an image's config, is kept at the edge under its key: the link leads to it. */
-  async #read(located: Located, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
+  async #read(located: FoundBytes, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
     const { digest, key, size, bytes: inline } = located;
     if (inline instanceof Uint8Array)
       return streamOf(range === null ? inline : inline.subarray(range.first, range.last + 1));

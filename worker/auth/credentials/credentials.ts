@@ -3,18 +3,19 @@
  * trusted issuer; which one is seen by its form. Who fails must wait before the next attempt.
  */
 
-import type { Client } from '../../access/conditions.ts';
+import type { Client } from '../../access/client.ts';
 import type { Identity } from '../../access/decide.ts';
 import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { EVERYTHING } from '../../oci/pattern.ts';
+import { equalSecrets } from '../../oci/secret.ts';
 import { accountsOf } from '../../stubs.ts';
 import { issuerOf, type TrustedLogin, TrustRefusal, type Trusts } from '../openid/trusts.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import type { AccessTokens, Login } from '../tokens/access-tokens.ts';
 import { hashPassword } from './password.ts';
-import { equal, Passwords } from './passwords.ts';
+import { Passwords } from './passwords.ts';
 import { parseToken, withoutSecrets } from './token-text.ts';
 
 /** What a client shows, as in Basic authentication. */
@@ -230,7 +231,7 @@ export class Credentials {
   }
 
   #byToken(hash: string, { token, user, rules }: Lookup): Recognised | null {
-    if (token === null || !equal(hash, token.hash)) return null;
+    if (token === null || !equalSecrets(hash, token.hash)) return null;
     if (token.expiresAt !== null && token.expiresAt <= Date.now()) {
       throw new OciError('UNAUTHORIZED', { message: `the token ${token.name} has expired: make a new one` });
     }

@@ -2,7 +2,8 @@
  * Checks passwords, within a budget: a slow hash is computed only for a name that has one, and only so many in a second. What
  * fails takes the same time for every name, so the time tells nothing about which names exist.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
+import QuickLRU from 'quick-lru';
 import type { User } from '../../access/model.ts';
 import {
   BCRYPT_ROUND_MS,
@@ -11,6 +12,7 @@ import {
   HASHES_OF_STRANGERS,
   PASSWORDS_REMEMBERED,
 } from '../../oci/limits.ts';
+import { equalSecrets } from '../../oci/secret.ts';
 import { ADMIN, type AuthSettings } from '../settings.ts';
 import { HashBudget } from './hash-budget.ts';
 import { bcryptCostOf, verifyPassword } from './password.ts';
@@ -21,9 +23,9 @@ const ADMIN_MARK = 'ADMIN_PASSWORD';
 export class Passwords {
   readonly #settings: AuthSettings;
   /** Passwords that matched a stored hash, by a keyed hash of both: the slow one is paid once. */
-  readonly #matched = new Set<string>();
+  readonly #matched = new QuickLRU<string, true>({ maxSize: PASSWORDS_REMEMBERED });
   /** Logins that failed, likewise: the same again is no guess. */
-  readonly #failed = new Set<string>();
+  readonly #failed = new QuickLRU<string, true>({ maxSize: PASSWORDS_REMEMBERED });
   readonly #key = randomBytes(32);
   readonly #strangers = new HashBudget(HASHES_OF_STRANGERS.burst, HASHES_OF_STRANGERS.perSecond);
   readonly #known = new HashBudget(HASHES_OF_KNOWN.burst, HASHES_OF_KNOWN.perSecond);
@@ -47,8 +49,7 @@ export class Passwords {
   }
 
   rememberFailure(name: string, password: string, user: User | null): void {
-    if (this.#failed.size >= PASSWORDS_REMEMBERED) this.#failed.clear();
-    this.#failed.add(this.#markOfFailure(name, password, user));
+    this.#failed.set(this.#markOfFailure(name, password, user), true);
   }
 
   /** Whether a check computes no slow hash, for a name that has a password: what matched before, and the password of a setting. */
@@ -69,11 +70,10 @@ export class Passwords {
     const { adminPassword } = this.#settings;
     const isRight =
       stored === ADMIN_MARK
-        ? adminPassword !== null && equal(password, adminPassword)
+        ? adminPassword !== null && equalSecrets(password, adminPassword)
         : await verifyPassword(password, stored);
     if (!isRight) return false;
-    if (this.#matched.size >= PASSWORDS_REMEMBERED) this.#matched.clear();
-    this.#matched.add(mark);
+    this.#matched.set(mark, true);
     return true;
   }
 
@@ -101,10 +101,4 @@ export class Passwords {
   #mark(of: (string | boolean | null)[]): string {
     return createHmac('sha256', this.#key).update(JSON.stringify(of)).digest('base64');
   }
-}
-
-/** Texts of any lengths, without telling by its time how much of a guess was right. */
-export function equal(a: string, b: string): boolean {
-  const [left, right] = [a, b].map((text) => createHmac('sha256', 'equal').update(text).digest());
-  return left !== undefined && right !== undefined && timingSafeEqual(left, right);
 }

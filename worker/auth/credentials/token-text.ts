@@ -1,5 +1,6 @@
 /** The text of a named token: `lsr_<id>_<secret>`. The prefix is for people and for scanners that look for leaked secrets. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { sha256 } from '../../oci/secret.ts';
 
 const PREFIX = 'lsr';
 const ID_BYTES = 8;
@@ -9,20 +10,16 @@ const TOKEN = /^lsr_([0-9a-f]{16})_([\w-]{43})$/;
 export function newToken(): { id: string; hash: string; text: string } {
   const id = randomBytes(ID_BYTES).toString('hex');
   const secret = randomBytes(SECRET_BYTES).toString('base64url');
-  return { id, hash: hashOf(secret), text: `${PREFIX}_${id}_${secret}` };
+  return { id, hash: sha256(secret), text: `${PREFIX}_${id}_${secret}` };
 }
 
 /** Null for what is no such token. The secret has 256 random bits, so a fast hash keeps it. */
 export function parseToken(text: string): { id: string; hash: string } | null {
   const [, id, secret] = TOKEN.exec(text) ?? [];
-  return id === undefined || secret === undefined ? null : { id, hash: hashOf(secret) };
+  return id === undefined || secret === undefined ? null : { id, hash: sha256(secret) };
 }
 
 /** What somebody has put into the place of a name, fit to be written down: of a token no more than its id is left. */
 export function withoutSecrets(text: string): string {
   return text.replace(/lsr_([0-9a-f]{16})_[\w-]*/g, 'lsr_$1_...').replace(/eyJ[\w-]*\.[\w.-]*/g, '(a token)');
-}
-
-function hashOf(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex');
 }

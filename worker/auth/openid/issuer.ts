@@ -2,8 +2,9 @@
  * One issuer of OpenID Connect tokens: what it says of itself, and its keys, fetched when they are needed and kept for a
  * while. OpenID Connect Discovery 1.0, section 4. Only issuers that somebody has put down are ever asked.
  */
-import ipaddr from 'ipaddr.js';
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose';
+import QuickLRU from 'quick-lru';
+import { isAddress, isLoopback, isPrivateAddress } from '../../oci/address.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
   ISSUER_ANSWER_MAX_BYTES,
@@ -14,6 +15,7 @@ import {
   ISSUER_TIMEOUT_MS,
   ISSUERS_REMEMBERED,
 } from '../../oci/limits.ts';
+import { readAtMost } from '../../oci/read-body.ts';
 
 /** What an issuer says of itself, as far as it matters here. URLs are checked. */
 export interface IssuerMetadata {
@@ -30,7 +32,7 @@ type Json = Record<string, unknown>;
 /** The issuers that this isolate has met. */
 export class Issuers {
   readonly #allowsPrivate: boolean;
-  readonly #known = new Map<string, Issuer>();
+  readonly #known = new QuickLRU<string, Issuer>({ maxSize: ISSUERS_REMEMBERED });
 
   /** `allowsPrivate`: also those on private addresses, and on this machine. */
   constructor(allowsPrivate: boolean) {
@@ -40,7 +42,6 @@ export class Issuers {
   get(url: string): Issuer {
     const known = this.#known.get(url);
     if (known !== undefined) return known;
-    if (this.#known.size >= ISSUERS_REMEMBERED) this.#known.clear();
     const issuer = new Issuer(url, this.#allowsPrivate);
     this.#known.set(url, issuer);
     return issuer;
@@ -171,28 +172,18 @@ const PRIVATE_NAME = /^[^.]+$|(?:^|\.)(?:localhost|local|internal|lan|home\.arpa
  * private addresses as well.
  */
 export function isPrivate(url: string): boolean {
-  const host = new URL(url).hostname.replace(/^\[|\]$/g, '');
-  if (!ipaddr.isValid(host)) return PRIVATE_NAME.test(host);
-  return ipaddr.process(host).range() !== 'unicast';
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+  const { hostname } = new URL(url);
+  return isAddress(hostname) ? isPrivateAddress(hostname) : PRIVATE_NAME.test(hostname);
 }
 
 /** An answer that is refused as the issuer's own business, such as a code that was used before. */
 class Refusal extends Error {}
 
-async function textOf(response: Response): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  // The types of the two runtimes differ in whether a body is iterable.
-  for await (const piece of (response.body ?? []) as unknown as AsyncIterable<Uint8Array>) {
-    bytes += piece.length;
-    if (bytes > ISSUER_ANSWER_MAX_BYTES) throw new Error('answered with too much');
-    pieces.push(piece);
-  }
-  return new TextDecoder().decode(Buffer.concat(pieces));
+async function textOf({ body }: Response): Promise<string> {
+  const bytes = await readAtMost(body, ISSUER_ANSWER_MAX_BYTES);
+  if (bytes !== null) return new TextDecoder().decode(bytes);
+  await body?.cancel();
+  throw new Error('answered with too much');
 }
 
 function objectOf(text: string): Json {

@@ -1,7 +1,7 @@
 /** Who an issuer says that somebody is, in the registry's words. */
-import { createHash } from 'node:crypto';
 import type { Person } from '../../access/model.ts';
 import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
+import { sha256 } from '../../oci/secret.ts';
 import type { Assertion } from './assertion.ts';
 import type { SignInSettings } from './sign-in-settings.ts';
 
@@ -40,8 +40,4 @@ function groupsOf(value: unknown): string[] {
     (group) => /^[^\x00-\x1f\x7f]+$/.test(group) && group.length <= SIGN_IN_NAME_MAX_LENGTH,
   );
   return [...new Set(fitting)].slice(0, SIGN_IN_GROUPS_MAX);
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

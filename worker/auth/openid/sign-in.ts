@@ -3,7 +3,7 @@
  * for the `docker login` to paste. OpenID Connect Core, section 3.1; RFC 7636; RFC 9700.
  */
 
-import { clientOf } from '../../access/address.ts';
+import { clientOf } from '../../access/client.ts';
 import { type Person, SIGN_IN_TOKEN, type Token } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';

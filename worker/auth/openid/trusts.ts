@@ -2,11 +2,12 @@
  * Tokens of trusted OpenID Connect issuers: the workload identity of CI systems and clusters. Only issuers that somebody has
  * put down are ever asked for their keys. OpenID Connect Core, section 3.1.3.7; RFC 8725.
  */
-import { createHash } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, type JWTVerifyGetKey } from 'jose';
+import QuickLRU from 'quick-lru';
 import type { Rule, Trust } from '../../access/model.ts';
 import { OciError } from '../../oci/errors.ts';
 import { ASSERTION_MAX_AGE_S, AUTHORIZATION_MAX_LENGTH, ISSUERS_REMEMBERED } from '../../oci/limits.ts';
+import { sha256 } from '../../oci/secret.ts';
 import type { Login } from '../tokens/access-tokens.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuers } from './issuer.ts';
@@ -39,7 +40,7 @@ const SUBJECT_MAX_LENGTH = 200;
 export class Trusts {
   readonly #issuers: Issuers;
   /** Key sets that came with a trust, by their text. */
-  readonly #keySets = new Map<string, JWTVerifyGetKey>();
+  readonly #keySets = new QuickLRU<string, JWTVerifyGetKey>({ maxSize: ISSUERS_REMEMBERED });
 
   constructor(issuers: Issuers) {
     this.#issuers = issuers;
@@ -73,7 +74,6 @@ export class Trusts {
     const known = this.#keySets.get(text);
     if (known !== undefined) return known;
     try {
-      if (this.#keySets.size >= ISSUERS_REMEMBERED) this.#keySets.clear();
       const keySet = createLocalJWKSet(JSON.parse(text));
       this.#keySets.set(text, keySet);
       return keySet;
@@ -169,8 +169,4 @@ function shortened(subject: string): string {
   const text = subject.replace(/[^\x20-\x7e]/g, '?');
   if (text === subject && text.length <= SUBJECT_MAX_LENGTH) return text;
   return `${text.slice(0, SUBJECT_MAX_LENGTH - 17)}~${sha256(subject).slice(0, 16)}`;
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

@@ -5,9 +5,10 @@
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { Access, Denial } from '../../access/decide.ts';
 import type { Rule } from '../../access/model.ts';
+import { CountedCache, memory } from '../../memory/budget.ts';
 import {
   ACCESS_TOKENS_REMEMBERED,
-  ACCESS_TOKENS_REMEMBERED_LENGTH,
+  ACCESS_TOKENS_REMEMBERED_BYTES,
   CLOCK_SKEW_S,
   LOGIN_TOKEN_LIFETIME_S,
   TOKEN_PAYLOAD_MAX_LENGTH,
@@ -15,7 +16,6 @@ import {
 } from '../../oci/limits.ts';
 import type { Pattern } from '../../oci/pattern.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
-import { Remembered } from './remembered.ts';
 
 /** What an access token says. */
 export interface Claims {
@@ -39,6 +39,9 @@ export interface Login {
   rules: Rule[];
 }
 
+/** What the claims of a token cost in memory, in bytes for each character of it. */
+const CLAIMS_BYTES = 4;
+
 const ACCESS = 'JWT';
 const LOGIN = 'login+jwt';
 
@@ -46,10 +49,10 @@ export class AccessTokens {
   readonly #keys: KeyRing;
   readonly #lifetime: number;
   /** Tokens whose signature was checked here. */
-  readonly #verified = new Remembered<{ claims: Claims; audience: string }>(
-    ACCESS_TOKENS_REMEMBERED,
-    ACCESS_TOKENS_REMEMBERED_LENGTH,
-  );
+  readonly #verified = new CountedCache<{ claims: Claims; audience: string }>(memory, {
+    entries: ACCESS_TOKENS_REMEMBERED,
+    bytes: ACCESS_TOKENS_REMEMBERED_BYTES,
+  });
 
   /** `lifetime` in seconds. */
   constructor(keys: KeyRing, lifetime: number) {
@@ -95,7 +98,7 @@ export class AccessTokens {
       revision: revision ?? 0,
       expiresAt: exp,
     };
-    this.#verified.set(token, { claims, audience });
+    this.#verified.set(token, { claims, audience }, CLAIMS_BYTES * token.length);
     return claims;
   }
 

@@ -3,11 +3,12 @@
  * give. Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
  */
 
-import { clientOf } from '../../access/address.ts';
+import { clientOf } from '../../access/client.ts';
 import { formatScope, parseScopes } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
 import { TOKEN_FORM_MAX_BYTES } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
+import { readAtMost } from '../../oci/read-body.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Audit } from '../audit.ts';
 import { authorizationOf } from '../credentials/authorization.ts';
@@ -101,7 +102,9 @@ function readQuery(request: Request): Asked {
 }
 
 async function readForm(request: Request): Promise<Asked> {
-  const form = new URLSearchParams(await textOf(request));
+  // A form that is too long counts as an empty one.
+  const bytes = await readAtMost(request.body, TOKEN_FORM_MAX_BYTES);
+  const form = new URLSearchParams(new TextDecoder().decode(bytes ?? undefined));
   const scopes = form.getAll('scope');
   const grant = form.get('grant_type');
   if (grant === 'password') {
@@ -113,17 +116,6 @@ async function readForm(request: Request): Promise<Asked> {
     message: `grant_type is password or ${EXCHANGE}: there are no refresh tokens`,
     status: 400,
   });
-}
-
-/** The form; of one that is too long, nothing. A body may come without saying how long it is. */
-async function textOf({ body }: Request): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = '';
-  for await (const piece of body?.values({ preventCancel: true }) ?? []) {
-    text += decoder.decode(piece, { stream: true });
-    if (text.length > TOKEN_FORM_MAX_BYTES) return '';
-  }
-  return text;
 }
 
 /** Credentials that are there but cannot be read are wrong ones, and not none. */

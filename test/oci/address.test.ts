@@ -1,0 +1,40 @@
+/** Addresses: what counts as one client (an IPv4 address, or a /64 of IPv6), and which hosts are this machine. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { clientNetwork, isLoopback } from '../../worker/oci/address.ts';
+
+const CASES = [
+  { address: '', want: '' },
+  { address: '192.0.2.1', want: '192.0.2.1' },
+  { address: '::ffff:192.0.2.1', want: '192.0.2.1' },
+  { address: '2001:db8:1:2:3:4:5:6', want: '2001:db8:1:2::/64' },
+  { address: '2001:DB8:1:2::9', want: '2001:db8:1:2::/64' },
+  { address: '2001:0db8:0001:0002::', want: '2001:db8:1:2::/64' },
+  { address: '2001:db8::1', want: '2001:db8:0:0::/64' },
+  { address: '2001:db8:0:0:1::', want: '2001:db8:0:0::/64' },
+  { address: '::1', want: '0:0:0:0::/64' },
+];
+
+describe('the network of an address', () => {
+  for (const { address, want } of CASES) {
+    it(`${address || 'none'} is in ${want || 'none'}`, () => assert.equal(clientNetwork(address), want));
+  }
+});
+
+const HOSTS = [
+  ...['localhost', '127.0.0.1', '127.1.2.3', '::1', '[::1]', '[::ffff:7f00:1]'].map((host) => ({
+    host,
+    want: true,
+  })),
+  ...['', '*', '0.0.0.0', '::', '10.0.0.1', 'localhost.example.com', '127.0.0.1.example.com'].map((host) => ({
+    host,
+    want: false,
+  })),
+];
+
+describe('the loopback', () => {
+  for (const { host, want } of HOSTS) {
+    it(`${want ? 'includes' : 'does not include'} ${host || 'an empty host'}`, () =>
+      assert.equal(isLoopback(host), want));
+  }
+});

@@ -1,0 +1,78 @@
+/** The client of a request: its address and its certificate. */
+import { inNetwork } from '../oci/address.ts';
+import { FORWARDED_WARNING_MS } from '../oci/limits.ts';
+
+/** What the platform says about the sender of a request. */
+export interface Client {
+  /** Empty where it is not known. */
+  address: string;
+  /** The subject of a verified client certificate; null without one. */
+  certificate: string | null;
+}
+
+const FORWARDED = ['X-Forwarded-For', 'Forwarded', 'X-Real-IP'];
+
+/**
+ * The client of a request. Cloudflare sets its address. On one machine workerd sets the address of the peer, and
+ * X-Forwarded-For counts only where the peer is a trusted proxy.
+ */
+export function clientOf(
+  request: Request,
+  { onMachine, trustedProxies }: { onMachine: boolean; trustedProxies: string[] },
+): Client {
+  const cf = request.cf as
+    | {
+        clientIp?: string;
+        tlsClientAuth?: { certVerified?: string; certRevoked?: string; certSubjectDN?: string };
+      }
+    | undefined;
+  const certificate =
+    cf?.tlsClientAuth?.certVerified === 'SUCCESS' && cf.tlsClientAuth.certRevoked !== '1'
+      ? (cf.tlsClientAuth.certSubjectDN ?? '')
+      : null;
+  const peer = cf?.clientIp === undefined ? null : withoutPort(cf.clientIp);
+  // On one machine any client can send Cloudflare's header.
+  if (peer === null)
+    return { address: (!onMachine && request.headers.get('CF-Connecting-IP')) || '', certificate };
+  if (onMachine && !isAmong(peer, trustedProxies)) warnOfProxy(request, peer);
+  return {
+    address: behindProxies(peer, request.headers.get('X-Forwarded-For'), trustedProxies),
+    certificate,
+  };
+}
+
+/** Whether a trusted proxy sent the request, so that its headers about the client count. */
+export function isProxied(request: Request, trustedProxies: string[]): boolean {
+  const { clientIp } = (request.cf ?? {}) as { clientIp?: string };
+  if (clientIp === undefined) return false;
+  const peer = withoutPort(clientIp);
+  return isAmong(peer, trustedProxies);
+}
+
+/** The last address that is not a trusted proxy. Any client can forge the addresses before it. */
+function behindProxies(peer: string, forwarded: string | null, trusted: string[]): string {
+  const chain = [...(forwarded?.split(',').map((entry) => withoutPort(entry.trim())) ?? []), peer];
+  return chain.findLast((address) => !isAmong(address, trusted)) ?? peer;
+}
+
+function isAmong(address: string, networks: string[]): boolean {
+  return networks.some((network) => inNetwork(address, network));
+}
+
+let warnedAt = Number.NEGATIVE_INFINITY;
+
+/** Behind an untrusted proxy all clients share one address, so failed logins of one client delay all others. */
+function warnOfProxy({ headers }: Request, peer: string): void {
+  const header = FORWARDED.find((name) => headers.has(name));
+  if (header === undefined || Math.abs(Date.now() - warnedAt) < FORWARDED_WARNING_MS) return;
+  warnedAt = Date.now();
+  console.warn(
+    `ignoring the header ${header} of a request from ${peer}: if ${peer} is your proxy, add it to TRUSTED_PROXIES. Otherwise all its clients count as one`,
+  );
+}
+
+/** `127.0.0.1:4711`, `[::1]:4711` and bare addresses. */
+function withoutPort(text: string): string {
+  const [, bracketed] = /^\[([^\]]+)\](?::\d+)?$/.exec(text) ?? [];
+  return bracketed ?? (/^[\d.]+:\d+$/.test(text) ? text.slice(0, text.indexOf(':')) : text);
+}
