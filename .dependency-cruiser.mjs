@@ -21,7 +21,13 @@ const LAYERS = [
   },
   // What each Durable Object can do.
   { name: 'objects', path: '^worker/objects/', layers: [], types: ['oci', 'access', 'blobs'], packages: [] },
-  { name: 'env', path: '^worker/env[.]ts$', layers: [], types: ['objects'], packages: [] },
+  {
+    name: 'settings',
+    path: '^worker/settings[.]ts$',
+    layers: ['platform', 'oci', 'access'],
+    packages: ['zod'],
+  },
+  { name: 'env', path: '^worker/env[.]ts$', layers: [], types: ['objects', 'settings'], packages: [] },
   // How the Worker reaches what is bound to it.
   {
     name: 'bindings',
@@ -33,35 +39,35 @@ const LAYERS = [
   {
     name: 'durable-objects',
     path: '^durable-objects/',
-    layers: ['oci', 'memory', 'access', 'blobs', 'bindings'],
+    layers: ['settings', 'oci', 'memory', 'access', 'blobs', 'bindings'],
     types: ['objects', 'env'],
     packages: ['cloudflare:workers'],
   },
   {
     name: 'registry',
     path: '^worker/registry/',
-    layers: ['platform', 'oci', 'memory', 'blobs', 'bindings'],
+    layers: ['settings', 'platform', 'oci', 'memory', 'blobs', 'bindings'],
     types: ['objects', 'env'],
     packages: ['cloudflare:workers'],
   },
   {
     name: 'delivery',
     path: '^worker/delivery/',
-    layers: ['platform', 'oci', 'registry'],
+    layers: ['settings', 'platform', 'oci', 'registry'],
     types: ['env'],
     packages: ['cloudflare:workers', 'node:crypto', 'aws4fetch', 'quick-lru'],
   },
   {
     name: 'auth',
     path: '^worker/auth/',
-    layers: ['platform', 'oci', 'memory', 'access', 'bindings'],
+    layers: ['settings', 'platform', 'oci', 'memory', 'access', 'bindings'],
     types: ['env'],
     packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'quick-lru'],
   },
   {
     name: 'management',
     path: '^worker/management/',
-    layers: ['oci', 'access', 'bindings', 'auth'],
+    layers: ['settings', 'oci', 'access', 'bindings', 'auth'],
     types: ['objects', 'env'],
     packages: ['hono', 'zod'],
   },
@@ -77,6 +83,7 @@ const LAYERS = [
     name: 'index',
     path: '^worker/index[.]ts$',
     layers: [
+      'settings',
       'platform',
       'oci',
       'access',
@@ -94,14 +101,14 @@ const LAYERS = [
   {
     name: 'standalone',
     path: '^standalone/',
-    layers: ['platform', 'oci', 'auth'],
+    layers: ['settings', 'platform', 'oci', 'auth'],
     packages: ['node:', 'esbuild', 'workerd'],
   },
   { name: 'cli', path: '^cli/', layers: ['oci', 'auth'], packages: ['node:'] },
   {
     name: 'deploy',
     path: '^deploy/',
-    layers: ['oci', 'auth', 'delivery'],
+    layers: ['settings', 'oci', 'auth', 'delivery'],
     packages: ['node:', 'popular-passwords'],
   },
 ];

@@ -2,8 +2,8 @@
 // quoting later.
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { urlTimes } from '../worker/delivery/settings.ts';
 import { UrlSigner } from '../worker/delivery/signature.ts';
+import { parseSetting, signedUrlTimes } from '../worker/settings.ts';
 
 export interface BlobHost {
   /** The custom domain, such as `blobs.example.com`. */
@@ -48,7 +48,7 @@ const SECRET = /^[A-Za-z0-9_-]{32,200}$/;
 /** Throws OptionFailure, and UNAVAILABLE for a lifetime that the registry would refuse. */
 export function parseOptions(args: string[]): Options {
   const { host = '', bucket = '', lifetime, secret = [], json = false, help = false } = valuesOf(args);
-  const urls = urlTimes(lifetime);
+  const urls = signedUrlTimes(parseSetting('BLOB_URL_LIFETIME', lifetime));
   const secrets = secret.length === 0 ? [randomBytes(SECRET_BYTES).toString('base64url')] : secret;
   if (!help) check(host, bucket, secrets);
   // The rule has to agree with what the registry signs: it is asked, and nothing is signed here.

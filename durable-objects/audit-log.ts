@@ -17,8 +17,8 @@ import {
   AUDIT_TEXT_MAX_LENGTH,
   EXPIRED_ROWS_AT_A_TIME,
 } from '../worker/oci/limits.ts';
+import { parseSettingOrDefault } from '../worker/settings.ts';
 import { Alarm } from './alarm.ts';
-import { retentionMs, rowsMax } from './audit-retention.ts';
 import { type Migration, migrate } from './migrations.ts';
 import { allRows, firstRow } from './rows.ts';
 
@@ -65,6 +65,7 @@ const TABLES = ['events', 'batches'] as const;
 
 /** An event is known by its batch and its place there. Batches begin above all ids of the older table. */
 const FIRST_BATCH = 1_000_000;
+const DAY_MS = 24 * 3600 * 1000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 const idOf = (batch: number, place: number) => batch * AUDIT_ROW_EVENTS_MAX + place;
 
@@ -80,8 +81,8 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    this.#retentionMs = retentionMs(env.AUDIT_DAYS);
-    this.#rowsMax = rowsMax(env.AUDIT_ROWS_MAX);
+    this.#retentionMs = parseSettingOrDefault('AUDIT_DAYS', env.AUDIT_DAYS) * DAY_MS;
+    this.#rowsMax = parseSettingOrDefault('AUDIT_ROWS_MAX', env.AUDIT_ROWS_MAX);
     this.#alarm = new Alarm(ctx, {
       run: (now) => this.#sweep(now),
       nextDue: (now) => this.#nextSweep(now),

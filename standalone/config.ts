@@ -7,32 +7,6 @@ import type { Module } from './bundle.ts';
 export const COMPATIBILITY_DATE = '2026-07-01';
 export const COMPATIBILITY_FLAGS = ['nodejs_compat'];
 
-/** The settings that `npm start` takes from its environment and hands to the Worker as they are. */
-export const SETTINGS = [
-  'PUBLIC_URL',
-  'SPARSE_MANIFESTS',
-  'BLOB_DELIVERY',
-  'BLOB_HOST',
-  'BLOB_URL_SECRETS',
-  'BLOB_URL_LIFETIME',
-  'STREAM_USER_AGENTS',
-  'PREFETCH',
-  'AUTH',
-  'HTPASSWD_ROLE',
-  'TOKEN_LIFETIME',
-  'TRUSTED_PROXIES',
-  'REQUEST_LIMIT',
-  'AUDIT_DAYS',
-  'AUDIT_ROWS_MAX',
-  'OIDC_ISSUER',
-  'OIDC_CLIENT_ID',
-  'OIDC_CLIENT_SECRET',
-  'OIDC_GROUPS_CLAIM',
-  'OIDC_GROUPS_PREFIX',
-  'SIGN_IN_TOKEN_LIFETIME',
-  'ALLOW_PRIVATE_ISSUERS',
-] as const;
-
 /**
  * By these headers the server that ends TLS tells workerd, on a Unix socket that only this user can reach, what it knows of
  * a request: `https`, and the `cf` object (JSON) with the address of the client. Workerd takes them out of the request.

@@ -1,12 +1,13 @@
-// What `npm start` takes from its environment: where the registry is, and the settings of the Worker. What
-// only one machine can mean is settled here, such as a setting that is the path of a file.
+// Reads the environment of `npm start`: its own settings, and those that it hands to the Worker. worker/settings.ts has the
+// list of all. Only what needs this machine is read here, such as a setting that is the path of a file.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { weaknessOf } from '../worker/auth/credentials/new-password.ts';
 import { isLoopback } from '../worker/oci/address.ts';
+import { ONE_MACHINE_NAME, platformOf } from '../worker/platform.ts';
+import { parseEach, parseSettings, SETTINGS, START_SETTINGS, WrongSetting } from '../worker/settings.ts';
 import { type AdminPassword, adminPassword } from './admin-password.ts';
 import type { CertificateFiles } from './certificate.ts';
-import { SETTINGS } from './config.ts';
 import { StartFailure, systemErrorCode } from './failure.ts';
 
 export interface Settings {
@@ -16,68 +17,97 @@ export interface Settings {
   readonly stateDir: string;
   /** Null for a registry without TLS. */
   readonly certificate: CertificateFiles | null;
-  /** Whether everybody on this machine may do everything. */
+  /** True where everything is allowed to every program on this machine. */
   readonly isOpen: boolean;
-  /** The password that the registry has made; null for one that was given, which nobody is told again. */
+  /** The password that the registry has made; null where one was given, which is not shown again. */
   readonly password: AdminPassword | null;
   /** Text bindings of the Worker. */
   readonly vars: Readonly<Record<string, string>>;
 }
 
-const DEFAULT_PORT = '8787';
-const DEFAULT_HOST = '127.0.0.1';
-const DEFAULT_STATE_DIR = '.longshore';
 /** How a line of an htpasswd file goes on after the name. */
 const HTPASSWD_LINE = /^[^:\n]+:\$2/m;
+const START_NAMES = Object.keys(START_SETTINGS) as (keyof typeof START_SETTINGS)[];
+const WORKER_NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[];
+/** These are read as files, or made, before the Worker gets them. */
+const NOT_AS_THEY_ARE: readonly string[] = ['ADMIN_PASSWORD', 'HTPASSWD'];
+const PLATFORM = { PLATFORM: ONE_MACHINE_NAME };
 
-/** Throws a StartFailure that names the setting. */
+/** Throws a StartFailure that names every setting that is wrong. */
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
-  const host = env.HOST || DEFAULT_HOST;
-  const stateDir = resolve(env.STATE_DIR || DEFAULT_STATE_DIR);
-  const port = portOf(env.PORT || DEFAULT_PORT);
+  const { values, problems } = parseEach(START_NAMES, env, platformOf(PLATFORM));
+  const host = values.HOST ?? '';
+  const stateDir = resolve(values.STATE_DIR ?? '');
+  const certificate = certificateFiles(env, problems);
+  const vars = varsOf(env, problems);
   const isOpen = env.AUTH === 'off';
   if (isOpen && !isLoopback(host)) {
-    throw new StartFailure(
-      `AUTH=off lets everybody do everything, and so goes with loopback only: HOST is ${host}.\nUnset AUTH, or unset HOST.`,
+    problems.push(
+      `AUTH=off allows everything to everybody, so it works on loopback only: HOST is ${host}.\nUnset AUTH, or unset HOST.`,
     );
   }
-  const certificate = certificateFiles(env);
-  const vars = Object.fromEntries(
-    SETTINGS.flatMap((name) => {
-      const value = env[name];
-      return value === undefined ? [] : [[name, value] as const];
-    }),
-  );
-  if (env.HTPASSWD) vars.HTPASSWD = contentsOf(env.HTPASSWD);
+  if (env.ADMIN_PASSWORD && !isOpen) problems.push(...weaknesses(env.ADMIN_PASSWORD, 'ADMIN_PASSWORD'));
+  try {
+    parseSettings({ ...vars, ...PLATFORM });
+  } catch (error) {
+    if (!(error instanceof WrongSetting)) throw error;
+    problems.push(...error.problems);
+  }
+  throwAny(problems);
   const password = isOpen || env.ADMIN_PASSWORD ? null : adminPassword(stateDir);
+  if (password !== null) throwAny(weaknesses(password.text, password.path));
   const secret = password?.text ?? env.ADMIN_PASSWORD;
-  if (secret && !isOpen) vars.ADMIN_PASSWORD = strong(secret, password?.path ?? 'ADMIN_PASSWORD');
-  return { host, port, stateDir, certificate, isOpen, password, vars };
+  if (secret && !isOpen) vars.ADMIN_PASSWORD = secret;
+  return { host, port: values.PORT ?? 0, stateDir, certificate, isOpen, password, vars };
 }
 
-function strong(password: string, place: string): string {
-  const weakness = weaknessOf(password, 'admin');
-  if (weakness === null) return password;
-  throw new StartFailure(`The password in ${place} is too weak. A password ${weakness}.\nSet another one.`);
-}
-
-function portOf(value: string): number {
-  if (/^\d{1,5}$/.test(value) && Number(value) <= 65535) return Number(value);
+function throwAny(problems: string[]): void {
+  if (problems.length === 0) return;
+  const [only = ''] = problems;
   throw new StartFailure(
-    `PORT is ${JSON.stringify(value)}, and must be a number from 0 to 65535 (0 chooses a free one).`,
+    problems.length === 1
+      ? only
+      : `${problems.length} settings are wrong:\n${problems.map((problem) => `- ${problem.replaceAll('\n', '\n  ')}`).join('\n')}`,
   );
 }
 
-function certificateFiles({ TLS_CERT, TLS_KEY }: NodeJS.ProcessEnv): CertificateFiles | null {
+/** The settings of the Worker, as they are, and the contents of an htpasswd file. */
+function varsOf(env: NodeJS.ProcessEnv, problems: string[]): Record<string, string> {
+  const vars: Record<string, string> = {};
+  for (const name of WORKER_NAMES) {
+    const value = env[name];
+    if (value !== undefined && !NOT_AS_THEY_ARE.includes(name)) vars[name] = value;
+  }
+  try {
+    if (env.HTPASSWD) vars.HTPASSWD = contentsOf(env.HTPASSWD);
+  } catch (error) {
+    if (!(error instanceof StartFailure)) throw error;
+    problems.push(error.message);
+  }
+  return vars;
+}
+
+function weaknesses(password: string, place: string): string[] {
+  const weakness = weaknessOf(password, 'admin');
+  return weakness === null
+    ? []
+    : [`The password in ${place} is too weak. A password ${weakness}.\nSet another one.`];
+}
+
+function certificateFiles(
+  { TLS_CERT, TLS_KEY }: NodeJS.ProcessEnv,
+  problems: string[],
+): CertificateFiles | null {
   if (TLS_CERT && TLS_KEY) return { cert: resolve(TLS_CERT), key: resolve(TLS_KEY) };
   if (!TLS_CERT && !TLS_KEY) return null;
   const [given, missing] = TLS_CERT ? ['TLS_CERT', 'TLS_KEY'] : ['TLS_KEY', 'TLS_CERT'];
-  throw new StartFailure(
+  problems.push(
     `${given} is set, and ${missing} is not.\nTLS needs both: the paths of a certificate and of its key (PEM).`,
   );
+  return null;
 }
 
-/** Of an htpasswd file, which the setting names; on Cloudflare, and so also here, it may be its contents. */
+/** The contents of the htpasswd file that the setting names. As on Cloudflare, the setting may be the contents. */
 function contentsOf(setting: string): string {
   if (HTPASSWD_LINE.test(setting)) return setting;
   const path = resolve(setting);

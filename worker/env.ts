@@ -1,12 +1,14 @@
-/** What the platform binds to the Worker and to its Durable Objects, in either home. */
+/** What the Worker and its Durable Objects are bound to, in either home. */
 import type { AccountsObject } from './objects/accounts.ts';
 import type { AuditLogObject } from './objects/audit-log.ts';
 import type { BlobShardObject } from './objects/blob-shard.ts';
 import type { CatalogObject } from './objects/catalog.ts';
 import type { RepositoryObject } from './objects/repository.ts';
 import type { UploadSessionObject } from './objects/upload-session.ts';
+import type { SettingTexts } from './settings.ts';
 
-export interface Env {
+/** What the platform binds. */
+export interface Bindings {
   REPOSITORY: DurableObjectNamespace<RepositoryObject>;
   UPLOAD_SESSION: DurableObjectNamespace<UploadSessionObject>;
   BLOB_SHARD: DurableObjectNamespace<BlobShardObject>;
@@ -31,54 +33,9 @@ export interface Env {
   PLATFORM?: string;
   /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */
   BOUND_NAMES?: string;
-  /** URLs of the registry, separated by commas: what its answers call it. docs/access.md. */
-  PUBLIC_URL?: string;
-  /** `redirect`, `presigned` or `stream`: how blobs reach a client. These and the following are told in docs/delivery.md. */
-  BLOB_DELIVERY?: string;
-  /** Host of an R2 custom domain. */
-  BLOB_HOST?: string;
-  /** Secrets of signed URLs, separated by commas: the first signs, all are accepted. */
-  BLOB_URL_SECRETS?: string;
-  /** In seconds. */
-  BLOB_URL_LIFETIME?: string;
-  /** Parts of User-Agent headers, separated by commas. */
-  STREAM_USER_AGENTS?: string;
-  S3_BUCKET_URL?: string;
-  S3_ACCESS_KEY_ID?: string;
-  S3_SECRET_ACCESS_KEY?: string;
-  /** `true`, or how many blobs of a manifest. */
-  PREFETCH?: string;
-  /** How long what the registry answered is kept at the edge, in seconds; 0 for not at all. */
-  CACHE_LIFETIME?: string;
-  /** `off` on loopback lets everybody do everything. These and the following are told in docs/access.md. */
-  AUTH?: string;
-  /** Of the user `admin`. */
-  ADMIN_PASSWORD?: string;
-  /** The contents of an htpasswd file, with bcrypt hashes. */
-  HTPASSWD?: string;
-  /** A role, or `none`. */
-  HTPASSWD_ROLE?: string;
-  /** In seconds. */
-  TOKEN_LIFETIME?: string;
-  /** Networks, separated by commas. */
-  TRUSTED_PROXIES?: string;
-  /** How long the audit log keeps events, in days. */
-  AUDIT_DAYS?: string;
-  /** How many rows the audit log keeps. */
-  AUDIT_ROWS_MAX?: string;
-  /** Sign-in of people. */
-  OIDC_ISSUER?: string;
-  OIDC_CLIENT_ID?: string;
-  OIDC_CLIENT_SECRET?: string;
-  OIDC_GROUPS_CLAIM?: string;
-  /** What the names of groups that come from the issuer begin with. */
-  OIDC_GROUPS_PREFIX?: string;
-  /** In seconds. */
-  SIGN_IN_TOKEN_LIFETIME?: string;
-  /** "true" takes issuers of OpenID Connect on private addresses. */
-  ALLOW_PRIVATE_ISSUERS?: string;
-  /** On Cloudflare, where it is bound: counts requests. */
+  /** On Cloudflare: the rate limiting binding, under the name that the setting has on one machine. */
   REQUEST_LIMIT?: RateLimit | string;
-  /** "true" takes manifests whose references are not there. */
-  SPARSE_MANIFESTS?: string;
 }
+
+/** The bindings, and the texts that an operator sets, which only settings.ts reads. */
+export type Env = Bindings & Omit<SettingTexts, 'REQUEST_LIMIT'>;

@@ -1,6 +1,5 @@
 /** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
 
-import { auditDays, auditRows } from '../durable-objects/audit-retention.ts';
 import { isProxied } from './access/client.ts';
 import { createApp } from './app.ts';
 import { Audit } from './auth/audit.ts';
@@ -8,10 +7,8 @@ import { Credentials } from './auth/credentials/credentials.ts';
 import { Guard } from './auth/guard.ts';
 import { Issuers } from './auth/openid/issuer.ts';
 import { SignIn } from './auth/openid/sign-in.ts';
-import { signInSettings } from './auth/openid/sign-in-settings.ts';
 import { Trusts } from './auth/openid/trusts.ts';
-import { type RequestLimit, requestLimit } from './auth/request-limit.ts';
-import { type AuthSettings, authSettings } from './auth/settings.ts';
+import { requestLimit } from './auth/request-limit.ts';
 import { AccessTokens } from './auth/tokens/access-tokens.ts';
 import { KeyRing } from './auth/tokens/key-ring.ts';
 import { type TokenParts, tokenEndpoint } from './auth/tokens/token-endpoint.ts';
@@ -19,19 +16,17 @@ import { AS_DATA } from './delivery/as-data.ts';
 import { blobHost } from './delivery/blob-host.ts';
 import { BlobDelivery } from './delivery/delivery.ts';
 import { Prefetch } from './delivery/prefetch.ts';
-import { type DeliverySettings, deliverySettings, listOf } from './delivery/settings.ts';
 import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
 import { createManagement } from './management/management.ts';
-import { decideOrigin, isSecure, type Naming, publicOriginsOf } from './oci/origin.ts';
+import { decideOrigin, isSecure, type Naming } from './oci/origin.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
-import { readSettings, switchSetting } from './oci/settings.ts';
 import { platformOf } from './platform.ts';
-import { cacheLifetime } from './registry/edge-cache.ts';
 import { hmacKey, Keys } from './registry/keys.ts';
 import { verifyRecent } from './registry/recent.ts';
 import { DurableRegistry } from './registry/registry.ts';
+import { parseSettings, type Settings } from './settings.ts';
 
 export { Accounts } from '../durable-objects/accounts/accounts.ts';
 export { AuditLog } from '../durable-objects/audit-log.ts';
@@ -77,21 +72,23 @@ function hardened(answer: Response, request: Request): Response {
   return answer;
 }
 
+/** Settings are parsed at the first request: where one is wrong, the answer and the log say so. */
 function compose(env: Env): App {
   const keys = new Keys(env);
-  const registry = new DurableRegistry(env, keys);
   const parts = once(() => {
-    const settings = settingsOf(env);
-    const signer = new UrlSigner(() => urlSecrets(env, keys), settings.delivery.urls);
-    const delivery = new BlobDelivery(settings.delivery, signer);
-    const issuers = new Issuers(settings.privateIssuers);
+    const settings = parseSettings(env);
+    const { delivery: deliverySettings } = settings;
+    const registry = new DurableRegistry(env, keys, settings);
+    const signer = new UrlSigner(() => urlSecrets(deliverySettings.urlSecrets, keys), deliverySettings.urls);
+    const delivery = new BlobDelivery(deliverySettings, signer);
+    const issuers = new Issuers(settings.auth.allowsPrivateIssuers);
     const auth = composeAuth(env, settings, registry, issuers, keys);
     return {
       signer,
       auth,
-      naming: namingOf(settings),
-      signIn: new SignIn(env, auth.settings, issuers, auth.audit, () => keys.get('sign-in')),
-      services: { guard: auth.guard, delivery, prefetch: new Prefetch(settings.delivery, delivery) },
+      naming: namingOf(env, settings),
+      signIn: new SignIn(env, settings.auth, settings.signIn, issuers, auth.audit, () => keys.get('sign-in')),
+      services: { guard: auth.guard, delivery, prefetch: new Prefetch(deliverySettings, delivery) },
     };
   });
   const management = once(() => createManagement({ env, ...parts().auth }));
@@ -111,48 +108,22 @@ function compose(env: Env): App {
   });
 }
 
-interface Settings {
-  publicOrigins: string[];
-  boundNames: string[];
-  auth: AuthSettings;
-  limit: RequestLimit | undefined;
-  delivery: DeliverySettings;
-  privateIssuers: boolean;
-}
-
-/** All that is set, also what is read elsewhere. Throws a WrongSetting, which names every setting that is wrong. */
-function settingsOf(env: Env): Settings {
-  return readSettings({
-    publicOrigins: () => publicOriginsOf(env.PUBLIC_URL, env.OIDC_ISSUER ? 'OIDC_ISSUER' : null),
-    boundNames: () => listOf(env.BOUND_NAMES),
-    auth: () => authSettings(env),
-    limit: () => requestLimit(env),
-    delivery: () => deliverySettings(env),
-    signIn: () => signInSettings(env),
-    cache: () => cacheLifetime(env),
-    auditDays: () => auditDays(env.AUDIT_DAYS),
-    auditRows: () => auditRows(env.AUDIT_ROWS_MAX),
-    privateIssuers: () => switchSetting('ALLOW_PRIVATE_ISSUERS', env.ALLOW_PRIVATE_ISSUERS),
-    sparse: () => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
-  });
-}
-
-function namingOf({ publicOrigins, boundNames, auth }: Settings): Naming {
-  const { onMachine, trustedProxies } = auth;
+function namingOf(env: Env, { publicOrigins, auth }: Settings): Naming {
   return {
     publicOrigins,
-    boundNames: onMachine ? boundNames : null,
-    isProxied: (request) => isProxied(request, trustedProxies),
+    boundNames: platformOf(env).checksHost ? null : (env.BOUND_NAMES?.split(',') ?? []),
+    isProxied: (request) => isProxied(request, auth.trustedProxies),
   };
 }
 
 function composeAuth(
   env: Env,
-  { auth: settings, limit }: Settings,
+  { auth: settings, requestsPerMinute }: Settings,
   registry: Registry,
   issuers: Issuers,
   ownKeys: Keys,
 ): TokenParts & { guard: Guard; keys: KeyRing } {
+  const limit = requestLimit(env.REQUEST_LIMIT, requestsPerMinute);
   const keys = new KeyRing(env);
   const tokens = new AccessTokens(keys, settings.tokenLifetime);
   const trusts = new Trusts(issuers);
@@ -162,14 +133,13 @@ function composeAuth(
   return { registry, settings, tokens, credentials, trusts, audit, limit, guard, keys };
 }
 
-/** The secrets of the setting, newest first, or else the key that the registry has made itself. */
-async function urlSecrets(env: Env, keys: Keys): Promise<CryptoKey[]> {
-  const secrets = listOf(env.BLOB_URL_SECRETS);
+/** The secrets of the setting, newest first, or else the key that the registry has made. */
+async function urlSecrets(secrets: string[], keys: Keys): Promise<CryptoKey[]> {
   if (secrets.length === 0) return [await keys.get('blob-url')];
   return Promise.all(secrets.map((secret) => hmacKey(new TextEncoder().encode(secret))));
 }
 
-/** What `make` gives the first time; where it throws, it is tried again. */
+/** Calls `make` once. Where it throws, the next call tries again. */
 function once<T>(make: () => T): () => T {
   let made: { value: T } | null = null;
   return () => {

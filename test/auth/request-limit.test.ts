@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { RequestCounter, requestLimit } from '../../worker/auth/request-limit.ts';
-import type { Env } from '../../worker/env.ts';
 import { REQUESTERS_MAX } from '../../worker/oci/limits.ts';
+import { parseSettings } from '../../worker/settings.ts';
 import { Home } from '../support/homes.ts';
 import { type Answer, Visitor } from './visitor.ts';
 
@@ -38,14 +38,15 @@ describe('a count on one machine', () => {
     { setting: '0', isLimited: false },
   ]) {
     it(`is ${isLimited ? '' : 'not '}made with REQUEST_LIMIT=${setting}`, () => {
-      const env = { PLATFORM: 'one machine', ...(setting && { REQUEST_LIMIT: setting }) } as unknown as Env;
-      assert.equal(requestLimit(env) !== undefined, isLimited);
+      const { requestsPerMinute } = parseSettings({ PLATFORM: 'one machine', REQUEST_LIMIT: setting });
+      assert.equal(requestLimit(undefined, requestsPerMinute) !== undefined, isLimited);
     });
   }
 
   it('is refused with REQUEST_LIMIT=many', () => {
-    const env = { PLATFORM: 'one machine', REQUEST_LIMIT: 'many' } as unknown as Env;
-    assert.throws(() => requestLimit(env), { message: /REQUEST_LIMIT is a number of requests a minute/ });
+    assert.throws(() => parseSettings({ PLATFORM: 'one machine', REQUEST_LIMIT: 'many' }), {
+      message: /REQUEST_LIMIT is a number of requests a minute/,
+    });
   });
 });
 

@@ -1,12 +1,8 @@
 /** Settings that are wrong are told together, by name: at the start on one machine, by every request on Cloudflare. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { auditDays } from '../../durable-objects/audit-retention.ts';
 import { StartFailure } from '../../standalone/failure.ts';
-import { signInSettings } from '../../worker/auth/openid/sign-in-settings.ts';
-import { authSettings } from '../../worker/auth/settings.ts';
-import type { Env } from '../../worker/env.ts';
-import { switchSetting } from '../../worker/oci/settings.ts';
+import { parseSettings } from '../../worker/settings.ts';
 import { Home, onHome } from '../support/homes.ts';
 
 const WRONG: Record<string, string> = {
@@ -20,42 +16,69 @@ const WRONG: Record<string, string> = {
   PREFETCH: '21',
 };
 const ISSUER = 'https://issuer.example';
-
-const readers: Record<string, (env: Env) => unknown> = {
-  auth: authSettings,
-  'sign-in': signInSettings,
-  audit: (env) => auditDays(env.AUDIT_DAYS),
-  manifests: (env) => switchSetting('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS),
-};
+const PUBLIC_URL = 'https://registry.example';
 
 describe('a setting that is wrong is refused', () => {
-  const rows: [reader: string, vars: Record<string, string>, want: RegExp][] = [
-    ['auth', { AUTH: 'Off' }, /: AUTH is on or off$/],
-    ['auth', { HTPASSWD_ROLE: 'king' }, /: HTPASSWD_ROLE is none or one of /],
-    ['auth', { HTPASSWD: 'alice:secret' }, /: HTPASSWD line 1 /],
-    ['auth', { TOKEN_LIFETIME: '5m' }, /: TOKEN_LIFETIME is a number of seconds from 60 to 86400$/],
-    ['auth', { TRUSTED_PROXIES: '10.0.0.0/8 proxy' }, /: TRUSTED_PROXIES is a list of networks/],
-    ...['0', '3651', '-1', '7d', '1e3'].map((days): [string, Record<string, string>, RegExp] => [
-      'audit',
+  const rows: [vars: Record<string, string>, want: RegExp][] = [
+    [{ AUTH: 'Off' }, /: AUTH is on or off$/],
+    [{ HTPASSWD_ROLE: 'king' }, /: HTPASSWD_ROLE is one of none, /],
+    [{ HTPASSWD: 'alice:secret' }, /: HTPASSWD line 1 /],
+    [{ TOKEN_LIFETIME: '5m' }, /: TOKEN_LIFETIME is a number of seconds from 60 to 86400$/],
+    [{ TRUSTED_PROXIES: '10.0.0.0/8 proxy' }, /: TRUSTED_PROXIES is a list of networks/],
+    ...['0', '3651', '-1', '7d', '1e3'].map((days): [Record<string, string>, RegExp] => [
       { AUDIT_DAYS: days },
       /: AUDIT_DAYS is a number of days from 1 to 3650$/,
     ]),
-    ['manifests', { SPARSE_MANIFESTS: '1' }, /: SPARSE_MANIFESTS is true or false$/],
-    ['sign-in', { OIDC_ISSUER: ISSUER }, /: OIDC_ISSUER needs OIDC_CLIENT_ID$/],
-    ['sign-in', { OIDC_ISSUER: 'issuer', OIDC_CLIENT_ID: 'id' }, /: OIDC_ISSUER is the https URL/],
+    [{ SPARSE_MANIFESTS: '1' }, /: SPARSE_MANIFESTS is true or false$/],
+    [{ OIDC_ISSUER: ISSUER, PUBLIC_URL }, /: OIDC_ISSUER needs OIDC_CLIENT_ID$/],
+    [{ OIDC_ISSUER: 'issuer', OIDC_CLIENT_ID: 'id', PUBLIC_URL }, /: OIDC_ISSUER is the https URL/],
     ...['OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET', 'OIDC_GROUPS_CLAIM'].map(
-      (name): [string, Record<string, string>, RegExp] => [
-        'sign-in',
+      (name): [Record<string, string>, RegExp] => [
         { [name]: 'x' },
         new RegExp(`: ${name} needs OIDC_ISSUER`),
       ],
     ),
   ];
-  for (const [reader, vars, want] of rows) {
+  for (const [vars, want] of rows) {
     it(JSON.stringify(vars), () => {
-      assert.throws(() => readers[reader]?.(vars as unknown as Env), { code: 'UNAVAILABLE', message: want });
+      assert.throws(() => parseSettings(vars), { code: 'UNAVAILABLE', message: want });
     });
   }
+});
+
+describe('PUBLIC_URL', () => {
+  const origins = (value?: string) => parseSettings({ PUBLIC_URL: value }).publicOrigins;
+
+  it('is one URL or several', () => {
+    assert.deepEqual(origins(' https://A.example/ , http://b.example:5000'), [
+      'https://a.example',
+      'http://b.example:5000',
+    ]);
+    assert.deepEqual(origins(), []);
+    assert.deepEqual(origins(''), []);
+  });
+
+  for (const wrong of [
+    'registry.example',
+    'https://a.example/path',
+    'ftp://a.example',
+    'https://a@b.example',
+    'https://a.example?x',
+    'x',
+  ])
+    it(`is not ${wrong}`, () => {
+      assert.throws(
+        () => origins(`https://one.example,${wrong}`),
+        /PUBLIC_URL is the URL of this registry, or several/,
+      );
+    });
+
+  for (const none of ['', ' , '])
+    it(`is needed for a sign-in, where it is ${JSON.stringify(none)}`, () => {
+      const vars = { OIDC_ISSUER: ISSUER, OIDC_CLIENT_ID: 'registry', PUBLIC_URL: none };
+      assert.throws(() => parseSettings(vars), /PUBLIC_URL is needed for OIDC_ISSUER/);
+      assert.equal(parseSettings({ ...vars, PUBLIC_URL }).signIn?.issuer, ISSUER);
+    });
 });
 
 describe('settings that are wrong, all at once', () => {

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { StartFailure } from '../../standalone/failure.ts';
-import { deliverySettings } from '../../worker/delivery/settings.ts';
-import type { Env } from '../../worker/env.ts';
+import { type DeliverySettings, parseSettings } from '../../worker/settings.ts';
 import { Home, onHome } from '../support/homes.ts';
 import { errorOf, send } from './client.ts';
 
@@ -44,7 +43,7 @@ const wrong: [vars: Vars, name: string][] = [
   ]),
 ];
 
-const right: [vars: Vars, want: Partial<ReturnType<typeof deliverySettings>>][] = [
+const right: [vars: Vars, want: Partial<DeliverySettings>][] = [
   [{}, { mode: 'redirect', blobHost: null, urls: { lifetime: 1200, window: 300 }, s3: null, prefetch: 0 }],
   [MACHINE, { mode: 'stream', blobHost: null }],
   [
@@ -74,7 +73,7 @@ const right: [vars: Vars, want: Partial<ReturnType<typeof deliverySettings>>][] 
 describe('a wrong setting is named', () => {
   for (const [vars, name] of wrong) {
     it(JSON.stringify(vars), () => {
-      assert.throws(() => deliverySettings(vars as unknown as Env), {
+      assert.throws(() => parseSettings(vars).delivery, {
         code: 'UNAVAILABLE',
         status: 503,
         message: new RegExp(`^a setting of this registry is wrong: .*\\b${name}\\b`),
@@ -86,7 +85,7 @@ describe('a wrong setting is named', () => {
 describe('a setting is read', () => {
   for (const [vars, want] of right) {
     it(JSON.stringify(vars), () => {
-      const settings = deliverySettings(vars as unknown as Env);
+      const settings = parseSettings(vars).delivery;
       assert.deepEqual(
         Object.fromEntries(Object.keys(want).map((name) => [name, settings[name as keyof typeof settings]])),
         want,

@@ -10,10 +10,9 @@ import { describe, it, type TestContext } from 'node:test';
 import { OptionFailure, parseOptions } from '../../deploy/options.ts';
 import { rulesets } from '../../deploy/response-headers.ts';
 import { blobHostSetup } from '../../deploy/setup.ts';
-import { deliverySettings } from '../../worker/delivery/settings.ts';
 import { UrlSigner } from '../../worker/delivery/signature.ts';
-import type { Env } from '../../worker/env.ts';
 import { OciError } from '../../worker/oci/errors.ts';
+import { parseSettings } from '../../worker/settings.ts';
 
 const COMMAND = join(import.meta.dirname, '../../deploy/blob-host.ts');
 const OLD = 'old-secret_'.repeat(4);
@@ -147,7 +146,7 @@ describe('the text', () => {
       BLOB_URL_SECRETS: setup.secrets.join(','),
       BLOB_URL_LIFETIME: String(setup.lifetime),
     };
-    const { blobHost, urls } = deliverySettings(env as unknown as Env);
+    const { blobHost, urls } = parseSettings(env).delivery;
     assert.equal(blobHost, `https://${HOST}`);
     assert.equal(urls.lifetime + urls.window, setup.validFor);
   });
@@ -239,7 +238,7 @@ async function registry(secret: string, lifetime = '1200'): Promise<UrlSigner> {
     false,
     ['sign'],
   );
-  const { urls } = deliverySettings({ BLOB_URL_LIFETIME: lifetime } as unknown as Env);
+  const { urls } = parseSettings({ BLOB_URL_LIFETIME: lifetime }).delivery;
   return new UrlSigner(() => Promise.resolve([key]), urls);
 }
 

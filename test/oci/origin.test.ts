@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { OciError } from '../../worker/oci/errors.ts';
-import { decideOrigin, isSecure, type Naming, originOf, publicOriginsOf } from '../../worker/oci/origin.ts';
+import { decideOrigin, isSecure, type Naming, originOf } from '../../worker/oci/origin.ts';
 
 interface Row {
   name: string;
@@ -166,37 +166,6 @@ describe('on one machine', () => {
       }
     });
   }
-});
-
-describe('PUBLIC_URL', () => {
-  it('is one URL or several', () => {
-    assert.deepEqual(publicOriginsOf(' https://A.example/ , http://b.example:5000', null), [
-      'https://a.example',
-      'http://b.example:5000',
-    ]);
-    assert.deepEqual(publicOriginsOf(undefined, null), []);
-    assert.deepEqual(publicOriginsOf('', null), []);
-  });
-
-  for (const wrong of [
-    'registry.example',
-    'https://a.example/path',
-    'ftp://a.example',
-    'https://a@b.example',
-    'https://a.example?x',
-    'x',
-  ])
-    it(`is not ${wrong}`, () => {
-      assert.throws(
-        () => publicOriginsOf(`https://one.example,${wrong}`, null),
-        /PUBLIC_URL is the URL of this registry/,
-      );
-    });
-
-  it('is needed by what sends people to other sites and back', () => {
-    assert.throws(() => publicOriginsOf('', 'OIDC_ISSUER'), /PUBLIC_URL is needed for OIDC_ISSUER/);
-    assert.deepEqual(publicOriginsOf('https://a.example', 'OIDC_ISSUER'), ['https://a.example']);
-  });
 });
 
 function namingOf(naming: Partial<Naming> = {}): Naming {

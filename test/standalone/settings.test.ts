@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSyn
 import { join } from 'node:path';
 import { test } from 'node:test';
 import bcrypt from 'bcryptjs';
+import { StartFailure } from '../../standalone/failure.ts';
 import { readSettings } from '../../standalone/settings.ts';
 import { refused, started } from './command.ts';
 import { descendants, temporaryFolder } from './temporary.ts';
@@ -68,6 +69,30 @@ for (const { name, env, want } of [
     });
   });
 }
+
+test('settings that are wrong are named together, those of npm start and those of the registry', () => {
+  const env = {
+    STATE_DIR: '/nowhere',
+    PORT: 'x',
+    TLS_KEY: 'a.key',
+    HTPASSWD: '/missing',
+    TOKEN_LIFETIME: '1',
+  };
+  assert.throws(
+    () => readSettings({ ...env, ADMIN_PASSWORD: 'password1234', PREFETCH: 'all' }),
+    (error) => {
+      assert.ok(error instanceof StartFailure);
+      const names = [
+        ...Object.keys(env).filter((name) => name !== 'STATE_DIR'),
+        'ADMIN_PASSWORD',
+        'PREFETCH',
+      ];
+      assert.match(error.message, /^6 settings are wrong:\n/);
+      for (const name of names) assert.match(error.message, new RegExp(`^- .*${name}`, 'm'));
+      return true;
+    },
+  );
+});
 
 for (const { name, setting } of [
   { name: 'the path of a file', setting: (folder: string) => join(folder, 'htpasswd') },

@@ -17,14 +17,13 @@ import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts
 import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
+import type { AuthSettings } from '../settings.ts';
 import type { Audit } from './audit.ts';
 import { AuthorizedRegistry } from './authorized-registry.ts';
 import type { Caller } from './caller.ts';
 import { authorizationOf } from './credentials/authorization.ts';
 import type { Credentials } from './credentials/credentials.ts';
-
 import type { RequestLimit } from './request-limit.ts';
-import type { AuthSettings } from './settings.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';

@@ -4,26 +4,19 @@
  */
 
 import type { Env } from '../env.ts';
-import { REQUEST_LIMIT, REQUEST_LIMIT_MAX, REQUESTERS_MAX } from '../oci/limits.ts';
-import { numberSetting } from '../oci/settings.ts';
-import { platformOf } from '../platform.ts';
+import { REQUESTERS_MAX } from '../oci/limits.ts';
 
 export type RequestLimit = Pick<RateLimit, 'limit'>;
 
 const WINDOW_MS = 60_000;
 
-/** Undefined for no limit. Throws a WrongSetting. */
-export function requestLimit(env: Env): RequestLimit | undefined {
-  const bound = env.REQUEST_LIMIT;
-  if (typeof bound === 'object') return bound;
-  if (!platformOf(env).isSingleIsolate) return undefined;
-  const perMinute = numberSetting('REQUEST_LIMIT', bound, {
-    unit: 'requests a minute (0 for no limit)',
-    min: 0,
-    max: REQUEST_LIMIT_MAX,
-    fallback: REQUEST_LIMIT,
-  });
-  return perMinute === 0 ? undefined : new RequestCounter(perMinute);
+/** What counts requests; undefined for no limit. `binding` is that of Cloudflare, where there is one. */
+export function requestLimit(
+  binding: Env['REQUEST_LIMIT'],
+  requestsPerMinute: number,
+): RequestLimit | undefined {
+  if (typeof binding === 'object') return binding;
+  return requestsPerMinute === 0 ? undefined : new RequestCounter(requestsPerMinute);
 }
 
 /** Counts in windows of a minute, as the binding does. */

@@ -5,10 +5,10 @@
 import { CACHED_BLOB_MAX_BYTES, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
 import type { StoredBlob } from '../registry/read-blob.ts';
+import type { DeliverySettings } from '../settings.ts';
 import { rangeHeaderOf } from './content.ts';
 import { blobPath } from './path.ts';
 import { Presigner } from './presigner.ts';
-import type { DeliverySettings } from './settings.ts';
 import type { UrlSigner } from './signature.ts';
 
 export class BlobDelivery {

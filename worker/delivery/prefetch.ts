@@ -8,9 +8,9 @@ import type { Digest } from '../oci/digest.ts';
 import { PREFETCH_AT_A_TIME, PREFETCH_BYTES_MAX, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { Blob, Repository } from '../oci/registry.ts';
+import type { DeliverySettings } from '../settings.ts';
 import { cachedBlob } from './cached-blobs.ts';
 import type { BlobDelivery } from './delivery.ts';
-import type { DeliverySettings } from './settings.ts';
 
 /** Manifests that this isolate has warmed the blob host with: once is enough. */
 const WARMED_MAX = 5_000;

@@ -1,13 +1,6 @@
 /** Presigned S3 URLs of the bucket, for those who have S3 credentials and no domain. Cloudflare docs, "R2 presigned URLs". */
 import { AwsClient } from 'aws4fetch';
-import type { SignedUrlTimes } from './signature.ts';
-
-export interface S3Bucket {
-  /** `https://<account>.r2.cloudflarestorage.com/<bucket>`, without a slash at the end. */
-  url: string;
-  accessKeyId: string;
-  secretAccessKey: string;
-}
+import type { S3Bucket, SignedUrlTimes } from '../settings.ts';
 
 /** What S3 says of the object: a browser saves it, and shows nothing. S3 API, "GetObject". */
 const AS_DATA = new URLSearchParams({

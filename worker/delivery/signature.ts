@@ -4,13 +4,7 @@
  * can stand in for the code below.
  */
 import { equalSecrets } from '../oci/secret.ts';
-
-export interface SignedUrlTimes {
-  /** How long a URL lives at the least, in seconds. */
-  lifetime: number;
-  /** URLs made in one window of so many seconds are the same, so that clients and caches share them. */
-  window: number;
-}
+import type { SignedUrlTimes } from '../settings.ts';
 
 export type Verdict = 'valid' | 'forged' | 'expired';
 

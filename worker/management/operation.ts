@@ -7,9 +7,9 @@ import type { Client } from '../access/client.ts';
 import type { Identity } from '../access/decide.ts';
 import type { Audit } from '../auth/audit.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';
-import type { AuthSettings } from '../auth/settings.ts';
 import type { Env } from '../env.ts';
 import type { Registry } from '../oci/registry.ts';
+import type { AuthSettings } from '../settings.ts';
 import type { AuditTrail, Directory } from './directory.ts';
 
 /** What the operations work on. */

@@ -1,8 +1,8 @@
 /** Named tokens: of robots, whose rights are their grants, and of users, whom they may stand for in part. */
 import * as z from 'zod/mini';
 import { type Grant, type Token, tokenKey } from '../access/model.ts';
+import { settingOf } from '../auth/configured-users.ts';
 import { newToken } from '../auth/credentials/token-text.ts';
-import { settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { after, listed } from './listed.ts';
 import { type Asked, type Operation, operation } from './operation.ts';

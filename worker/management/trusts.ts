@@ -1,7 +1,8 @@
 /** Trusts: issuers of OpenID Connect tokens, such as CI systems, whose tokens let in whoever meets the conditions. */
 import * as z from 'zod/mini';
+import { isIssuer } from '../access/issuer-url.ts';
 import type { Trust } from '../access/model.ts';
-import { isIssuer, isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
+import { isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX, PATTERN_MAX_LENGTH } from '../oci/limits.ts';
 import { isPattern } from '../oci/pattern.ts';
@@ -114,7 +115,7 @@ export const TRUSTS: Operation[] = [
     answer: trust,
     refusals: { 409: 'There is a trust of this name.' },
     run: async ({ body, directory, managed }) => {
-      const mayFetch = managed.env.ALLOW_PRIVATE_ISSUERS === 'true' || !isPrivate(body.issuer);
+      const mayFetch = managed.settings.allowsPrivateIssuers || !isPrivate(body.issuer);
       if (!mayFetch && body.jwks === undefined) {
         throw new OciError('INPUT_INVALID', {
           message: `issuer: ${PRIVATE}, or give its key set`,

@@ -1,11 +1,12 @@
 /** Users: people, with a password or without (those sign in elsewhere), and the groups that they are in. */
 import * as z from 'zod/mini';
 import type { User } from '../access/model.ts';
+import { settingOf } from '../auth/configured-users.ts';
 import { weaknessOf } from '../auth/credentials/new-password.ts';
 import { hashPassword } from '../auth/credentials/password.ts';
-import { type AuthSettings, settingOf } from '../auth/settings.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';
+import type { AuthSettings } from '../settings.ts';
 import type { Directory } from './directory.ts';
 import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';

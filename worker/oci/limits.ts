@@ -80,18 +80,8 @@ export const REDIRECT_MIN_BYTES = 64 * KiB;
 export const INLINE_MAX_BYTES = REDIRECT_MIN_BYTES - 1;
 /** Cloudflare's cache keeps no larger objects (Free to Business). */
 export const CACHED_BLOB_MAX_BYTES = 512 * MiB;
-/** How long the URL of a blob lives unless a setting says otherwise: some clients keep a redirect for ten minutes. */
-export const BLOB_URL_LIFETIME_S = 20 * 60;
-export const BLOB_URL_LIFETIME_MIN_S = 60;
-export const BLOB_URL_LIFETIME_MAX_S = 5 * 24 * 3600;
 
-/** How long content that was asked for by its digest is kept at the edge unless a setting says otherwise. */
-export const CACHE_LIFETIME_S = 60;
-/** A delete is honoured everywhere within the lifetime: well before the bytes go (UNLINKED_GRACE_MS). */
-export const CACHE_LIFETIME_MAX_S = 3600;
-
-/** What one manifest warms the blob host with, in number, in bytes together, and how many at a time. */
-export const PREFETCH_BLOBS_MAX = 20;
+/** What one manifest may prefetch, in bytes together, and how many blobs at a time. */
 export const PREFETCH_BYTES_MAX = 1024 * MiB;
 export const PREFETCH_AT_A_TIME = 4;
 
@@ -122,11 +112,6 @@ export const SCOPE_NAMES_MAX_LENGTH = 4096;
 export const TOKEN_FORM_MAX_BYTES = 64 * KiB;
 /** An Authorization header: Cloudflare takes 128 KB of headers in all. */
 export const AUTHORIZATION_MAX_LENGTH = 32 * KiB;
-/** How long an access token lives unless a setting says otherwise: so long does what was revoked still work. */
-export const TOKEN_LIFETIME_S = 300;
-/** The token specification asks for a minute at the least. */
-export const TOKEN_LIFETIME_MIN_S = 60;
-export const TOKEN_LIFETIME_MAX_S = 24 * 3600;
 /** A login token stands for a password this long. */
 export const LOGIN_TOKEN_LIFETIME_S = 3600;
 /** In a token, which has to fit into a header: patterns of what may be pulled, and refusals with their reasons. */
@@ -203,9 +188,6 @@ export const TOKEN_USE_WRITTEN_MS = 1 * minute;
 export const ACCOUNTS_SWEEP_MS = 1 * minute;
 export const AUDIT_SWEEP_MS = 1 * hour;
 export const EXPIRED_ROWS_AT_A_TIME = 1000;
-/** How long the audit log keeps events unless a setting says otherwise. */
-export const AUDIT_DAYS = 90;
-export const AUDIT_DAYS_MAX = 3650;
 /** A token of a trusted issuer is taken for so long from when it was issued, however late it says that it ends. */
 export const ASSERTION_MAX_AGE_S = 24 * 3600;
 /** A claim that is longer meets no condition. */
@@ -222,10 +204,6 @@ export const ISSUER_ANSWER_MAX_BYTES = 256 * KiB;
 export const ISSUERS_REMEMBERED = 50;
 /** From the page of the issuer, a person is back within this time. */
 export const SIGN_IN_LIFETIME_S = 10 * 60;
-/** The token that a sign-in gives lives this long unless a setting says otherwise: a working week, and the weekend. */
-export const SIGN_IN_TOKEN_LIFETIME_S = 7 * 24 * 3600;
-export const SIGN_IN_TOKEN_LIFETIME_MIN_S = 3600;
-export const SIGN_IN_TOKEN_LIFETIME_MAX_S = 30 * 24 * 3600;
 /** Tokens of sign-ins that a user has at once, for as many machines; the oldest is dropped. */
 export const SIGN_IN_TOKENS_MAX = 5;
 /** Groups that are taken from one sign-in, and the length of a name that it brings. */
@@ -255,10 +233,6 @@ export const AUDIT_ROW_EVENTS_MAX = 1000;
 export const AUDIT_ROW_MAX_LENGTH = 256 * KiB;
 /** Rows of nothing but refusals that the log takes in a minute, of all isolates together. */
 export const AUDIT_REFUSAL_ROWS_A_MINUTE = 60;
-/** Rows that the log keeps unless a setting says otherwise. */
-export const AUDIT_ROWS_MAX = 1_000_000;
-export const AUDIT_ROWS_MIN = 1000;
-export const AUDIT_ROWS_LIMIT = 10_000_000;
 /** The log drops its oldest rows beyond this: a Durable Object has 10 GB at most. */
 export const AUDIT_MAX_BYTES = 8 * 1024 * MiB;
 /** What one page of the log may look through, in rows and in characters. */
@@ -319,8 +293,5 @@ export const OBJECT_AWAKE_MS = 15 * second;
 /** Objects that an isolate on one machine remembers to exist. */
 export const OBJECTS_KNOWN = 25_000;
 
-/** Requests that one user, robot or address may send in a minute, unless a setting says otherwise; wrangler.toml says the same. */
-export const REQUEST_LIMIT = 6000;
-export const REQUEST_LIMIT_MAX = 10_000_000;
 /** Users, robots and addresses that are counted on one machine at once. */
 export const REQUESTERS_MAX = 50_000;

@@ -4,7 +4,6 @@
  */
 import { isAddress, isLoopback } from './address.ts';
 import { OciError } from './errors.ts';
-import { wrongSetting } from './settings.ts';
 
 export interface Naming {
   /** The origins of `PUBLIC_URL`. Where there are some, an answer uses one of these and nothing else. */
@@ -61,28 +60,6 @@ function originFor({ origin: asked, host, hostname }: URL, { publicOrigins, boun
     });
   }
   return own ?? asked;
-}
-
-/**
- * The origins that `PUBLIC_URL` names. `needed` says what cannot do without it, if something does. Throws a WrongSetting.
- */
-export function publicOriginsOf(setting: string | undefined, needed: string | null): string[] {
-  const texts = (setting ?? '').split(',').map((text) => text.trim());
-  const origins = texts.filter((text) => text !== '').map(originIn);
-  if (origins.length > 0 || needed === null) return origins;
-  throw wrongSetting(
-    'PUBLIC_URL',
-    `is needed for ${needed}: set it to https:// and the name of this registry`,
-  );
-}
-
-function originIn(text: string): string {
-  const url = URL.parse(text);
-  if (url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`) return url.origin;
-  throw wrongSetting(
-    'PUBLIC_URL',
-    'is the URL of this registry, or several separated by commas, such as https://registry.example.com, without a path',
-  );
 }
 
 /** What the request says that it was sent to, or what a proxy that is trusted says of it. */

@@ -6,9 +6,6 @@
  * read before the delete has expired, wherever it is still being written. Elsewhere an entry lives for the lifetime at most,
  * and the bytes for a day longer than their link.
  */
-import type { Env } from '../env.ts';
-import { CACHE_LIFETIME_MAX_S, CACHE_LIFETIME_S } from '../oci/limits.ts';
-import { numberSetting } from '../oci/settings.ts';
 import { chooseStore, type EdgeStore, type Kept } from './edge-stores.ts';
 
 export interface EdgeCacheOptions {
@@ -112,14 +109,4 @@ export function edgeKey(name: string, kind: 'blobs' | 'manifests', digest: strin
 /** The key of bytes, by their key in the store: no repository's name begins with an underscore. */
 export function bytesKey(storeKey: string): string {
   return `_/${storeKey}`;
-}
-
-/** How long entries live, in seconds; 0 for no cache. Throws UNAVAILABLE, which names the setting. */
-export function cacheLifetime({ CACHE_LIFETIME: text }: Pick<Env, 'CACHE_LIFETIME'>): number {
-  return numberSetting('CACHE_LIFETIME', text, {
-    unit: 'seconds',
-    min: 0,
-    max: CACHE_LIFETIME_MAX_S,
-    fallback: CACHE_LIFETIME_S,
-  });
 }

@@ -5,9 +5,9 @@ import type { Env } from '../env.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registry, Repository } from '../oci/registry.ts';
-import { platformOf } from '../platform.ts';
+import type { Settings } from '../settings.ts';
 import { catalogOf } from '../stubs.ts';
-import { cacheLifetime, EdgeCache } from './edge-cache.ts';
+import { EdgeCache } from './edge-cache.ts';
 import type { Keys } from './keys.ts';
 import { DurableRepository } from './repository.ts';
 import { UploadIds } from './upload-id.ts';
@@ -15,17 +15,18 @@ import { UploadIds } from './upload-id.ts';
 export class DurableRegistry implements Registry {
   readonly #env: Env;
   readonly #uploadIds: UploadIds;
-  #edge: EdgeCache | null | undefined;
+  readonly #edge: EdgeCache | null;
+  readonly #allowsSparse: boolean;
 
-  constructor(env: Env, keys: Keys) {
+  constructor(env: Env, keys: Keys, settings: Pick<Settings, 'cacheLifetime' | 'allowsSparse'>) {
     this.#env = env;
     this.#uploadIds = new UploadIds(keys);
+    this.#edge = edgeCacheOf(settings);
+    this.#allowsSparse = settings.allowsSparse;
   }
 
-  /** Throws UNAVAILABLE where a setting of the cache is wrong. */
   repository(name: RepositoryName): Repository {
-    if (this.#edge === undefined) this.#edge = edgeCacheOf(this.#env);
-    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, name);
+    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#allowsSparse, name);
   }
 
   async catalog(page: Page): Promise<Listing<string>> {
@@ -33,10 +34,7 @@ export class DurableRegistry implements Registry {
   }
 }
 
-/** Null on one machine, where memory is exact, and where the setting turns the cache off. */
-function edgeCacheOf(env: Env): EdgeCache | null {
-  if (!platformOf(env).hasCache) return null;
-  const lifetime = cacheLifetime(env);
+function edgeCacheOf({ cacheLifetime: lifetime }: Pick<Settings, 'cacheLifetime'>): EdgeCache | null {
   return lifetime === 0
     ? null
     : new EdgeCache({ lifetime, open: () => caches.open('longshore'), later: waitUntil });

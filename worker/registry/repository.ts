@@ -37,11 +37,19 @@ export class DurableRepository implements Repository {
   readonly #env: Env;
   readonly #uploadIds: UploadIds;
   readonly #edge: EdgeCache | null;
+  readonly #allowsSparse: boolean;
 
-  constructor(env: Env, uploadIds: UploadIds, edge: EdgeCache | null, name: RepositoryName) {
+  constructor(
+    env: Env,
+    uploadIds: UploadIds,
+    edge: EdgeCache | null,
+    allowsSparse: boolean,
+    name: RepositoryName,
+  ) {
     this.#env = env;
     this.#uploadIds = uploadIds;
     this.#edge = edge;
+    this.#allowsSparse = allowsSparse;
     this.name = name;
   }
 
@@ -116,8 +124,7 @@ export class DurableRepository implements Repository {
   }
 
   async putManifest(put: ManifestPut): Promise<void> {
-    const sparse = this.#env.SPARSE_MANIFESTS === 'true';
-    const write = async () => this.#state().putManifest(this.name, put, sparse);
+    const write = async () => this.#state().putManifest(this.name, put, this.#allowsSparse);
     // Of bytes that do not say what they are, a push changes the media type.
     const { missing } = await (this.#edge === null || saysItsType(put.bytes)
       ? write()

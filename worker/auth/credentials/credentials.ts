@@ -10,10 +10,12 @@ import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { EVERYTHING } from '../../oci/pattern.ts';
 import { equalSecrets } from '../../oci/secret.ts';
+import type { AuthSettings } from '../../settings.ts';
 import { accountsOf } from '../../stubs.ts';
+import { ADMIN } from '../configured-users.ts';
 import { issuerOf, type TrustedLogin, TrustRefusal, type Trusts } from '../openid/trusts.ts';
-import { ADMIN, type AuthSettings } from '../settings.ts';
 import type { AccessTokens, Login } from '../tokens/access-tokens.ts';
+import { weaknessOf } from './new-password.ts';
 import { hashPassword } from './password.ts';
 import { Passwords } from './passwords.ts';
 import { parseToken, withoutSecrets } from './token-text.ts';
@@ -47,6 +49,8 @@ export class Credentials {
   readonly #tokens: AccessTokens;
   readonly #trusts: Trusts;
   readonly #passwords: Passwords;
+  /** Why the password in ADMIN_PASSWORD is too weak; null where it is not. */
+  readonly #adminWeakness: string | null;
 
   constructor(env: Env, settings: AuthSettings, tokens: AccessTokens, trusts: Trusts) {
     this.#env = env;
@@ -54,6 +58,8 @@ export class Credentials {
     this.#tokens = tokens;
     this.#trusts = trusts;
     this.#passwords = new Passwords(settings);
+    const { adminPassword } = settings;
+    this.#adminWeakness = adminPassword === null ? null : weaknessOf(adminPassword, ADMIN);
   }
 
   /** Throws UNAUTHORIZED, TOOMANYREQUESTS. */
@@ -186,10 +192,9 @@ export class Credentials {
 
   /** A password that is guessed at once is no login, however right it is; all others go on working. Throws UNAVAILABLE. */
   #refuseWeakAdmin({ name }: Shown): void {
-    const { adminPassword, adminWeakness } = this.#settings;
-    if (name !== ADMIN || adminPassword === null || adminWeakness === null) return;
+    if (name !== ADMIN || this.#adminWeakness === null) return;
     throw new OciError('UNAVAILABLE', {
-      message: `logins as admin are refused: the setting ADMIN_PASSWORD is too weak. A password ${adminWeakness}. Set another one`,
+      message: `logins as admin are refused: the setting ADMIN_PASSWORD is too weak. A password ${this.#adminWeakness}. Set another one`,
     });
   }
 

@@ -4,12 +4,12 @@
  */
 import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 import bcrypt from 'bcryptjs';
+import { BCRYPT_HASH } from '../../settings.ts';
 
 const COST = { N: 2 ** 14, r: 8, p: 5, maxmem: 32 * 1024 * 1024 };
 const HASH_BYTES = 32;
 const SALT_BYTES = 16;
 const STORED = /^scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/;
-const BCRYPT = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
 
 /** How many slow hashes this isolate has computed. */
 export const slowHashes = { computed: 0 };
@@ -25,7 +25,7 @@ export function hashPassword(password: string): string {
 /** Checks a password against either kind of hash. False for a hash of another kind. */
 export async function verifyPassword(password: string, stored: string): Promise<boolean> {
   slowHashes.computed++;
-  if (BCRYPT.test(stored)) return bcrypt.compare(password, stored.replace(/^\$2[xy]/, '$2b'));
+  if (BCRYPT_HASH.test(stored)) return bcrypt.compare(password, stored.replace(/^\$2[xy]/, '$2b'));
   const [, N, r, p, salt, hash] = STORED.exec(stored) ?? [];
   if (salt === undefined || hash === undefined) return false;
   const expected = Buffer.from(hash, 'base64url');
@@ -37,20 +37,4 @@ export async function verifyPassword(password: string, stored: string): Promise<
 /** The cost of a bcrypt hash: it takes 2^cost rounds. */
 export function bcryptCostOf(hash: string): number {
   return Number(hash.slice(4, 6));
-}
-
-/** The users of an htpasswd file. Throws an Error that names the first line that is none. */
-export function parseHtpasswd(text: string): Map<string, string> {
-  const users = new Map<string, string>();
-  for (const [index, line] of text.split('\n').entries()) {
-    const entry = line.trim();
-    if (entry === '' || entry.startsWith('#')) continue;
-    const colon = entry.indexOf(':');
-    const hash = entry.slice(colon + 1);
-    if (colon < 1 || !BCRYPT.test(hash)) {
-      throw new Error(`line ${index + 1} is not "name:hash" with a bcrypt hash: make it with htpasswd -B`);
-    }
-    users.set(entry.slice(0, colon), hash);
-  }
-  return users;
 }

@@ -13,7 +13,8 @@ import {
   PASSWORDS_REMEMBERED,
 } from '../../oci/limits.ts';
 import { equalSecrets } from '../../oci/secret.ts';
-import { ADMIN, type AuthSettings } from '../settings.ts';
+import type { AuthSettings } from '../../settings.ts';
+import { ADMIN } from '../configured-users.ts';
 import { HashBudget } from './hash-budget.ts';
 import { bcryptCostOf, verifyPassword } from './password.ts';
 

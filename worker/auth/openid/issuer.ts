@@ -4,6 +4,7 @@
  */
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose';
 import QuickLRU from 'quick-lru';
+import { isIssuer } from '../../access/issuer-url.ts';
 import { isAddress, isLoopback, isPrivateAddress } from '../../oci/address.ts';
 import { OciError } from '../../oci/errors.ts';
 import {
@@ -152,14 +153,6 @@ export class Issuer {
   #unavailable(why: string): OciError {
     return new OciError('UNAVAILABLE', { message: `the issuer ${this.#url} ${why}` });
   }
-}
-
-/** True for what may be an issuer: an https URL, or an http one of this machine, without a query, a fragment or a user. */
-export function isIssuer(text: string): boolean {
-  if (!URL.canParse(text) || /[?#\s]/.test(text) || text.length > 1024) return false;
-  const { protocol, hostname, username, password } = new URL(text);
-  if (username !== '' || password !== '') return false;
-  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
 }
 
 /** What is said of an issuer on a private address where no setting allows it. */

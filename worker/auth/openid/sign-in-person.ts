@@ -2,8 +2,8 @@
 import type { Person } from '../../access/model.ts';
 import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
 import { sha256 } from '../../oci/secret.ts';
+import type { SignInSettings } from '../../settings.ts';
 import type { Assertion } from './assertion.ts';
-import type { SignInSettings } from './sign-in-settings.ts';
 
 const MARK = 'oidc$';
 const ACCOUNT = 'oidc-';

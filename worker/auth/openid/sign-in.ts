@@ -9,17 +9,16 @@ import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
+import type { AuthSettings, SignInSettings } from '../../settings.ts';
 import { accountsOf } from '../../stubs.ts';
 import type { Audit } from '../audit.ts';
 import { newToken } from '../credentials/token-text.ts';
-import type { AuthSettings } from '../settings.ts';
 import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuer, IssuerMetadata, Issuers } from './issuer.ts';
 import { type Attempt, attemptOf, challengeOf, cookieOf, newAttempt, noCookie } from './sign-in-attempt.ts';
 import { isWanted, newConfirmation } from './sign-in-confirmation.ts';
 import { confirmationPage, refusalPage, signedInPage } from './sign-in-page.ts';
 import { personOf } from './sign-in-person.ts';
-import { type SignInSettings, signInSettings } from './sign-in-settings.ts';
 
 /** Has all rights where a password is set for it, whoever has the name. */
 const ADMIN = 'admin';
@@ -27,6 +26,7 @@ const ADMIN = 'admin';
 export class SignIn {
   readonly #env: Env;
   readonly #settings: AuthSettings;
+  readonly #signIn: SignInSettings | null;
   readonly #issuers: Issuers;
   readonly #audit: Audit;
   readonly #key: () => Promise<CryptoKey>;
@@ -35,12 +35,14 @@ export class SignIn {
   constructor(
     env: Env,
     settings: AuthSettings,
+    signIn: SignInSettings | null,
     issuers: Issuers,
     audit: Audit,
     key: () => Promise<CryptoKey>,
   ) {
     this.#env = env;
     this.#settings = settings;
+    this.#signIn = signIn;
     this.#issuers = issuers;
     this.#audit = audit;
     this.#key = key;
@@ -108,8 +110,7 @@ export class SignIn {
   }
 
   #configured(): SignInSettings {
-    const settings = signInSettings(this.#env);
-    if (settings !== null) return settings;
+    if (this.#signIn !== null) return this.#signIn;
     throw new OciError('NAME_UNKNOWN', { message: 'this registry has no sign-in: OIDC_ISSUER is not set' });
   }
 

@@ -10,13 +10,13 @@ import { TOKEN_FORM_MAX_BYTES } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
 import { readAtMost } from '../../oci/read-body.ts';
 import type { Registry } from '../../oci/registry.ts';
+import type { AuthSettings } from '../../settings.ts';
 import type { Audit } from '../audit.ts';
 import { authorizationOf } from '../credentials/authorization.ts';
 import type { Credentials, Shown } from '../credentials/credentials.ts';
 import { checkRate } from '../guard.ts';
 import type { Trusts } from '../openid/trusts.ts';
 import type { RequestLimit } from '../request-limit.ts';
-import type { AuthSettings } from '../settings.ts';
 import type { AccessTokens } from './access-tokens.ts';
 import { claimsFor } from './claims.ts';
 
