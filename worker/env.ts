@@ -8,7 +8,7 @@ import type { UploadSessionObject } from './objects/upload-session.ts';
 import type { SettingTexts } from './settings.ts';
 
 /** What the platform binds. */
-export interface Bindings {
+interface Bindings {
   REPOSITORY: DurableObjectNamespace<RepositoryObject>;
   UPLOAD_SESSION: DurableObjectNamespace<UploadSessionObject>;
   BLOB_SHARD: DurableObjectNamespace<BlobShardObject>;
