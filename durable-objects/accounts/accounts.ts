@@ -8,6 +8,7 @@ import type {
   Policy,
   Rule,
   SigningKey,
+  Subject,
   Token,
   Trust,
   User,
@@ -171,6 +172,10 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     return this.#people.token(id);
   }
 
+  findToken(idOrName: string): Token | null {
+    return this.#people.findToken(idOrName);
+  }
+
   createSignInToken(token: Token, others: number): void {
     this.ctx.storage.transactionSync(() => this.#people.createSignInToken(token, others, Date.now()));
   }
@@ -189,6 +194,10 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
 
   listRules(page: Page): Listing<Rule> {
     return this.#rules.list(page);
+  }
+
+  rulesFor(subjects: Subject[]): Rule[] {
+    return this.#rules.of(subjects);
   }
 
   createRule(rule: Omit<Rule, 'id'>): Rule {

@@ -27,6 +27,9 @@ type TokenRow = {
 const USER_COLUMNS = 'name, password, groups, disabled, created_at';
 const TOKEN_COLUMNS = 'id, name, owner, hash, grants, expires_at, last_used_at, created_at';
 
+/** As in the index `tokens_own_name`: a user's token is stored as `owner/name`. */
+const OWNED_BY_NAME = 'owner IS NOT NULL AND substr(name, length(owner) + 2) = ? ORDER BY name';
+
 export class People {
   readonly #sql: SqlStorage;
 
@@ -75,6 +78,17 @@ export class People {
   token(id: string): Token | null {
     const row = firstRow<TokenRow>(this.#sql, `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE id = ?`, id);
     return row === null ? null : asToken(row);
+  }
+
+  /** By id, or else by name: first among robots, whose name is the whole key, then among the tokens of users. */
+  findToken(idOrName: string): Token | null {
+    const conditions = ['id = ?', 'name = ? AND owner IS NULL', OWNED_BY_NAME];
+    for (const condition of conditions) {
+      const query = `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE ${condition} LIMIT 1`;
+      const row = firstRow<TokenRow>(this.#sql, query, idOrName);
+      if (row !== null) return asToken(row);
+    }
+    return null;
   }
 
   /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */

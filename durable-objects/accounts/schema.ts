@@ -116,4 +116,11 @@ export const ACCOUNTS_MIGRATIONS: Migration[] = [
       ALTER TABLE sign_ins ADD COLUMN groups TEXT;
     `,
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      -- A user's token by the name without its owner
+      CREATE INDEX tokens_own_name ON tokens (substr(name, length(owner) + 2), name) WHERE owner IS NOT NULL;
+    `,
+  },
 ];

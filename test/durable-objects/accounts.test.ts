@@ -50,6 +50,11 @@ const LOOKUPS = [
 const SEARCHES = [
   ['SELECT * FROM users WHERE name = ?', 'PRIMARY KEY (name=?)'],
   ['SELECT * FROM tokens WHERE id = ?', 'PRIMARY KEY (id=?)'],
+  ['SELECT * FROM tokens WHERE name = ? AND owner IS NULL', '(name=?)'],
+  [
+    'SELECT * FROM tokens WHERE owner IS NOT NULL AND substr(name, length(owner) + 2) = ? ORDER BY name LIMIT 1',
+    'tokens_own_name (<expr>=?)',
+  ],
   [
     'SELECT rules.* FROM json_each(?) AS wanted CROSS JOIN rules ON rules.subject = wanted.value',
     'rules_subject (subject=?)',
@@ -118,6 +123,23 @@ eachHome((home) => {
   });
 
   describe('tokens', () => {
+    const lookups = [
+      { name: 'a robot by its id', idOrName: 'ci-id', want: 'ci-id' },
+      { name: 'a robot by its name, before the token of a user', idOrName: 'ci', want: 'ci-id' },
+      { name: 'the token of a user by its name', idOrName: 'laptop', want: 'laptop-id' },
+      { name: 'no token by the stored form of its name', idOrName: 'bob/laptop', want: undefined },
+      { name: 'no token by the name of its owner', idOrName: 'bob', want: undefined },
+    ];
+    for (const { name, idOrName, want } of lookups) {
+      it(`findToken finds ${name}`, async () => {
+        await accounts.call('putUser', { name: 'bob' });
+        await accounts.call('createToken', { ...token('ci', { owner: 'bob' }), id: 'bobs-ci' });
+        await accounts.call('createToken', { ...token('ci'), id: 'ci-id' });
+        await accounts.call('createToken', { ...token('laptop', { owner: 'bob' }), id: 'laptop-id' });
+        assert.equal((await accounts.call<Token | null>('findToken', idOrName))?.id, want);
+      });
+    }
+
     it('have a name of their own and an owner that is there', async () => {
       await people();
       assert.equal(await accounts.call('createToken', token('other', { name: 'ci' })), 'name taken');

@@ -61,11 +61,11 @@ export const AUDIT: Operation[] = [
         ),
     }),
     types: ['application/x-ndjson'],
-    run: async ({ audited, query, request, managed }) => {
+    run: async ({ auditLog, query, request, managed }) => {
       await managed.audit.flush();
       const { n, before, actor, repository, decision: decided } = query;
       const filters = { actor, repository, decision: decided };
-      const { entries, next } = await audited.list({
+      const { entries, next } = await auditLog.list({
         before: before === undefined ? null : Number(before),
         count: n,
         ...filters,

@@ -1,11 +1,13 @@
 /** Why somebody may do something, or may not: the decision that they would get, in words. */
 import * as z from 'zod/mini';
 import type { Identity } from '../access/decide.ts';
-import { type Lookup, type Rule, type Subject, type Token, tokenKey } from '../access/model.ts';
+import type { Subject } from '../access/model.ts';
+import { NO_CREDENTIALS } from '../auth/credentials/credentials.ts';
 import { claimsFor } from '../auth/tokens/claims.ts';
+import type { AccountsObject } from '../objects/accounts.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
-import type { Directory } from './directory.ts';
+import type { Stub } from '../stubs.ts';
 import { type Managed, type Operation, operation } from './operation.ts';
 import { subject } from './rules.ts';
 import { action } from './schemas.ts';
@@ -36,10 +38,10 @@ export const EXPLAIN: Operation[] = [
       certificates: conditions.check(z.describe('Only with a certificate of each list; null without any.')),
     }),
     refusals: { 404: 'There is no such user or token.' },
-    run: async ({ query, directory, managed }) => {
+    run: async ({ query, accounts, managed }) => {
       const { subject: whom, action: wanted } = query;
       const repository = parseRepositoryName(query.repository);
-      const identity = await identityOf(whom, directory, managed);
+      const identity = await identityOf(whom, accounts, managed);
       const scope = { type: 'repository', name: repository, actions: [wanted] };
       const { access, denials } = await claimsFor(identity, [scope], managed.registry);
       const [given] = access;
@@ -59,73 +61,35 @@ export const EXPLAIN: Operation[] = [
   }),
 ];
 
-/** Throws NOT_FOUND. */
-async function identityOf(whom: Subject, directory: Directory, { credentials }: Managed): Promise<Identity> {
-  const [, kind, named = ''] = /^(user|token|group):(.+)$/.exec(whom) ?? [];
-  if (kind === 'token') return tokenIdentity(await tokenNamed(directory, named), directory, credentials);
-  if (kind !== 'user') {
-    const subjects = [whom, 'anonymous', ...(whom === 'anonymous' ? [] : ['authenticated'])];
-    const { policies, revision } = await lookUp(directory, null);
-    return { subject: whom, rules: await rulesFor(directory, subjects), limits: null, policies, revision };
-  }
-  return userIdentity(named, directory, credentials);
-}
-
-async function userIdentity(
-  named: string,
-  directory: Directory,
-  credentials: Managed['credentials'],
+/** The identity of a subject, without credentials. Throws NOT_FOUND. */
+async function identityOf(
+  subject: Subject,
+  accounts: Stub<AccountsObject>,
+  { credentials }: Managed,
 ): Promise<Identity> {
-  const { user, rules, policies, revision } = await lookUp(directory, named);
-  const own = credentials.rulesOf(named, user, rules);
-  if (own !== null) return { subject: `user:${named}`, rules: own, limits: null, policies, revision };
-  const what = user === null ? `there is no user ${named}` : `the user ${named} is disabled`;
-  throw new OciError('NOT_FOUND', { message: what });
-}
-
-async function tokenIdentity(
-  { name, owner, grants }: Token,
-  directory: Directory,
-  credentials: Managed['credentials'],
-): Promise<Identity> {
-  if (owner !== null) {
-    const identity = await userIdentity(owner, directory, credentials);
-    const free = identity.rules.filter(({ subject }) => subject === 'anonymous');
-    return { ...identity, limits: grants.length === 0 ? null : [...grants, ...free] };
+  const [, kind, name = ''] = /^(user|token):(.+)$/.exec(subject) ?? [];
+  if (kind === undefined) {
+    const subjects = new Set<Subject>([subject, 'anonymous']);
+    if (subject !== 'anonymous') subjects.add('authenticated');
+    const rules = await accounts.rulesFor([...subjects]);
+    const { policies, revision } = await accounts.lookup(NO_CREDENTIALS);
+    return { subject, rules, limits: null, policies, revision };
   }
-  const whom = `token:${name}` as const;
-  const { policies, revision } = await lookUp(directory, null);
-  const rules = await rulesFor(directory, [whom, 'anonymous', 'authenticated']);
-  const own = grants.map((grant, at): Rule => ({ ...grant, id: `token ${name} ${at + 1}`, subject: whom }));
-  return { subject: whom, rules: [...rules, ...own], limits: null, policies, revision };
-}
-
-/** By its id, or by its name: robots before users, whose names are their own. */
-async function tokenNamed(directory: Directory, named: string): Promise<Token> {
-  let found = await directory.getToken(named);
-  for (let last: string | null = null; found?.owner !== null; ) {
-    const { entries, more } = await directory.listTokens({}, { count: 1000, last });
-    const matching: Token[] = entries.filter(({ name }) => name === named);
-    found = matching.find(({ owner }) => owner === null) ?? found ?? matching[0] ?? null;
-    const end = entries.at(-1);
-    if (!more || end === undefined) break;
-    last = tokenKey(end);
+  const token = kind === 'token' ? await accounts.findToken(name) : null;
+  if (kind === 'token' && token === null) {
+    throw new OciError('NOT_FOUND', { message: `there is no token ${name}` });
   }
-  if (found !== null) return found;
-  throw new OciError('NOT_FOUND', { message: `there is no token ${named}` });
-}
-
-async function rulesFor(directory: Directory, subjects: string[]): Promise<Rule[]> {
-  const rules: Rule[] = [];
-  for (let last: string | null = null; ; ) {
-    const { entries, more } = await directory.listRules({ count: 1000, last });
-    rules.push(...entries.filter((rule) => subjects.includes(rule.subject)));
-    last = entries.at(-1)?.id ?? null;
-    if (!more || last === null) return rules;
+  const lookup = await accounts.lookup({
+    ...NO_CREDENTIALS,
+    ...(token ? { token: token.id } : { user: name }),
+  });
+  const { user, rules, policies, revision } = lookup;
+  const owner = token === null ? name : token.owner;
+  const ownRules = owner === null ? [] : credentials.rulesOf(owner, user, rules);
+  if (ownRules === null) {
+    const message = user === null ? `there is no user ${owner}` : `the user ${owner} is disabled`;
+    throw new OciError('NOT_FOUND', { message });
   }
-}
-
-/** As somebody who shows credentials would be looked up, without an attempt to count. */
-function lookUp(directory: Directory, user: string | null): Promise<Lookup> {
-  return directory.lookup({ account: '', address: '', user, token: null, issuer: null });
+  const found = token === null ? null : credentials.identityOf(token, lookup);
+  return { ...(found ?? { subject, rules: ownRules, limits: null }), policies, revision };
 }

@@ -18,8 +18,8 @@ export const KEYS: Operation[] = [
     body: rotation,
     example: { dropOld: true },
     status: 204,
-    run: async ({ body, directory }) => {
-      await directory.rotateSigningKeys(body.dropOld);
+    run: async ({ body, accounts }) => {
+      await accounts.rotateSigningKeys(body.dropOld);
       return { changed: body.dropOld ? 'old keys dropped' : 'old keys kept until their tokens end' };
     },
   }),

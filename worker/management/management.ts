@@ -6,8 +6,8 @@ import { Hono } from 'hono';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { escapedJson } from '../oci/printable.ts';
+import { accountsOf, auditLogOf } from '../stubs.ts';
 import { AUDIT } from './audit.ts';
-import { auditTrailOf, directoryOf } from './directory.ts';
 import { EXPLAIN } from './explain.ts';
 import { jsonOf, parsed } from './input.ts';
 import { KEYS } from './keys.ts';
@@ -72,9 +72,9 @@ async function perform(row: Operation, request: Request, named: string, managed:
   const manager = await admit(request, row, named, managed);
   const query = row.query && parsed(row.query, Object.fromEntries(new URL(request.url).searchParams));
   const body = row.body && parsed(row.body, await jsonOf(request));
-  const directory = directoryOf(managed.env);
-  const audited = auditTrailOf(managed.env);
-  const answer = await row.run({ request, named, query, body, manager, managed, directory, audited });
+  const accounts = accountsOf(managed.env);
+  const auditLog = auditLogOf(managed.env);
+  const answer = await row.run({ request, named, query, body, manager, managed, accounts, auditLog });
   if (row.method !== 'GET') {
     const { client, identity } = manager;
     managed.audit.managed(request, client, identity.subject, row.id, answer.changed ?? named);

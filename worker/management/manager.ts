@@ -13,7 +13,7 @@ import { isOpen } from '../auth/guard.ts';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { EVERYTHING } from '../oci/pattern.ts';
-import { directoryOf } from './directory.ts';
+import { accountsOf } from '../stubs.ts';
 import type { Managed, Manager, Operation } from './operation.ts';
 
 const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="longshore", charset="UTF-8"' };
@@ -47,7 +47,7 @@ async function whyNot(
   if (!/^(?:user|token):/.test(subject)) return 'only users and named tokens may use this API';
   if (token !== null && who !== 'user') {
     // Else a token that is narrow or about to end could make one that is neither.
-    const stored = await directoryOf(env).getToken(token.id);
+    const stored = await accountsOf(env).getToken(token.id);
     const isOwn = who === 'own' && (named === token.id || stored?.name.startsWith(SIGN_IN_TOKEN) === true);
     const manages =
       who === 'admin' && isAdmin({ ...identity, rules: stored?.grants.map(asRule) ?? [], limits });

@@ -51,7 +51,7 @@ export const ME: Operation[] = [
     example: { current: 'correct horse battery', new: 'staple and some more' },
     status: 204,
     refusals: { 409: 'The password is not kept here, but in a setting or elsewhere.' },
-    run: async ({ body, request, manager, managed, directory }) => {
+    run: async ({ body, request, manager, managed, accounts }) => {
       const who = nameOf(manager);
       refuseSetting(who, managed.settings);
       // The user has just logged in with it: a hash of it would be one more that users can ask for.
@@ -63,7 +63,7 @@ export const ME: Operation[] = [
         throw new OciError('DENIED', { message: 'current: is not your password' });
       }
       refuseWeak(body.new, who, 'new');
-      await directory.putUser({ name: who, password: managed.credentials.newHash(body.new) });
+      await accounts.putUser({ name: who, password: managed.credentials.newHash(body.new) });
       return { changed: who };
     },
   }),
@@ -76,8 +76,8 @@ export const ME: Operation[] = [
     query: z.object(paged),
     status: 200,
     answer: z.object({ tokens: z.array(token) }),
-    run: async ({ directory, query, request, manager }) => {
-      const listing = await directory.listTokens({ owner: nameOf(manager) }, pageOf(query));
+    run: async ({ accounts, query, request, manager }) => {
+      const listing = await accounts.listTokens({ owner: nameOf(manager) }, pageOf(query));
       return listed(request, { tokens: listing.entries.map(shownToken) }, after(listing, tokenKey));
     },
   }),
@@ -104,9 +104,9 @@ export const ME: Operation[] = [
     who: 'own',
     summary: 'Revoke all tokens of mine, and all that was issued to me',
     status: 204,
-    run: async ({ directory, manager }) => {
+    run: async ({ accounts, manager }) => {
       const who = nameOf(manager);
-      const count = await directory.deleteTokensOf(who);
+      const count = await accounts.deleteTokensOf(who);
       return { changed: `${who} (${count} tokens)` };
     },
   }),
@@ -118,11 +118,11 @@ export const ME: Operation[] = [
     summary: 'Revoke a token of mine',
     status: 204,
     refusals: { 404: 'I have no token of this id.' },
-    run: async ({ named, directory, manager }) => {
-      const owner = (await directory.getToken(named))?.owner;
+    run: async ({ named, accounts, manager }) => {
+      const owner = (await accounts.getToken(named))?.owner;
       // A robot has no owner, and may revoke its own token.
       const isOwn = owner === null ? isRobot(manager) : owner === nameOf(manager);
-      if (isOwn && (await directory.deleteToken(named))) return {};
+      if (isOwn && (await accounts.deleteToken(named))) return {};
       throw noToken();
     },
   }),

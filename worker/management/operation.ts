@@ -8,9 +8,11 @@ import type { Identity } from '../access/decide.ts';
 import type { Audit } from '../auth/audit.ts';
 import type { Credentials } from '../auth/credentials/credentials.ts';
 import type { Env } from '../env.ts';
+import type { AccountsObject } from '../objects/accounts.ts';
+import type { AuditLogObject } from '../objects/audit-log.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { AuthSettings } from '../settings.ts';
-import type { AuditTrail, Directory } from './directory.ts';
+import type { Stub } from '../stubs.ts';
 
 /** What the operations work on. */
 export interface Managed {
@@ -35,8 +37,8 @@ export interface Asked<Query, Body> {
   body: Body;
   manager: Manager;
   managed: Managed;
-  directory: Directory;
-  audited: AuditTrail;
+  accounts: Stub<AccountsObject>;
+  auditLog: Stub<AuditLogObject>;
 }
 
 export interface Answer {

@@ -53,7 +53,7 @@ export const POLICIES: Operation[] = [
     summary: 'List policies, by age',
     status: 200,
     answer: z.object({ policies: z.array(policy) }),
-    run: async ({ directory }) => ({ body: { policies: await directory.listPolicies() } }),
+    run: async ({ accounts }) => ({ body: { policies: await accounts.listPolicies() } }),
   }),
   operation({
     id: 'policy.create',
@@ -67,8 +67,8 @@ export const POLICIES: Operation[] = [
     example: { kind: 'networks', repositories: 'internal/**', networks: ['10.0.0.0/8'] },
     status: 201,
     answer: policy,
-    run: async ({ body, directory }) => {
-      const made = await directory.createPolicy(body);
+    run: async ({ body, accounts }) => {
+      const made = await accounts.createPolicy(body);
       return { body: made, changed: `${made.id}: ${made.kind} of ${made.repositories}` };
     },
   }),
@@ -80,8 +80,8 @@ export const POLICIES: Operation[] = [
     summary: 'Remove a policy',
     status: 204,
     refusals: { 404: 'There is no policy of this id.' },
-    run: async ({ named, directory }) => {
-      if (await directory.deletePolicy(named)) return {};
+    run: async ({ named, accounts }) => {
+      if (await accounts.deletePolicy(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no policy of this id' });
     },
   }),

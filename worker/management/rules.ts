@@ -33,8 +33,8 @@ export const RULES: Operation[] = [
     query: z.object(paged),
     status: 200,
     answer: z.object({ rules: z.array(rule) }),
-    run: async ({ directory, query, request }) => {
-      const listing = await directory.listRules(pageOf(query));
+    run: async ({ accounts, query, request }) => {
+      const listing = await accounts.listRules(pageOf(query));
       return listed(
         request,
         { rules: listing.entries },
@@ -53,8 +53,8 @@ export const RULES: Operation[] = [
     example: { subject: 'group:developers', role: 'writer', repositories: 'team-a/*' },
     status: 201,
     answer: rule,
-    run: async ({ body, directory }) => {
-      const made = await directory.createRule(body);
+    run: async ({ body, accounts }) => {
+      const made = await accounts.createRule(body);
       const where = body.tags === null ? body.repositories : `${body.repositories}:${body.tags}`;
       return { body: made, changed: `${made.id}: ${body.role} of ${where} for ${body.subject}` };
     },
@@ -67,8 +67,8 @@ export const RULES: Operation[] = [
     summary: 'Take a rule back',
     status: 204,
     refusals: { 404: 'There is no rule of this id.' },
-    run: async ({ named, directory }) => {
-      if (await directory.deleteRule(named)) return {};
+    run: async ({ named, accounts }) => {
+      if (await accounts.deleteRule(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no rule of this id' });
     },
   }),

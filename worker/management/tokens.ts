@@ -68,9 +68,9 @@ export const TOKENS: Operation[] = [
     }),
     status: 200,
     answer: z.object({ tokens: z.array(token) }),
-    run: async ({ directory, query, request }) => {
+    run: async ({ accounts, query, request }) => {
       const owner = query.owner === '' ? null : query.owner;
-      const listing = await directory.listTokens({ owner }, pageOf(query));
+      const listing = await accounts.listTokens({ owner }, pageOf(query));
       return listed(request, { tokens: listing.entries.map(shownToken) }, after(listing, tokenKey));
     },
   }),
@@ -99,8 +99,8 @@ export const TOKENS: Operation[] = [
     description: 'What was issued for it ends as well: at once on one machine, elsewhere within 30 seconds.',
     status: 204,
     refusals: { 404: 'There is no token of this id.' },
-    run: async ({ named, directory }) => {
-      if (await directory.deleteToken(named)) return {};
+    run: async ({ named, accounts }) => {
+      if (await accounts.deleteToken(named)) return {};
       throw noToken();
     },
   }),
@@ -108,7 +108,7 @@ export const TOKENS: Operation[] = [
 
 /** Throws CONFLICT, NOT_FOUND. */
 export async function makeToken(
-  { directory, managed }: Pick<Asked<unknown, unknown>, 'directory' | 'managed'>,
+  { accounts, managed }: Pick<Asked<unknown, unknown>, 'accounts' | 'managed'>,
   called: string,
   owner: string | null,
   granted: Grant[],
@@ -125,7 +125,7 @@ export async function makeToken(
     lastUsedAt: null,
     createdAt: Date.now(),
   };
-  const outcome = await directory.createToken(
+  const outcome = await accounts.createToken(
     made,
     owner !== null && settingOf(owner, managed.settings) !== null,
   );

@@ -95,7 +95,7 @@ export const TRUSTS: Operation[] = [
     summary: 'List trusts, by age',
     status: 200,
     answer: z.object({ trusts: z.array(trust) }),
-    run: async ({ directory }) => ({ body: { trusts: (await directory.listTrusts()).map(shownTrust) } }),
+    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(shownTrust) } }),
   }),
   operation({
     id: 'trust.create',
@@ -114,7 +114,7 @@ export const TRUSTS: Operation[] = [
     status: 201,
     answer: trust,
     refusals: { 409: 'There is a trust of this name.' },
-    run: async ({ body, directory, managed }) => {
+    run: async ({ body, accounts, managed }) => {
       const mayFetch = managed.settings.allowsPrivateIssuers || !isPrivate(body.issuer);
       if (!mayFetch && body.jwks === undefined) {
         throw new OciError('INPUT_INVALID', {
@@ -122,7 +122,7 @@ export const TRUSTS: Operation[] = [
           detail: [{ field: 'issuer', message: PRIVATE }],
         });
       }
-      const made = await directory.createTrust({
+      const made = await accounts.createTrust({
         ...body,
         jwks: body.jwks === undefined ? null : JSON.stringify(body.jwks),
       });
@@ -138,8 +138,8 @@ export const TRUSTS: Operation[] = [
     summary: 'Trust no more',
     status: 204,
     refusals: { 404: 'There is no trust of this id.' },
-    run: async ({ named, directory }) => {
-      if (await directory.deleteTrust(named)) return {};
+    run: async ({ named, accounts }) => {
+      if (await accounts.deleteTrust(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no trust of this id' });
     },
   }),

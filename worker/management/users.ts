@@ -4,10 +4,11 @@ import type { User } from '../access/model.ts';
 import { settingOf } from '../auth/configured-users.ts';
 import { weaknessOf } from '../auth/credentials/new-password.ts';
 import { hashPassword } from '../auth/credentials/password.ts';
+import type { AccountsObject } from '../objects/accounts.ts';
 import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';
 import type { AuthSettings } from '../settings.ts';
-import type { Directory } from './directory.ts';
+import type { Stub } from '../stubs.ts';
 import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
 import { GROUP, name, paged, pageOf, password, time, timeOf } from './schemas.ts';
@@ -48,9 +49,9 @@ export const USERS: Operation[] = [
     query: z.object(paged),
     status: 200,
     answer: z.object({ users: z.array(user) }),
-    run: async ({ directory, query, request }) => {
-      const listing = await directory.listUsers(pageOf(query));
-      const names = await directory.displayNames(listing.entries.map((entry) => entry.name));
+    run: async ({ accounts, query, request }) => {
+      const listing = await accounts.listUsers(pageOf(query));
+      const names = await accounts.displayNames(listing.entries.map((entry) => entry.name));
       return listed(
         request,
         { users: listing.entries.map((entry) => shownUser(entry, names)) },
@@ -69,9 +70,9 @@ export const USERS: Operation[] = [
     status: 201,
     answer: user,
     refusals: { 409: 'There is a user of this name, or a setting has it.' },
-    run: async ({ body, directory, managed }) => {
+    run: async ({ body, accounts, managed }) => {
       refuseSetting(body.name, managed.settings);
-      const outcome = await directory.putUser({
+      const outcome = await accounts.putUser({
         name: body.name,
         password: body.password === undefined ? null : newHash(body.password, body.name),
         groups: body.groups ?? [],
@@ -80,7 +81,7 @@ export const USERS: Operation[] = [
       if (outcome === 'taken') {
         throw new OciError('CONFLICT', { message: `there is a user ${body.name} already` });
       }
-      return { body: await shownNamed(directory, body.name), changed: body.name };
+      return { body: await shownNamed(accounts, body.name), changed: body.name };
     },
   }),
   operation({
@@ -92,8 +93,8 @@ export const USERS: Operation[] = [
     status: 200,
     answer: user,
     refusals: { 404: 'There is no user of this name.' },
-    run: async ({ named, directory }) => ({
-      body: await shownNamed(directory, named),
+    run: async ({ named, accounts }) => ({
+      body: await shownNamed(accounts, named),
     }),
   }),
   operation({
@@ -109,11 +110,11 @@ export const USERS: Operation[] = [
     status: 200,
     answer: user,
     refusals: { 404: 'There is no user of this name.', 409: 'A setting has the password.' },
-    run: async ({ named, body, directory, managed }) => {
-      await existing(directory.getUser(named), named);
+    run: async ({ named, body, accounts, managed }) => {
+      await existing(accounts.getUser(named), named);
       if (body.password) refuseSetting(named, managed.settings);
       const { password: text, groups: wanted, disabled } = body;
-      await directory.putUser({
+      await accounts.putUser({
         name: named,
         ...(text === undefined ? {} : { password: text === null ? null : newHash(text, named) }),
         ...(wanted === undefined ? {} : { groups: wanted }),
@@ -121,7 +122,7 @@ export const USERS: Operation[] = [
       });
       const what = Object.keys(body).join(', ');
       return {
-        body: await shownNamed(directory, named),
+        body: await shownNamed(accounts, named),
         changed: `${named} (${what})`,
       };
     },
@@ -134,8 +135,8 @@ export const USERS: Operation[] = [
     summary: 'Remove a user, with their tokens and rules',
     status: 204,
     refusals: { 404: 'There is no user of this name.' },
-    run: async ({ named, directory }) => {
-      if (await directory.deleteUser(named)) return {};
+    run: async ({ named, accounts }) => {
+      if (await accounts.deleteUser(named)) return {};
       throw noUser(named);
     },
   }),
@@ -154,9 +155,9 @@ export const USERS: Operation[] = [
       404: 'There is no such account of a sign-in, or no other user.',
       409: 'A setting has the user.',
     },
-    run: async ({ named, body, directory, managed }) => {
+    run: async ({ named, body, accounts, managed }) => {
       refuseSetting(body.to, managed.settings);
-      const outcome = await directory.linkSignIn(named, body.to);
+      const outcome = await accounts.linkSignIn(named, body.to);
       if (outcome === 'no user') throw noUser(body.to);
       if (outcome === 'linked') return { changed: `${named} is ${body.to}` };
       throw new OciError('NOT_FOUND', { message: `no sign-in belongs to ${named.slice(0, 128)}` });
@@ -170,8 +171,8 @@ export const USERS: Operation[] = [
     summary: 'Revoke all tokens of a user, and all that was issued to the user',
     description: 'The password goes on working: change it, or disable the user, as well.',
     status: 204,
-    run: async ({ named, directory }) => {
-      const count = await directory.deleteTokensOf(named);
+    run: async ({ named, accounts }) => {
+      const count = await accounts.deleteTokensOf(named);
       return { changed: `${named} (${count} tokens)` };
     },
   }),
@@ -197,8 +198,8 @@ export function refuseWeak(password: string, named: string, field: string): void
   throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 
-async function shownNamed(directory: Directory, named: string): Promise<z.output<typeof user>> {
-  return shownUser(await existing(directory.getUser(named), named), await directory.displayNames([named]));
+async function shownNamed(accounts: Stub<AccountsObject>, named: string): Promise<z.output<typeof user>> {
+  return shownUser(await existing(accounts.getUser(named), named), await accounts.displayNames([named]));
 }
 
 async function existing(found: Promise<User | null>, named: string): Promise<User> {

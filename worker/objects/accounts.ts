@@ -7,6 +7,7 @@ import type {
   Policy,
   Rule,
   SigningKey,
+  Subject,
   Token,
   Trust,
   User,
@@ -71,6 +72,8 @@ export interface AccountsObject extends Rpc.DurableObjectBranded {
   /** By `tokenKey`, which is also `last`. All tokens if `owner` is undefined, those of robots if it is null. */
   listTokens(of: { owner?: string | null | undefined }, page: Page): Listing<Token>;
   getToken(id: string): Token | null;
+  /** The token with this id, or else with this name. The name of a robot comes before those of users' tokens. */
+  findToken(idOrName: string): Token | null;
   /** `ofSetting`: the owner is a user of a setting, whom this object does not know. */
   createToken(token: Token, ofSetting?: boolean): 'created' | 'name taken' | 'no owner';
   /** Creates a token for a sign-in. Of the owner's other sign-in tokens, only the newest `others` stay. */
@@ -82,6 +85,8 @@ export interface AccountsObject extends Rpc.DurableObjectBranded {
 
   /** By id, which is also `last`. */
   listRules(page: Page): Listing<Rule>;
+  /** The rules for any of the subjects, by id. */
+  rulesFor(subjects: Subject[]): Rule[];
   createRule(rule: Omit<Rule, 'id'>): Rule;
   deleteRule(id: string): boolean;
 

@@ -5,7 +5,7 @@
 
 import type { Client } from '../../access/client.ts';
 import type { Identity } from '../../access/decide.ts';
-import type { Lookup, LookupQuery, Role, Rule, Trust, User } from '../../access/model.ts';
+import type { Lookup, LookupQuery, Role, Rule, Token, Trust, User } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
 import { EVERYTHING } from '../../oci/pattern.ts';
@@ -31,7 +31,14 @@ const NO_ADMIN =
 const LOGIN_TRIES = 6;
 const LOGIN_RETRY_MS = 500;
 const WRONG = 'wrong name or password';
-const NOBODY: LookupQuery = { account: '', address: '', user: null, token: null, issuer: null };
+/** The lookup of a request without credentials. */
+export const NO_CREDENTIALS: LookupQuery = {
+  account: '',
+  address: '',
+  user: null,
+  token: null,
+  issuer: null,
+};
 
 type Recognised = Omit<Identity, 'policies' | 'revision'>;
 
@@ -100,7 +107,7 @@ export class Credentials {
   /** A token of a trusted issuer becomes a login, once. Throws UNAUTHORIZED. */
   async exchange(assertion: string): Promise<Login> {
     const issuer = issuerOf(assertion);
-    const lookup = await this.#lookup({ ...NOBODY, issuer });
+    const lookup = await this.#lookup({ ...NO_CREDENTIALS, issuer });
     const { subject, trust, rules, id, expiresAt } = await this.#verify(assertion, lookup.trusts);
     if (await accountsOf(this.#env).consume(`${issuer} ${id}`, expiresAt)) return { subject, trust, rules };
     throw new OciError('UNAUTHORIZED', { message: 'this token has been exchanged before' });
@@ -108,7 +115,7 @@ export class Credentials {
 
   /** Who shows nothing. Throws UNAUTHORIZED where the registry has no admin yet. */
   async anonymous(): Promise<Identity> {
-    const lookup = await this.#lookup(NOBODY);
+    const lookup = await this.#lookup(NO_CREDENTIALS);
     if (!this.#isSetUp(lookup)) throw new OciError('UNAUTHORIZED', { message: NO_ADMIN });
     const { rules, policies, revision } = lookup;
     return { subject: 'anonymous', rules: rules.filter(isAnonymous), limits: null, policies, revision };
@@ -116,7 +123,7 @@ export class Credentials {
 
   /** What the page of the registry says to people: before there is an admin, how to get one. */
   async welcome(): Promise<string> {
-    const isSetUp = this.#isSetUp(await this.#lookup(NOBODY));
+    const isSetUp = this.#isSetUp(await this.#lookup(NO_CREDENTIALS));
     return isSetUp ? 'This is a Longshore container registry: its API is at /v2/.' : `Welcome: ${NO_ADMIN}.`;
   }
 
@@ -235,21 +242,33 @@ export class Credentials {
     });
   }
 
-  #byToken(hash: string, { token, user, rules }: Lookup): Recognised | null {
+  #byToken(hash: string, lookup: Lookup): Recognised | null {
+    const { token } = lookup;
     if (token === null || !equalSecrets(hash, token.hash)) return null;
     if (token.expiresAt !== null && token.expiresAt <= Date.now()) {
       throw new OciError('UNAUTHORIZED', { message: `the token ${token.name} has expired: make a new one` });
     }
-    const own = token.grants.map((grant, at): Rule => {
-      return { ...grant, id: `token ${token.name} ${at + 1}`, subject: `token:${token.name}` };
-    });
-    if (token.owner === null)
-      return { subject: `token:${token.name}`, rules: [...rules, ...own], limits: null };
-    const ownerRules = this.rulesOf(token.owner, user, rules);
+    return this.identityOf(token, lookup);
+  }
+
+  /**
+   * What a named token may do. A robot has the rules for it and its own grants. A user's token has the rules of its owner,
+   * narrowed to its grants if it has some. Null where the owner may not log in.
+   */
+  identityOf(
+    { name, owner, grants }: Token,
+    { user, rules }: Pick<Lookup, 'user' | 'rules'>,
+  ): Recognised | null {
+    if (owner === null) {
+      const subject = `token:${name}` as const;
+      const own = grants.map((grant, at): Rule => ({ ...grant, id: `token ${name} ${at + 1}`, subject }));
+      return { subject, rules: [...rules, ...own], limits: null };
+    }
+    const ownerRules = this.rulesOf(owner, user, rules);
     if (ownerRules === null) return null;
-    // What is public stays so for a narrowed token: without one, its holder could pull it.
-    const limits = token.grants.length === 0 ? null : [...token.grants, ...rules.filter(isAnonymous)];
-    return { subject: `user:${token.owner}`, rules: ownerRules, limits };
+    // A narrowed token may still pull public repositories, which need no token.
+    const limits = grants.length === 0 ? null : [...grants, ...rules.filter(isAnonymous)];
+    return { subject: `user:${owner}`, rules: ownerRules, limits };
   }
 
   /**
