@@ -26,10 +26,17 @@ export class Registry implements Disposable {
   readonly #base: URL;
   readonly #agent: http.Agent;
   readonly #authorization: Record<string, string>;
+  /** The length of the shortest chunks that rows send, instead of what `OCI-Chunk-Min-Length` says; null: as the header says. */
+  readonly chunkMinBytes: number | null;
   #repositories = 0;
 
   /** The login goes with every request to the registry, unasked, as Basic authentication has it. */
-  constructor(url: string, login: { name: string; password: string } | null = null) {
+  constructor(
+    url: string,
+    login: { name: string; password: string } | null = null,
+    chunkMinBytes: number | null = null,
+  ) {
+    this.chunkMinBytes = chunkMinBytes;
     this.#base = new URL(url.includes('://') ? url : `http://${url}`);
     const pair = login === null ? '' : Buffer.from(`${login.name}:${login.password}`).toString('base64');
     this.#authorization = login === null ? {} : { Authorization: `Basic ${pair}` };

@@ -5,13 +5,16 @@ import { expectBody, expectStatus } from './answer.ts';
 import type { Registry } from './registry.ts';
 import type { Repository } from './repository.ts';
 
-/** An upload, and a maker of chunks that are as long as the registry wants them at least. */
+/** Begins an upload. `chunkOf(n)` makes a chunk n bytes longer than the shortest that the registry wants, and at least 100 bytes long. */
 export async function beginUpload(registry: Registry) {
   const repository = registry.repository();
   const answer = await repository.postUpload();
   expectStatus(answer, 202);
-  const least = Math.max(100, Number(answer.header('OCI-Chunk-Min-Length') ?? 0));
-  const chunkOf = (times: number) => blob(least * times + times);
+  const shortest = Math.max(
+    100,
+    registry.chunkMinBytes ?? Number(answer.header('OCI-Chunk-Min-Length') ?? 0),
+  );
+  const chunkOf = (longerBy: number) => blob(shortest + longerBy);
   return { repository, location: answer.location(), chunkOf };
 }
 
