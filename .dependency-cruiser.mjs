@@ -32,8 +32,8 @@ const LAYERS = [
   {
     name: 'bindings',
     path: '^worker/(stubs|blob-store)[.]ts$',
-    layers: ['platform', 'oci', 'blobs'],
-    types: ['objects', 'env'],
+    layers: ['objects', 'platform', 'oci', 'blobs'],
+    types: ['env'],
     packages: ['quick-lru'],
   },
   {
@@ -101,7 +101,7 @@ const LAYERS = [
   {
     name: 'standalone',
     path: '^standalone/',
-    layers: ['settings', 'platform', 'oci', 'auth'],
+    layers: ['objects', 'settings', 'platform', 'oci', 'auth'],
     packages: ['node:', 'esbuild', 'workerd'],
   },
   { name: 'cli', path: '^cli/', layers: ['oci', 'auth'], packages: ['node:'] },

@@ -1,5 +1,6 @@
 // Writes workerd's configuration: one Worker with its Durable Objects, the folders where it keeps
 // their state and the blobs' bytes, and the socket it answers on. The schema is workerd's own workerd.capnp.
+import { DURABLE_OBJECTS } from '../worker/objects/classes.ts';
 import { ONE_MACHINE_NAME } from '../worker/platform.ts';
 import type { Module } from './bundle.ts';
 
@@ -29,33 +30,22 @@ export interface Configuration {
   readonly services: Readonly<Record<string, string>>;
 }
 
-// A unique key names the folder of a class's SQLite files and goes into every object's id: changing
-// one loses the state that is kept under it.
-const DURABLE_OBJECTS = [
-  { binding: 'REPOSITORY', className: 'Repository', uniqueKey: 'longshore-repository' },
-  { binding: 'UPLOAD_SESSION', className: 'UploadSession', uniqueKey: 'longshore-upload-session' },
-  { binding: 'BLOB_SHARD', className: 'BlobShard', uniqueKey: 'longshore-blob-shard' },
-  { binding: 'CATALOG', className: 'Catalog', uniqueKey: 'longshore-catalog' },
-  { binding: 'ACCOUNTS', className: 'Accounts', uniqueKey: 'longshore-accounts' },
-  { binding: 'AUDIT', className: 'AuditLog', uniqueKey: 'longshore-audit-log' },
-];
-
 /** The folders that workerd makes in `stateFolder`, one for each class. */
-export const STATE_FOLDERS = DURABLE_OBJECTS.map(({ uniqueKey }) => uniqueKey);
+export const STATE_FOLDERS = Object.values(DURABLE_OBJECTS).map(({ uniqueKey }) => uniqueKey);
 
 export function configuration(options: Configuration): string {
   const vars: Record<string, string> = { ...options.vars, PLATFORM: ONE_MACHINE_NAME };
   const external = Object.entries(options.services);
   const bindings = [
-    ...DURABLE_OBJECTS.map(
-      ({ binding, className }) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
+    ...Object.entries(DURABLE_OBJECTS).map(
+      ([binding, { className }]) => `(name = ${text(binding)}, durableObjectNamespace = ${text(className)})`,
     ),
     ...(options.services.DISK === undefined ? ['(name = "DISK", service = "blobs")'] : []),
     '(name = "STATE", service = "state-to-look-at")',
     ...external.map(([name]) => `(name = ${text(name)}, service = ${text(`external-${name}`)})`),
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
   ];
-  const namespaces = DURABLE_OBJECTS.map(
+  const namespaces = Object.values(DURABLE_OBJECTS).map(
     ({ className, uniqueKey }) =>
       `(className = ${text(className)}, uniqueKey = ${text(uniqueKey)}, enableSql = true)`,
   );

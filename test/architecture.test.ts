@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../standalone/config.ts';
+import { DURABLE_OBJECTS } from '../worker/objects/classes.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const FOLDERS = ['worker', 'durable-objects', 'standalone', 'deploy', 'cli', 'bench', 'test'];
@@ -16,6 +17,20 @@ describe('the architecture', () => {
     const settings = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
     assert.match(settings, new RegExp(`^compatibility_date = "${COMPATIBILITY_DATE}"$`, 'm'));
     assert.ok(settings.includes(`compatibility_flags = ${JSON.stringify(COMPATIBILITY_FLAGS)}`));
+  });
+
+  it('binds and creates in wrangler.toml every class of Durable Objects in worker/objects/classes.ts', () => {
+    const wrangler = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
+    const table = /\[\[durable_objects\.bindings\]\]\nname = "(\w+)"\nclass_name = "(\w+)"/g;
+    const bound = [...wrangler.matchAll(table)].map(([, binding, className]) => [binding, className]);
+    assert.deepEqual(
+      bound,
+      Object.entries(DURABLE_OBJECTS).map(([binding, { className }]) => [binding, className]),
+    );
+    const created = [...wrangler.matchAll(/^new_sqlite_classes = (\[.*\])$/gm)].flatMap(
+      ([, list = '[]']) => JSON.parse(list) as string[],
+    );
+    assert.deepEqual(created.sort(), bound.map(([, className]) => className).sort());
   });
 
   it('has a comment at the top of every file that says what the file is for', () => {

@@ -6,6 +6,7 @@ import type { AccountsObject } from './objects/accounts.ts';
 import type { AuditLogObject } from './objects/audit-log.ts';
 import type { BlobShardObject } from './objects/blob-shard.ts';
 import type { CatalogObject } from './objects/catalog.ts';
+import { DURABLE_OBJECTS } from './objects/classes.ts';
 import type { RepositoryObject } from './objects/repository.ts';
 import type { UploadSessionObject } from './objects/upload-session.ts';
 import { type Digest, encodedOf } from './oci/digest.ts';
@@ -33,7 +34,7 @@ export function repositoryOf(env: Env, name: string): Stub<RepositoryObject> {
 
 /** To be asked before what only reads: whether a repository of this name ever stored something, where that is cheap to know. */
 export function hasRepository(env: Env, name: string): Promise<boolean> {
-  return hasFile(env, `longshore-repository/${env.REPOSITORY.idFromName(name)}.sqlite`);
+  return hasFile(env, `${DURABLE_OBJECTS.REPOSITORY.uniqueKey}/${env.REPOSITORY.idFromName(name)}.sqlite`);
 }
 
 /**

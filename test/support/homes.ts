@@ -7,13 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe } from 'node:test';
 import { type Machine, startMachine } from '../../standalone/machine.ts';
+import type { DurableObjectBinding } from '../../worker/objects/classes.ts';
 import type { Counts } from './counts.ts';
 import type { Fault } from './observed.ts';
 import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';
 
 const ENTRY = join(import.meta.dirname, 'worker.ts');
 
-export type Binding = 'REPOSITORY' | 'UPLOAD_SESSION' | 'BLOB_SHARD' | 'CATALOG' | 'ACCOUNTS' | 'AUDIT';
+export type Binding = DurableObjectBinding;
 
 /** `blobDomain` and `cache` are of the R2 simulator. */
 export interface HomeOptions extends SimulatorOptions {

@@ -12,6 +12,7 @@ import { Miniflare, type WorkerOptions } from 'miniflare';
 import { bundle } from '../../standalone/bundle.ts';
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../standalone/config.ts';
 import { workerdBinary } from '../../standalone/workerd.ts';
+import { DURABLE_OBJECTS } from '../../worker/objects/classes.ts';
 
 export interface Simulator {
   /** Where it answers, without a slash at its end. */
@@ -62,7 +63,6 @@ export async function startSimulator(
   options: SimulatorOptions = {},
 ): Promise<Simulator> {
   process.env.MINIFLARE_WORKERD_PATH = workerdBinary();
-  const object = (className: string) => ({ className, useSQLite: true });
   const { blobDomain, s3Credentials, onLog } = options;
   const domainPort = blobDomain === undefined ? 0 : await freePort();
   // Another name and another port than the registry's: another host and another origin.
@@ -80,14 +80,12 @@ export async function startSimulator(
         };
   const registry: WorkerOptions = {
     ...workerOf('registry', entry, options.port ?? 0, s3Credentials),
-    durableObjects: {
-      REPOSITORY: object('Repository'),
-      UPLOAD_SESSION: object('UploadSession'),
-      BLOB_SHARD: object('BlobShard'),
-      CATALOG: object('Catalog'),
-      ACCOUNTS: object('Accounts'),
-      AUDIT: object('AuditLog'),
-    },
+    durableObjects: Object.fromEntries(
+      Object.entries(DURABLE_OBJECTS).map(([binding, { className }]) => [
+        binding,
+        { className, useSQLite: true },
+      ]),
+    ),
     bindings: { ...domainVars, ...s3Vars, ...vars },
     ...(options.requestLimit === undefined
       ? {}
