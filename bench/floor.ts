@@ -1,7 +1,7 @@
 // The floor: a bare Worker in the same home that answers the same requests with the blob-store and Durable
 // Object calls that no registry could do without, and nothing else. It checks and remembers nothing.
 import { DurableObject } from 'cloudflare:workers';
-import { PART_BYTES } from '../worker/oci/limits.ts';
+import { PART_BYTES } from '../worker/blobs/r2.ts';
 
 interface FloorEnv {
   REPOSITORY: DurableObjectNamespace<Rows>;

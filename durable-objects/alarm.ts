@@ -3,7 +3,11 @@
  * times, and then never again (Cloudflare docs, "Alarms"): here no fault leaves it, and what fails is repeated for as long
  * as it takes.
  */
-import { RETRY_MAX_MS, RETRY_MS } from '../worker/oci/limits.ts';
+
+/** How soon something that failed is tried again. */
+export const RETRY_MS = 30_000;
+/** The delay doubles with each further failure, up to this. */
+const RETRY_MAX_MS = 3600 * 1000;
 
 /** What an object does when its alarm rings. */
 export interface Duties {

@@ -15,12 +15,11 @@ import {
   AUDIT_SCAN_ROWS_MAX,
   AUDIT_SWEEP_MS,
   AUDIT_TEXT_MAX_LENGTH,
-  EXPIRED_ROWS_AT_A_TIME,
 } from '../worker/oci/limits.ts';
 import { parseSettingOrDefault } from '../worker/settings.ts';
 import { Alarm } from './alarm.ts';
 import { type Migration, migrate } from './migrations.ts';
-import { allRows, firstRow } from './rows.ts';
+import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from './rows.ts';
 
 const MIGRATIONS: Migration[] = [
   {

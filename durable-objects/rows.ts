@@ -1,6 +1,9 @@
 /** Reading rows of a Durable Object's SQLite as values of a type that the caller knows from its query. */
 import type { Listing } from '../worker/oci/page.ts';
 
+/** Expired rows are removed this many at a time, so that a request never waits long. */
+export const EXPIRED_ROWS_AT_A_TIME = 1000;
+
 export function allRows<Row extends object>(
   sql: SqlStorage,
   query: string,

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { MANIFEST_MAX_BYTES, PART_BYTES } from '../worker/oci/limits.ts';
+import { PART_BYTES } from '../worker/blobs/r2.ts';
+import { MANIFEST_MAX_BYTES } from '../worker/oci/limits.ts';
 import { blob, digest, imageManifest, manifestFrom, mediaTypes, repositoryName } from './support/fixtures.ts';
 import { eachHome } from './support/homes.ts';
 

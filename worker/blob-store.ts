@@ -4,8 +4,11 @@ import { R2Blobs } from './blobs/r2.ts';
 import type { BlobStore } from './blobs/store.ts';
 import type { Env } from './env.ts';
 import type { Digest } from './oci/digest.ts';
-import { INLINE_MAX_BYTES } from './oci/limits.ts';
+import { REDIRECT_MIN_BYTES } from './oci/limits.ts';
 import { repositoryOf } from './stubs.ts';
+
+/** On one machine, a blob up to this size is kept beside its link (decision 16). None of these is redirected. */
+export const INLINE_MAX_BYTES = REDIRECT_MIN_BYTES - 1;
 
 export function blobStore(env: Env): BlobStore {
   if (env.DISK !== undefined) {

@@ -11,8 +11,13 @@ import type { RepositoryObject } from './objects/repository.ts';
 import type { UploadSessionObject } from './objects/upload-session.ts';
 import { type Digest, encodedOf } from './oci/digest.ts';
 import { OciError } from './oci/errors.ts';
-import { OBJECT_AWAKE_MS, OBJECT_FILES, OBJECTS_KNOWN } from './oci/limits.ts';
 import { platformOf } from './platform.ts';
+
+/** On one machine: the files that an object keeps open (the database, its log and the index of the log), and for how long. */
+const OBJECT_FILES = 3;
+const OBJECT_AWAKE_MS = 15_000;
+/** Objects that an isolate remembers to exist. */
+const OBJECTS_KNOWN = 25_000;
 
 /**
  * An object as its callers see it: each method answers with a promise. `DurableObjectStub` has the same methods, but its answers also

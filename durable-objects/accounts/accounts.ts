@@ -15,7 +15,6 @@ import type {
 } from '../../worker/access/model.ts';
 import type { Env } from '../../worker/env.ts';
 import type { AccountsObject, NewPolicy, SignInOutcome, UserPut } from '../../worker/objects/accounts.ts';
-import { ACCOUNTS_SWEEP_MS, REVOCATION_KEPT_MS } from '../../worker/oci/limits.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
 import { Alarm } from '../alarm.ts';
 import { migrate } from '../migrations.ts';
@@ -25,10 +24,13 @@ import { OwnKeys } from './keys.ts';
 import { isRight, subjectsOf } from './lookup.ts';
 import { People } from './people.ts';
 import { Replays } from './replays.ts';
-import { Revocations } from './revocations.ts';
+import { REVOCATION_KEPT_MS, Revocations } from './revocations.ts';
 import { Rules } from './rules.ts';
 import { ACCOUNTS_MIGRATIONS } from './schema.ts';
 import { SignIns } from './sign-ins.ts';
+
+/** The shortest time between two alarms that remove expired rows. */
+const ACCOUNTS_SWEEP_MS = 60_000;
 
 export class Accounts extends DurableObject<Env> implements AccountsObject {
   readonly #keys: OwnKeys;

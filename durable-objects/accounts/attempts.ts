@@ -3,22 +3,29 @@
  * from anywhere. With time they are forgotten, one after another, and there are never more than so many records.
  */
 import { clientNetwork } from '../../worker/oci/address.ts';
-import {
-  EXPIRED_ROWS_AT_A_TIME,
-  FAILED_LOGIN_FORGOTTEN_MS,
-  FAILED_LOGIN_ROWS_MAX,
-  FAILED_LOGIN_TEXT_MAX_LENGTH,
-  FAILED_LOGINS_OF_ACCOUNT,
-  FAILED_LOGINS_OF_ADDRESS,
-  FAILED_LOGINS_OF_PAIR,
-  KNOWN_ADDRESS_MS,
-  LOGIN_UNDER_WAY_MS,
-  LOGIN_WAIT_MAX_MS,
-  LOGIN_WAIT_MIN_MS,
-  LOGIN_WAIT_OF_ACCOUNT_MAX_MS,
-  LOGIN_WAIT_OF_ADDRESS_MAX_MS,
-} from '../../worker/oci/limits.ts';
-import { firstRow } from '../rows.ts';
+import { EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
+
+/** Failed logins without a delay: of an account from one address, of an address, and of an account from anywhere. */
+export const FAILED_LOGINS_OF_PAIR = 5;
+const FAILED_LOGINS_OF_ADDRESS = 20;
+export const FAILED_LOGINS_OF_ACCOUNT = 50;
+/** The delay after the next failure. It doubles with each further one, up to a maximum. */
+export const LOGIN_WAIT_MIN_MS = 1000;
+export const LOGIN_WAIT_MAX_MS = 15 * 60_000;
+/** Shorter, because one user must not lock out others behind the same address for long. */
+const LOGIN_WAIT_OF_ADDRESS_MAX_MS = 60_000;
+/** Shorter, because an attacker at other addresses must not lock out the owner of an account for long. */
+const LOGIN_WAIT_OF_ACCOUNT_MAX_MS = 30_000;
+/** One failure is forgotten each time this long passes without another. */
+export const FAILED_LOGIN_FORGOTTEN_MS = 3 * 60_000;
+/** After a login to an account, its address is known for this long: failures from elsewhere do not delay it. */
+const KNOWN_ADDRESS_MS = 30 * 24 * 3600 * 1000;
+/** A login whose outcome is not reported within this time counts as ended. */
+const LOGIN_UNDER_WAY_MS = 5000;
+/** Rows of failed logins. Made-up names must not fill the storage. */
+export const FAILED_LOGIN_ROWS_MAX = 10_000;
+/** Characters of an account name that are compared. */
+const FAILED_LOGIN_TEXT_MAX_LENGTH = 256;
 
 /** How many failures of a kind cost nothing, and the longest wait of those that do. */
 const KINDS = {

@@ -3,12 +3,12 @@
  * follow one another; each is published before it signs, and stays for a while after it has been followed.
  */
 import type { SigningKey } from '../../worker/access/model.ts';
-import {
-  SIGNING_KEY_KEPT_MS,
-  SIGNING_KEY_LIFETIME_MS,
-  SIGNING_KEY_PUBLISHED_MS,
-} from '../../worker/oci/limits.ts';
 import { allRows, firstRow } from '../rows.ts';
+
+/** How long a key signs, how long before that it is published, and how long after that it is kept. */
+export const SIGNING_KEY_LIFETIME_MS = 30 * 24 * 3600 * 1000;
+export const SIGNING_KEY_PUBLISHED_MS = 24 * 3600 * 1000;
+export const SIGNING_KEY_KEPT_MS = 2 * 24 * 3600 * 1000;
 
 const SECRET_BYTES = 32;
 const ES256 = { name: 'ECDSA', namedCurve: 'P-256' } as const;

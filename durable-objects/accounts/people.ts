@@ -1,9 +1,11 @@
 /** Users and tokens, as `Accounts` keeps them. Every method is one step; what belongs to a name goes with it. */
 import { SIGN_IN_TOKEN, type Token, tokenKey, type User } from '../../worker/access/model.ts';
 import type { UserPut } from '../../worker/objects/accounts.ts';
-import { TOKEN_USE_WRITTEN_MS } from '../../worker/oci/limits.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
 import { allRows, firstRow, pageOf } from '../rows.ts';
+
+/** The shortest time between two writes of a token's last use. */
+export const TOKEN_USE_WRITTEN_MS = 60_000;
 
 type UserRow = {
   name: string;

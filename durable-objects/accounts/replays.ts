@@ -1,6 +1,6 @@
 /** Tokens of issuers that were exchanged: each is taken once, and remembered for as long as it could be shown again. */
-import { CLOCK_SKEW_S, EXPIRED_ROWS_AT_A_TIME } from '../../worker/oci/limits.ts';
-import { allRows } from '../rows.ts';
+import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
+import { allRows, EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
 
 export class Replays {
   readonly #sql: SqlStorage;

@@ -4,8 +4,12 @@
  */
 import { accessChanged } from '../../worker/access/access-change.ts';
 import type { Revoked } from '../../worker/access/model.ts';
-import { EXPIRED_ROWS_AT_A_TIME, REVOCATION_KEPT_MS, REVOCATIONS_MAX } from '../../worker/oci/limits.ts';
-import { allRows, firstRow } from '../rows.ts';
+import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
+
+/** As long as an upload can be continued with a token that was issued before the revocation. */
+export const REVOCATION_KEPT_MS = 3 * 24 * 3600 * 1000;
+/** Revoked subjects. Beyond this number, all tokens as old as the oldest revocation are refused. */
+const REVOCATIONS_MAX = 1000;
 
 export class Revocations {
   readonly #sql: SqlStorage;

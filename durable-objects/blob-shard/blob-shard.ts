@@ -19,20 +19,19 @@ import type {
   ReleasedLink,
 } from '../../worker/objects/blob-shard.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
-import {
-  DELETE_RETRY_MS,
-  LINK_CONFIRM_MS,
-  RETRY_MS,
-  UNLINKED_GRACE_MS,
-  VERIFIED_BYTES,
-  VERIFY_RETRY_MS,
-} from '../../worker/oci/limits.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
 import { repositoryOf } from '../../worker/stubs.ts';
-import { Alarm } from '../alarm.ts';
+import { Alarm, RETRY_MS } from '../alarm.ts';
+import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS } from '../graces.ts';
 import { migrate } from '../migrations.ts';
 import { type Content, Contents, type Holder, type Unverified } from './contents.ts';
 import { BLOB_SHARD_MIGRATIONS } from './schema.ts';
+
+/** When content whose deletion failed is tried again. */
+const DELETE_RETRY_MS = 10 * 60_000;
+/** About how much one alarm verifies, and when content that cannot be read is tried again. */
+const VERIFIED_BYTES = 256 * 1024 * 1024;
+const VERIFY_RETRY_MS = 3600 * 1000;
 
 /** Contents that are lost, and links to one of them, that one alarm tells of. */
 const LOST_AT_A_TIME = 10;

@@ -2,17 +2,18 @@
  * The links and contents of a shard: which keys have the bytes of a digest, and which links of which repositories hold them.
  * Every method is one step of a transaction that `BlobShard` opens.
  */
+
+import { DELETE_KEYS_MAX } from '../../worker/blobs/r2.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
-import {
-  DELETE_KEYS_MAX,
-  LINK_CONFIRM_MS,
-  RECENT_MS,
-  SETTLED_AT_A_TIME,
-  UNLINKED_GRACE_MS,
-  UNVERIFIED_MAX,
-} from '../../worker/oci/limits.ts';
 import { literalPrefix, matchesEach, type Pattern } from '../../worker/oci/pattern.ts';
+import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS } from '../graces.ts';
 import { allRows, firstRow } from '../rows.ts';
+
+/** After a crash on one machine, the content that was linked in this time before it is verified, newest first. */
+const RECENT_MS = 3600 * 1000;
+const UNVERIFIED_MAX = 1000;
+/** Links that one alarm settles. Each may belong to another repository, which is one call. */
+const SETTLED_AT_A_TIME = 500;
 
 /** The bytes of a digest under one key. `stored` is 1 once a repository has had a link to them: they are surely there. */
 export type Content = { key: string; size: number; stored: number };

@@ -9,12 +9,11 @@
 import { isInline } from '../../worker/blobs/key.ts';
 import type { FoundBlob, LinkedBlob, LinkOf } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
-import {
-  EXPIRED_ROWS_AT_A_TIME,
-  UNREFERENCED_GRACE_MS,
-  UNREFERENCED_RENEWED_MS,
-} from '../../worker/oci/limits.ts';
-import { allRows, firstRow } from '../rows.ts';
+import { UNREFERENCED_GRACE_MS } from '../graces.ts';
+import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
+
+/** A read renews the time if less than this is left. A client that was told of a blob has at least this long to push its manifest. */
+const UNREFERENCED_RENEWED_MS = UNREFERENCED_GRACE_MS / 2;
 
 type BlobRow = LinkedBlob & { expires_at: number | null; bytes: ArrayBuffer | null };
 

@@ -5,11 +5,15 @@
 import type { ManifestAnswer } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
-import { EXPIRED_ROWS_AT_A_TIME, REFERRERS_PAGE_BYTES, ROW_BYTES } from '../../worker/oci/limits.ts';
 import { namesOf } from '../../worker/oci/manifest.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
-import { allRows } from '../rows.ts';
+import { allRows, EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
+
+/** A manifest is kept in pieces of this size, because a row may have 2 MB (Cloudflare docs, "Durable Objects limits"). */
+const ROW_BYTES = 1024 * 1024;
+/** Descriptors in one page of referrers. Clients read up to 4 MiB of a page. */
+export const REFERRERS_PAGE_BYTES = 3 * 1024 * 1024;
 
 type ManifestRow = { digest: Digest; media_type: string; size: number };
 type ReferrerRow = ManifestRow & { artifact_type: string | null; annotations: string | null };

@@ -12,16 +12,12 @@ import type {
 } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
-import {
-  RETRY_MS,
-  UNREFERENCED_GRACE_MS,
-  UPLOAD_LIFETIME_MS,
-  VOID_LINK_MS,
-} from '../../worker/oci/limits.ts';
+import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
 import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
-import { Alarm } from '../alarm.ts';
+import { Alarm, RETRY_MS } from '../alarm.ts';
+import { UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '../graces.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
 import { Links } from './links.ts';

@@ -2,8 +2,10 @@
  * The tails of uploads: the bytes behind the last part. The first of them are in the row of the upload, which its owner writes; the
  * others are in rows of their own. Every method is one step of a transaction that `UploadSession` opens.
  */
-import { TAIL_ROW_BYTES } from '../../worker/oci/limits.ts';
 import { allRows, firstRow } from '../rows.ts';
+
+/** A tail is kept in rows of this size, because a row may have 2 MB. A whole part is four rows. */
+const TAIL_ROW_BYTES = 1.75 * 1024 * 1024;
 
 export class Tails {
   readonly #sql: SqlStorage;

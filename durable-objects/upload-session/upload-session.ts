@@ -18,9 +18,9 @@ import type {
   UploadStart,
 } from '../../worker/objects/upload-session.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
-import { ENDED_UPLOAD_KEPT_MS, RETRY_MS, UPLOAD_ABORT_DELAY_MS } from '../../worker/oci/limits.ts';
 import { shardOf } from '../../worker/stubs.ts';
-import { Alarm } from '../alarm.ts';
+import { Alarm, RETRY_MS } from '../alarm.ts';
+import { ENDED_UPLOAD_KEPT_MS, UPLOAD_ABORT_DELAY_MS } from '../graces.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
 import { UPLOAD_SESSION_MIGRATIONS } from './schema.ts';

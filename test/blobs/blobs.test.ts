@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterEach, describe, it } from 'node:test';
-import { PART_BYTES } from '../../worker/oci/limits.ts';
+import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import { digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import type { AppendAnswer } from './blobs-worker.ts';

@@ -1,7 +1,7 @@
 /** The blob store of a home, from the test's side of blobs-worker.ts. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { PART_BYTES } from '../../worker/oci/limits.ts';
+import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import type { Home } from '../support/homes.ts';
 import type { AppendAnswer } from './blobs-worker.ts';
 

@@ -1,5 +1,5 @@
 /** What a push may cost: blobs by every way, mounts, manifests, and what lists and deletes them. */
-import { PART_BYTES } from '../../worker/oci/limits.ts';
+import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import { blob, digest, imageManifest, mediaTypes } from '../support/fixtures.ts';
 import type { Registry } from './client.ts';
 import { cost, type Row } from './row.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { INLINE_MAX_BYTES } from '../../worker/oci/limits.ts';
+import { INLINE_MAX_BYTES } from '../../worker/blob-store.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
 import { type Answer, GUARDED, pushBlob, type Sent, send } from './client.ts';

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createCipheriv } from 'node:crypto';
 import { after, before, it } from 'node:test';
 import fc from 'fast-check';
-import { PART_BYTES } from '../../worker/oci/limits.ts';
+import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import { type Answer, expectBody, expectHeader, expectStatus } from '../conformance/answer.ts';
 import { Registry } from '../conformance/registry.ts';
 import { digest } from '../support/fixtures.ts';

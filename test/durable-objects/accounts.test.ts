@@ -1,8 +1,8 @@
 /** Accounts: its users, tokens, rules and trusts, and what a lookup shows of them. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
+import { TOKEN_USE_WRITTEN_MS } from '../../durable-objects/accounts/people.ts';
 import type { Rule, Token, Trust, User } from '../../worker/access/model.ts';
-import { TOKEN_USE_WRITTEN_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import { eachHome } from '../support/homes.ts';
 import { Accounts, AHEAD, rule, token, trust } from './calls.ts';

@@ -8,7 +8,7 @@ import {
   FAILED_LOGINS_OF_PAIR,
   LOGIN_WAIT_MAX_MS,
   LOGIN_WAIT_MIN_MS,
-} from '../../worker/oci/limits.ts';
+} from '../../durable-objects/accounts/attempts.ts';
 import { eachHome, onHome } from '../support/homes.ts';
 import { Accounts, AHEAD } from './calls.ts';
 

@@ -1,6 +1,7 @@
 /** AuditLog: what it takes, how it is listed, and how long it keeps it. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
+import { EXPIRED_ROWS_AT_A_TIME } from '../../durable-objects/rows.ts';
 import type { AuditEvent } from '../../worker/access/model.ts';
 import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
 import {
@@ -10,7 +11,6 @@ import {
   AUDIT_SCAN_ROWS_MAX,
   AUDIT_SWEEP_MS,
   AUDIT_TEXT_MAX_LENGTH,
-  EXPIRED_ROWS_AT_A_TIME,
 } from '../../worker/oci/limits.ts';
 import { parseSettingOrDefault } from '../../worker/settings.ts';
 import { eachHome, onHome } from '../support/homes.ts';

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { importJWK, jwtVerify, SignJWT } from 'jose';
-import type { SigningKey } from '../../worker/access/model.ts';
 import {
-  CLOCK_SKEW_S,
-  EXPIRED_ROWS_AT_A_TIME,
   SIGNING_KEY_KEPT_MS,
   SIGNING_KEY_LIFETIME_MS,
   SIGNING_KEY_PUBLISHED_MS,
-} from '../../worker/oci/limits.ts';
+} from '../../durable-objects/accounts/keys.ts';
+import { EXPIRED_ROWS_AT_A_TIME } from '../../durable-objects/rows.ts';
+import type { SigningKey } from '../../worker/access/model.ts';
+import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
 import { eachHome } from '../support/homes.ts';
 import { Accounts, AHEAD } from './calls.ts';
 

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { REFERRERS_PAGE_BYTES } from '../../worker/oci/limits.ts';
+import { REFERRERS_PAGE_BYTES } from '../../durable-objects/repository/manifests.ts';
 import {
   artifact,
   blob,

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../worker/oci/limits.ts';
+import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
 import {
   blob,
   digest as digestOf,

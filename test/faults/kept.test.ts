@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNREFERENCED_GRACE_MS } from '../../worker/oci/limits.ts';
+import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
 import { blob, digest as digestOf, imageManifest, mediaTypes, repositoryName } from '../support/fixtures.ts';
 import { Client } from './client.ts';
 import { eachHome } from './homes.ts';

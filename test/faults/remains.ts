@@ -3,18 +3,24 @@
  * of the blobs that repositories hold, and not a file more.
  */
 import assert from 'node:assert/strict';
-import * as limits from '../../worker/oci/limits.ts';
+import {
+  LINK_CONFIRM_MS,
+  UNLINKED_GRACE_MS,
+  UNREFERENCED_GRACE_MS,
+  UPLOAD_ABORT_DELAY_MS,
+} from '../../durable-objects/graces.ts';
+import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Home } from '../support/homes.ts';
 import type { Client } from './client.ts';
 
 const DAY = 24 * 3600 * 1000;
 /** Past an upload's life, a link's settling, and the two graces that follow each other. */
 const DAYS = Math.ceil(
-  (limits.UPLOAD_LIFETIME_MS +
-    limits.UPLOAD_ABORT_DELAY_MS +
-    limits.LINK_CONFIRM_MS +
-    limits.UNREFERENCED_GRACE_MS +
-    2 * limits.UNLINKED_GRACE_MS) /
+  (UPLOAD_LIFETIME_MS +
+    UPLOAD_ABORT_DELAY_MS +
+    LINK_CONFIRM_MS +
+    UNREFERENCED_GRACE_MS +
+    2 * UNLINKED_GRACE_MS) /
     DAY,
 );
 

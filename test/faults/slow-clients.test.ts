@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { type ClientRequest, request as httpRequest } from 'node:http';
 import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { MEMORY_BYTES } from '../../worker/oci/limits.ts';
+import { MEMORY_BYTES } from '../../worker/memory/budget.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 import { Client, locationOf, withDigest } from './client.ts';

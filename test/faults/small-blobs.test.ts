@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { INLINE_MAX_BYTES } from '../../worker/oci/limits.ts';
+import { INLINE_MAX_BYTES } from '../../worker/blob-store.ts';
 import {
   blob,
   digest as digestOf,

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNLINKED_GRACE_MS, UPLOAD_ABORT_DELAY_MS, UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
+import { UNLINKED_GRACE_MS, UPLOAD_ABORT_DELAY_MS } from '../../durable-objects/graces.ts';
+import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { blob, digest as digestOf, repositoryName, unknownDigest } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 import { assertRefused, Client, locationOf, rangeOf, withDigest } from './client.ts';

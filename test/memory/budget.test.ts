@@ -1,8 +1,8 @@
 /** The budget of memory: what requests hold and what caches keep stay under one limit, and who waits is served. */
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
-import { CountedCache, MemoryBudget } from '../../worker/memory/budget.ts';
-import { MEMORY_LOST_MS } from '../../worker/oci/limits.ts';
+import { CountedCache, MEMORY_LOST_MS, MemoryBudget } from '../../worker/memory/budget.ts';
+import { OciError } from '../../worker/oci/errors.ts';
 
 const KiB = 1024;
 const LIMIT = 100 * KiB;
@@ -77,7 +77,12 @@ describe('the budget of memory', () => {
     const budget = new MemoryBudget(LIMIT);
     await looking(async () => {
       budget.lease().tryTake(LIMIT);
-      await assert.rejects(budget.lease().take(KiB), { status: 503, headers: { 'Retry-After': '5' } });
+      await assert.rejects(budget.lease().take(KiB), (error) => {
+        assert.ok(error instanceof OciError);
+        assert.equal(error.status, 503);
+        assert.equal(error.headers?.['Retry-After'], '5');
+        return true;
+      });
       assert.equal(budget.lease().tryTake(1), false);
     });
   });

@@ -12,7 +12,9 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { describe, it } from 'node:test';
-import { MEMORY_BYTES, PART_BYTES, READ_BYTES } from '../../worker/oci/limits.ts';
+import { READ_BYTES } from '../../worker/blobs/body.ts';
+import { PART_BYTES } from '../../worker/blobs/r2.ts';
+import { MEMORY_BYTES } from '../../worker/memory/budget.ts';
 import { repositoryName } from '../support/fixtures.ts';
 import { eachHome, type Home } from '../support/homes.ts';
 

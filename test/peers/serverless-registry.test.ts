@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../worker/oci/limits.ts';
+import { UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
 import { type Answer, assertRefused, Client, locationOf, rangeOf, withDigest } from '../faults/client.ts';
 import { eachHome } from '../faults/homes.ts';
 import { expectNoRemains, letTimePass, stored } from '../faults/remains.ts';

@@ -2,9 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build, type Plugin, stop } from 'esbuild';
-
-const LIMITS = /worker[\\/]oci[\\/]limits\.ts$/;
+import { build, type Plugin, type PluginBuild, stop } from 'esbuild';
 
 /** How long an upload may take, in graces. */
 export const UPLOAD_LIFETIME_GRACES = 4;
@@ -15,19 +13,21 @@ export async function shortGraces(
   seconds: number,
 ): Promise<{ entry: string; remove(): void }> {
   const ms = seconds * 1000;
-  const limits = {
+  const graces = {
     UNREFERENCED_GRACE_MS: ms,
     UNLINKED_GRACE_MS: ms,
-    UPLOAD_LIFETIME_MS: UPLOAD_LIFETIME_GRACES * ms,
-    UPLOAD_ABORT_DELAY_MS: ms / 4,
-    ENDED_UPLOAD_KEPT_MS: UPLOAD_LIFETIME_GRACES * ms,
     LINK_CONFIRM_MS: 4 * ms,
     VOID_LINK_MS: 8 * ms,
+    UPLOAD_ABORT_DELAY_MS: ms / 4,
+    ENDED_UPLOAD_KEPT_MS: UPLOAD_LIFETIME_GRACES * ms,
   };
+  const limits = { UPLOAD_LIFETIME_MS: UPLOAD_LIFETIME_GRACES * ms };
   const shorter: Plugin = {
     name: 'shorter graces',
-    setup: (plugins) =>
-      plugins.onLoad({ filter: LIMITS }, ({ path }) => ({ loader: 'ts', contents: replaced(path, limits) })),
+    setup: (plugins) => {
+      replaceIn(plugins, /durable-objects[\\/]graces\.ts$/, graces);
+      replaceIn(plugins, /worker[\\/]oci[\\/]limits\.ts$/, limits);
+    },
   };
   const folder = mkdtempSync(join(tmpdir(), 'longshore-soak-'));
   const outfile = join(folder, 'worker.js');
@@ -47,7 +47,11 @@ export async function shortGraces(
   return { entry: outfile, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** The module of the limits, with other values for some. */
+function replaceIn(plugins: PluginBuild, filter: RegExp, values: Record<string, number>): void {
+  plugins.onLoad({ filter }, ({ path }) => ({ loader: 'ts', contents: replaced(path, values) }));
+}
+
+/** A module with other values for some of its constants. */
 function replaced(path: string, values: Record<string, number>): string {
   let text = readFileSync(path, 'utf8');
   for (const [name, value] of Object.entries(values)) {

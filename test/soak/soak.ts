@@ -1,7 +1,8 @@
 /** A soak: many clients do random things at once, and what the registry answers is compared with a model of it. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import * as limits from '../../worker/oci/limits.ts';
+import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { Home } from '../support/homes.ts';
 import { SoakClient } from './client.ts';
 import { Contents } from './content.ts';
@@ -81,7 +82,7 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
       options,
       home,
       report,
-      options.graceSeconds > 0 ? options.graceSeconds * 1000 : limits.UNREFERENCED_GRACE_MS,
+      options.graceSeconds > 0 ? options.graceSeconds * 1000 : UNREFERENCED_GRACE_MS,
     );
     const outcome = await run.run();
     if (report.violations.length > 0) report.say(`The registry's last words:\n${log.slice(-40).join('\n')}`);
@@ -125,7 +126,7 @@ class Run {
       contents,
       uploads: {
         open: [],
-        lifetimeMs: options.graceSeconds > 0 ? UPLOAD_LIFETIME_GRACES * graceMs : limits.UPLOAD_LIFETIME_MS,
+        lifetimeMs: options.graceSeconds > 0 ? UPLOAD_LIFETIME_GRACES * graceMs : UPLOAD_LIFETIME_MS,
       },
       shared: Array.from({ length: SHARED_BLOBS }, () => contents.blob(random)),
       anchored: new Set(),

@@ -4,14 +4,18 @@
  */
 
 import type { Lease } from '../memory/budget.ts';
-import {
-  FAST_READ_MS,
-  IDLE_LOOK_MS,
-  READ_BYTES,
-  SLOW_READ_BYTES,
-  SLOW_READ_MS,
-  STEADY_READ_BYTES,
-} from '../oci/limits.ts';
+import { IDLE_LOOK_MS } from '../memory/budget.ts';
+
+/**
+ * How much of a body is read at once: the first bytes and those of slow clients, those of steady clients, and those of fast
+ * clients while there is plenty of memory.
+ */
+const SLOW_READ_BYTES = 4 * 1024;
+export const STEADY_READ_BYTES = 64 * 1024;
+export const READ_BYTES = 1024 * 1024;
+/** A read that takes less time makes the next one larger; a read that takes more makes it smaller. */
+const FAST_READ_MS = 100;
+const SLOW_READ_MS = 1000;
 
 /** Does what gives memory back, while the client sends nothing and others need memory. */
 export type WhileIdle = () => Promise<void>;

@@ -10,12 +10,14 @@
 import { type Lease, memory } from '../memory/budget.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { DISK_PART_MIN_BYTES, READ_BYTES } from '../oci/limits.ts';
-import { BodyReader, readWhole } from './body.ts';
+import { BodyReader, READ_BYTES, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey, inlineBlobOf, isInline } from './key.ts';
 import type { Appended, BlobStore, Draft, Found, Part, Tap, Writing } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
+
+/** A chunk below this size waits in the session for the next one. */
+const DISK_PART_MIN_BYTES = 1024 * 1024;
 
 /** The name of the list of a content in pieces: `[number, size]` each, in order. */
 const LIST = 'parts';

@@ -4,11 +4,21 @@
  */
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
-import { DELETE_KEYS_MAX, PART_BYTES, PARTS_MAX, PARTS_RESERVED_UNKNOWN } from '../oci/limits.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
 import type { Appended, BlobStore, Draft, Found, Part, Writing } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
+
+/**
+ * R2 wants parts of equal size except for the last, of at least 5 MiB, and at most 10,000 of them. 7 MiB allows a blob of 68 GiB.
+ * Each upload needs two such buffers and one to read into: six uploads at once stay below MEMORY_BYTES.
+ */
+export const PART_BYTES = 7 * 1024 * 1024;
+const PARTS_MAX = 10_000;
+/** Part numbers reserved for a body of unknown length: enough for 5 GiB, the largest body that Cloudflare accepts on any plan. */
+const PARTS_RESERVED_UNKNOWN = 750;
+/** Keys that one R2 delete accepts. */
+export const DELETE_KEYS_MAX = 1000;
 
 const TRIES = 3;
 /** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */

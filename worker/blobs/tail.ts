@@ -5,7 +5,7 @@
  */
 
 import type { Lease } from '../memory/budget.ts';
-import { STEADY_READ_BYTES } from '../oci/limits.ts';
+import { STEADY_READ_BYTES } from './body.ts';
 import type { Draft, StoredTail, Tap, Writing } from './store.ts';
 
 const EMPTY = new Uint8Array();

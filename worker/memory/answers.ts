@@ -2,8 +2,12 @@
  * What an isolate remembers of repositories. Only where one isolate is the whole registry (on one machine) is this exact: the
  * Durable Object of a repository says `changed` in the same isolate, and what is read is forgotten with every change.
  */
-import { REMEMBERED_ANSWERS_MAX, REMEMBERED_BYTES } from '../oci/limits.ts';
 import { CountedCache, memory } from './budget.ts';
+
+/** What the remembered answers of all repositories may use, as part of MEMORY_BYTES. */
+const REMEMBERED_BYTES = 64 * 1024 * 1024;
+/** Answers of one repository that are remembered. */
+const REMEMBERED_ANSWERS_MAX = 1000;
 
 /** What remembering an answer costs beside its key and what the caller says, in bytes. */
 const ANSWER_BYTES = 200;

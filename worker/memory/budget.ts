@@ -8,7 +8,16 @@
  * IDLE_LOOK_MS that memory is short. The request that has waited longest is served first.
  */
 import { OciError } from '../oci/errors.ts';
-import { MEMORY_BYTES, MEMORY_LOOK_MS, MEMORY_LOST_MS, MEMORY_WAIT_MS } from '../oci/limits.ts';
+
+/** What all buffers and caches of an isolate may use together. An isolate has 128 MB. */
+export const MEMORY_BYTES = 96 * 1024 * 1024;
+/** How long a request waits for memory before it is answered 503, and how often it checks. */
+const MEMORY_WAIT_MS = 30_000;
+const MEMORY_LOOK_MS = 20;
+/** Memory of a request that gave no sign of life for this long is free again, because the runtime may end a request silently. */
+export const MEMORY_LOST_MS = 5 * 60_000;
+/** How often a request that waits for its client checks whether others need its memory. */
+export const IDLE_LOOK_MS = 250;
 
 /** Something that can give memory back at any time. */
 interface Cache {

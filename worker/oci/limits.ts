@@ -23,52 +23,10 @@ export const REFERRER_ANNOTATIONS_MAX_BYTES = 1 * MiB;
 /** Tags that one manifest PUT may set; the specification asks for 10. */
 export const TAGS_PER_MANIFEST_PUT_MAX = 100;
 
-/** A Durable Object's row, string or blob may not pass 2 MB in production. */
-export const ROW_BYTES = 1 * MiB;
-
-/** The tail of an upload is kept in rows of this size: a whole part is four. */
-export const TAIL_ROW_BYTES = 1.75 * MiB;
-
 /** Tags or names in one answer when the client does not say `n`; more are linked. */
 export const PAGE_DEFAULT = 10_000;
 export const PAGE_MAX = 10_000;
-/** Bytes of descriptors in one page of referrers: clients read no more than 4 MiB of it. */
-export const REFERRERS_PAGE_BYTES = 3 * MiB;
 
-/**
- * R2's parts must be equal but for the last, at least 5 MiB, and at most 10,000: 7 MiB allows a blob of 68 GiB. Two such
- * buffers and one to read into, for six uploads at once, stay under MEMORY_BYTES.
- */
-export const PART_BYTES = 7 * MiB;
-export const PARTS_MAX = 10_000;
-/** Part numbers set aside for a body of unknown length: enough for the 5 GiB that Cloudflare's largest plan lets in. */
-export const PARTS_RESERVED_UNKNOWN = 750;
-/** What all buffers and caches of an isolate may hold together, of its 128 MB. */
-export const MEMORY_BYTES = 96 * MiB;
-/** Of that, what is remembered of repositories, of the edge cache, and of running hashes may be so much. */
-export const REMEMBERED_BYTES = 64 * MiB;
-export const EDGE_MEMORY_BYTES = 64 * MiB;
-/** Answers of one repository that are remembered. */
-export const REMEMBERED_ANSWERS_MAX = 1000;
-/** How long a request waits for memory before it is answered 503, and how often it looks. */
-export const MEMORY_WAIT_MS = 30 * second;
-export const MEMORY_LOOK_MS = 20;
-/** Memory of a request that was not heard of for this long is free again: the runtime may end a request without a word. */
-export const MEMORY_LOST_MS = 5 * minute;
-/** A request that waits for its client looks this often whether others need its memory. */
-export const IDLE_LOOK_MS = 250;
-/** On disk, parts are of any size, but a chunk below this waits in the session for the next. */
-export const DISK_PART_MIN_BYTES = 1 * MiB;
-/**
- * How much of a body is read, hashed and handed on at once: the first bytes and those of slow clients, those of steady clients,
- * and those of fast clients while there is memory in plenty.
- */
-export const SLOW_READ_BYTES = 4 * KiB;
-export const STEADY_READ_BYTES = 64 * KiB;
-export const READ_BYTES = 1 * MiB;
-/** A read that took less makes the next one larger, one that took more makes it smaller. */
-export const FAST_READ_MS = 100;
-export const SLOW_READ_MS = 1 * second;
 /** What `OCI-Chunk-Min-Length` recommends: regctl then sends chunks of this size. */
 export const CHUNK_RECOMMENDED_BYTES = 32 * MiB;
 
@@ -76,8 +34,6 @@ export const CHUNK_RECOMMENDED_BYTES = 32 * MiB;
 export const RANGES_MAX = 100;
 /** Blobs below this are answered directly: a redirect would cost the client more than the bytes. */
 export const REDIRECT_MIN_BYTES = 64 * KiB;
-/** On one machine, the bytes of a blob up to this size are kept beside its link (decision 16). None of these is redirected. */
-export const INLINE_MAX_BYTES = REDIRECT_MIN_BYTES - 1;
 /** Cloudflare's cache keeps no larger objects (Free to Business). */
 export const CACHED_BLOB_MAX_BYTES = 512 * MiB;
 
@@ -146,14 +102,6 @@ export const ACCESS_STATE_STALE_MAX_MS = 5 * minute;
 export const KEY_RING_LIFETIME_MS = 1 * hour;
 /** A key that an isolate does not know is asked for no sooner than this. */
 export const KEY_RING_RETRY_MS = 10 * second;
-/** A key signs this long, is published this long before, and is kept this long after. */
-export const SIGNING_KEY_LIFETIME_MS = 30 * day;
-export const SIGNING_KEY_PUBLISHED_MS = 1 * day;
-export const SIGNING_KEY_KEPT_MS = 2 * day;
-/** A revocation is kept for as long as an upload may be continued with a token that was issued before it. */
-export const REVOCATION_KEPT_MS = 3 * day;
-/** Subjects whose tokens are revoked; beyond them, all tokens that are as old as the oldest revocation are refused. */
-export const REVOCATIONS_MAX = 1000;
 /** Verified tokens that an isolate remembers. A token has about 1,000 characters, and at most 16,000. */
 export const ACCESS_TOKENS_REMEMBERED = 5000;
 export const ACCESS_TOKENS_REMEMBERED_BYTES = 12 * MiB;
@@ -161,33 +109,8 @@ export const ACCESS_TOKENS_REMEMBERED_BYTES = 12 * MiB;
 export const PASSWORDS_REMEMBERED = 2500;
 /** Identities of Basic credentials that an isolate remembers. */
 export const IDENTITIES_REMEMBERED = 500;
-/** So many failed logins cost no wait: of an account from one address, of an address, of an account from anywhere. */
-export const FAILED_LOGINS_OF_PAIR = 5;
-export const FAILED_LOGINS_OF_ADDRESS = 20;
-export const FAILED_LOGINS_OF_ACCOUNT = 50;
-/** What the next one costs; every further one costs twice as much, up to the most. */
-export const LOGIN_WAIT_MIN_MS = 1 * second;
-export const LOGIN_WAIT_MAX_MS = 15 * minute;
-/** Shorter: those behind one address must not be locked out for long by one of them. */
-export const LOGIN_WAIT_OF_ADDRESS_MAX_MS = 1 * minute;
-/** Shorter: by failing from anywhere, nobody locks another out for long. */
-export const LOGIN_WAIT_OF_ACCOUNT_MAX_MS = 30 * second;
-/** Of the failures on record, one is forgotten each time so long passes without another. */
-export const FAILED_LOGIN_FORGOTTEN_MS = 3 * minute;
-/** An address that has logged in to an account does not wait for what fails elsewhere, for so long. */
-export const KNOWN_ADDRESS_MS = 30 * day;
-/** An attempt whose end was not heard of for so long has ended. */
-export const LOGIN_UNDER_WAY_MS = 5 * second;
-/** Records of failed logins: made-up names do not fill the storage. */
-export const FAILED_LOGIN_ROWS_MAX = 10_000;
-/** Of an account's name, this much tells it from others. */
-export const FAILED_LOGIN_TEXT_MAX_LENGTH = 256;
-/** The last use of a token is written down no more often than this. */
-export const TOKEN_USE_WRITTEN_MS = 1 * minute;
 /** What has expired is removed in passes this far apart, and so many rows at a time. */
-export const ACCOUNTS_SWEEP_MS = 1 * minute;
 export const AUDIT_SWEEP_MS = 1 * hour;
-export const EXPIRED_ROWS_AT_A_TIME = 1000;
 /** A token of a trusted issuer is taken for so long from when it was issued, however late it says that it ends. */
 export const ASSERTION_MAX_AGE_S = 24 * 3600;
 /** A claim that is longer meets no condition. */
@@ -250,48 +173,8 @@ export const GRANTS_MAX = 100;
 /** The farthest end that a token may be given. */
 export const TOKEN_EXPIRY_MAX_S = 10 * 366 * 24 * 3600;
 
-/** Keys that one R2 delete takes. */
-export const DELETE_KEYS_MAX = 1000;
-
-/** A key that could not be deleted is tried again this long after. */
-export const DELETE_RETRY_MS = 10 * minute;
-
 /** From its POST, an upload may take this long. */
 export const UPLOAD_LIFETIME_MS = 1 * day;
-/** What an expired session began is aborted this long after, so that no request is still writing. */
-export const UPLOAD_ABORT_DELAY_MS = 1 * hour;
-/** An upload that has ended is remembered this long, so that a repetition of its final PUT is answered as the first. */
-export const ENDED_UPLOAD_KEPT_MS = 1 * hour;
-/** A blob that no manifest references keeps its link this long: a push in progress. */
-export const UNREFERENCED_GRACE_MS = 1 * day;
-/** A read that finds less than this left renews it: from each answer that a blob is there, its manifest has so long to come. */
-export const UNREFERENCED_RENEWED_MS = UNREFERENCED_GRACE_MS / 2;
-/** A blob that no link holds is deleted after this long; a new link before then keeps it. */
-export const UNLINKED_GRACE_MS = 1 * day;
-/** A link is confirmed with its repository after this long: a push that died in between leaves none. */
-export const LINK_CONFIRM_MS = 2 * day;
-/**
- * After an unclean end on one machine, contents that were linked in this time before it are verified, the latest ones first. One
- * alarm reads about this many bytes, and content that cannot be read is tried again this long after.
- */
-export const RECENT_MS = 1 * hour;
-export const UNVERIFIED_MAX = 1000;
-export const VERIFIED_BYTES = 256 * MiB;
-export const VERIFY_RETRY_MS = 1 * hour;
-/** Links that one alarm settles: each may be of another repository, which is a call of its own. */
-export const SETTLED_AT_A_TIME = 500;
-/** Refused link ids are remembered this long. */
-export const VOID_LINK_MS = 30 * day;
-/** How soon a message to another Durable Object that failed is tried again. */
-export const RETRY_MS = 30 * second;
-/** Each further attempt waits twice as long, up to this. */
-export const RETRY_MAX_MS = 1 * hour;
-
-/** On one machine, the files that an object has open (its database, the log and the index of that), and for how long when idle. */
-export const OBJECT_FILES = 3;
-export const OBJECT_AWAKE_MS = 15 * second;
-/** Objects that an isolate on one machine remembers to exist. */
-export const OBJECTS_KNOWN = 25_000;
 
 /** Users, robots and addresses that are counted on one machine at once. */
 export const REQUESTERS_MAX = 50_000;

@@ -4,7 +4,9 @@
  */
 
 import { CountedCache, memory } from '../memory/budget.ts';
-import { EDGE_MEMORY_BYTES } from '../oci/limits.ts';
+
+/** What the edge cache may use in memory, as part of MEMORY_BYTES. */
+const EDGE_MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** What is kept of an answer. */
 export interface Kept<T> {
