@@ -62,7 +62,7 @@ const LAYERS = [
     path: '^worker/auth/',
     layers: ['settings', 'platform', 'oci', 'memory', 'access', 'bindings'],
     types: ['env'],
-    packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'quick-lru'],
+    packages: ['cloudflare:workers', 'node:crypto', 'jose', 'bcryptjs', 'hono', 'oauth4webapi', 'quick-lru'],
   },
   {
     name: 'management',

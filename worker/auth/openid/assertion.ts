@@ -6,8 +6,8 @@ import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { OciError } from '../../oci/errors.ts';
 import { ASSERTION_MAX_AGE_S, CLOCK_SKEW_S } from '../../oci/limits.ts';
 
-/** Only those with a public key: what can be checked with a secret, or is not signed, is nobody's word. */
-const ALGORITHMS = [
+/** Only algorithms with a public key: with a shared secret, or without a signature, any client could make a token. */
+export const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512'],
   ...['PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512'],

@@ -54,7 +54,7 @@ export class Issuer {
   readonly #allowsPrivate: boolean;
   #metadata: { found: IssuerMetadata; at: number } | null = null;
   #keys: { uri: string; find: RemoteJWKSet } | null = null;
-  #failure: { fault: OciError; at: number } | null = null;
+  #failure: { error: OciError; at: number } | null = null;
 
   constructor(url: string, allowsPrivate: boolean) {
     this.#url = url;
@@ -67,11 +67,8 @@ export class Issuer {
       return this.#metadata.found;
     if (!isIssuer(this.#url)) throw this.#unavailable('is neither an https URL nor on this machine');
     if (!this.#allowsPrivate && isPrivate(this.#url)) throw this.#unavailable(PRIVATE);
-    const found = await this.ask(
-      `${this.#url.replace(/\/$/, '')}/.well-known/openid-configuration`,
-      {},
-      (body) => this.#read(body),
-    );
+    const url = `${this.#url.replace(/\/$/, '')}/.well-known/openid-configuration`;
+    const found = await this.#get(url, (body) => this.#read(body));
     this.#metadata = { found, at: Date.now() };
     return found;
   }
@@ -84,39 +81,47 @@ export class Issuer {
   };
 
   /**
-   * The JSON that a URL of the issuer answers with, as `read` takes it. A redirect is refused: it could lead to any host.
-   * Throws UNAVAILABLE, and UNAUTHORIZED for a form that it refuses.
+   * Sends a form, and returns the answer with its body read whole. An answer of 4xx says nothing about the issuer: it is for the
+   * caller to read. Throws UNAVAILABLE.
    */
-  async ask<T>(url: string, init: RequestInit, read: (body: Json) => T): Promise<T> {
-    if (this.#failure !== null && Date.now() - this.#failure.at < ISSUER_RETRY_MS) throw this.#failure.fault;
+  async post(url: string, init: Pick<RequestInit, 'method' | 'headers' | 'body'>): Promise<Response> {
+    this.#checkAnswers();
     try {
-      const signal = AbortSignal.timeout(ISSUER_TIMEOUT_MS);
-      const headers = { Accept: 'application/json', ...(init.headers as Record<string, string> | undefined) };
-      const response = await fetch(url, { ...init, headers, redirect: 'manual', signal });
-      const text = await textOf(response);
-      // A 4xx to what was asked for says nothing about the issuer: the next question may be a better one.
-      if (init.method === 'POST' && response.status >= 400 && response.status < 500) {
-        throw new Refusal(errorIn(text));
-      }
-      if (response.status !== 200) throw new Error(`answered ${response.status}`);
-      const answer = read(objectOf(text));
+      const { status, text, type } = await request(url, init);
+      if (status < 400 || status >= 500) jsonIn(status, text);
+      this.#failure = null;
+      return new Response(text, { status, headers: { 'Content-Type': type } });
+    } catch (error) {
+      // What a client sent may be the cause, so the failure is not remembered: other clients still get the keys.
+      throw this.#unavailable(inWords(error));
+    }
+  }
+
+  /** The JSON that a URL of the issuer answers with, as `read` takes it. Throws UNAVAILABLE. */
+  async #get<T>(url: string, read: (body: Json) => T): Promise<T> {
+    this.#checkAnswers();
+    try {
+      const { status, text } = await request(url, { headers: { Accept: 'application/json' } });
+      const answer = read(jsonIn(status, text));
       this.#failure = null;
       return answer;
-    } catch (fault) {
-      if (fault instanceof Refusal)
-        throw new OciError('UNAUTHORIZED', { message: `the issuer ${this.#url} ${fault.message}` });
-      const unavailable = this.#unavailable(inWords(fault));
-      // What a client has made the issuer stumble over must not keep others from its keys.
-      if (init.method !== 'POST') this.#failure = { fault: unavailable, at: Date.now() };
+    } catch (error) {
+      const unavailable = this.#unavailable(inWords(error));
+      this.#failure = { error: unavailable, at: Date.now() };
       throw unavailable;
     }
+  }
+
+  /** Throws UNAVAILABLE shortly after a failure, so that a slow issuer is not asked for every request. */
+  #checkAnswers(): void {
+    if (this.#failure !== null && Date.now() - this.#failure.at < ISSUER_RETRY_MS) throw this.#failure.error;
   }
 
   #keysAt(uri: string): RemoteJWKSet {
     return createRemoteJWKSet(new URL(uri), {
       cacheMaxAge: ISSUER_KEYS_LIFETIME_MS,
       cooldownDuration: ISSUER_KEYS_RETRY_MS,
-      [customFetch]: async (url) => Response.json(await this.ask(url, {}, readKeySet)),
+      [customFetch]: async (url) => Response.json(await this.#get(url, readKeySet)),
     });
   }
 
@@ -169,8 +174,16 @@ export function isPrivate(url: string): boolean {
   return isAddress(hostname) ? isPrivateAddress(hostname) : PRIVATE_NAME.test(hostname);
 }
 
-/** An answer that is refused as the issuer's own business, such as a code that was used before. */
-class Refusal extends Error {}
+/** Does not follow a redirect, which could lead to any host. */
+async function request(
+  url: string,
+  init: RequestInit,
+): Promise<{ status: number; text: string; type: string }> {
+  const signal = AbortSignal.timeout(ISSUER_TIMEOUT_MS);
+  const response = await fetch(url, { ...init, redirect: 'manual', signal });
+  const type = response.headers.get('Content-Type') ?? '';
+  return { status: response.status, text: await textOf(response), type };
+}
 
 async function textOf({ body }: Response): Promise<string> {
   const bytes = await readAtMost(body, ISSUER_ANSWER_MAX_BYTES);
@@ -179,8 +192,9 @@ async function textOf({ body }: Response): Promise<string> {
   throw new Error('answered with too much');
 }
 
-function objectOf(text: string): Json {
-  const value: unknown = parsed(text);
+function jsonIn(status: number, text: string): Json {
+  if (status !== 200) throw new Error(`answered ${status}`);
+  const value = parsed(text);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
   throw new Error('answered with what is no JSON object');
 }
@@ -199,24 +213,16 @@ function readKeySet(body: Json): Json {
   throw new Error('has no key set where it says');
 }
 
-/** RFC 6749, section 5.2. */
-function errorIn(text: string): string {
-  const body = parsed(text) as { error?: unknown } | null;
-  const code =
-    typeof body?.error === 'string' ? body.error.replace(/[^\w.-]/g, '').slice(0, 50) : 'no reason';
-  return `refused the request: ${code}`;
-}
-
 function strings(value: unknown): string[] | null {
   return Array.isArray(value) ? value.filter((entry) => typeof entry === 'string') : null;
 }
 
 /** Messages of ours as they are; of the network no more than that it failed, since they may tell of its inside. */
-function inWords(fault: unknown): string {
-  if (fault instanceof Error && fault.name === 'TimeoutError') return 'did not answer in time';
-  return fault instanceof Error &&
-    fault.constructor === Error &&
-    /^(?:answered|says|has|names) /.test(fault.message)
-    ? fault.message
+function inWords(error: unknown): string {
+  if (error instanceof Error && error.name === 'TimeoutError') return 'did not answer in time';
+  return error instanceof Error &&
+    error.constructor === Error &&
+    /^(?:answered|says|has|names) /.test(error.message)
+    ? error.message
     : 'could not be reached';
 }

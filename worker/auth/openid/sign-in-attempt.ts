@@ -1,10 +1,11 @@
 /**
- * A sign-in that has begun: what the browser keeps while its user is with the issuer, in a cookie that is signed and that no
- * script reads. It binds the answer of the issuer to the browser that asked (RFC 9700, section 4.7).
+ * A sign-in in progress, which the browser keeps in a signed cookie while the person is at the issuer. It binds the answer of the
+ * issuer to the browser that asked (RFC 9700, section 4.7).
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
+import { generateRandomCodeVerifier, generateRandomNonce, generateRandomState } from 'oauth4webapi';
 import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';
+import { cookieIn, cookieText } from './sign-in-cookie.ts';
 
 export interface Attempt {
   state: string;
@@ -20,13 +21,12 @@ const TYPE = 'sign-in+jwt';
 const ALGORITHM = 'HS256';
 
 export function newAttempt(origin: string): Attempt {
-  const [state, nonce, verifier] = [random(), random(), random()];
-  return { state, nonce, verifier, redirectUri: `${origin}/auth/callback` };
-}
-
-/** The S256 challenge of RFC 7636, section 4.2. */
-export function challengeOf({ verifier }: Attempt): string {
-  return createHash('sha256').update(verifier).digest('base64url');
+  return {
+    state: generateRandomState(),
+    nonce: generateRandomNonce(),
+    verifier: generateRandomCodeVerifier(),
+    redirectUri: `${origin}/auth/callback`,
+  };
 }
 
 /** The value of `Set-Cookie`. */
@@ -41,12 +41,12 @@ export async function cookieOf(attempt: Attempt, key: CryptoKey, origin: string)
   return cookieText(NAME, origin, value, SIGN_IN_LIFETIME_S);
 }
 
-/** The value of `Set-Cookie` that takes it away. */
+/** The value of `Set-Cookie` that deletes the cookie. */
 export function noCookie(origin: string): string {
   return cookieText(NAME, origin, '', 0);
 }
 
-/** Null where there is none, or it is not one of ours, or too old. */
+/** The sign-in of the browser. Null without a cookie, and for one that is forged or has expired. */
 export async function attemptOf(request: Request, key: CryptoKey, origin: string): Promise<Attempt | null> {
   const found = cookieIn(request, NAME, origin);
   if (found === null) return null;
@@ -59,30 +59,8 @@ export async function attemptOf(request: Request, key: CryptoKey, origin: string
       currentDate: new Date(Date.now()),
     });
     return payload;
-  } catch (fault) {
-    if (fault instanceof errors.JOSEError) return null;
-    throw fault;
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return null;
+    throw error;
   }
-}
-
-/** The value of a cookie of ours; null for none. */
-export function cookieIn(request: Request, name: string, origin: string): string | null {
-  const start = `${nameFor(name, origin)}=`;
-  const found = (request.headers.get('Cookie') ?? '').split(/;\s*/).find((pair) => pair.startsWith(start));
-  return found?.slice(start.length) ?? null;
-}
-
-/** The value of `Set-Cookie`. Lax, since the browser comes back from another site. */
-export function cookieText(name: string, origin: string, value: string, maxAge: number): string {
-  const secure = origin.startsWith('https:') ? '; Secure' : '';
-  return `${nameFor(name, origin)}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${maxAge}${secure}`;
-}
-
-/** With the prefix, browsers let no neighbouring host set it (RFC 6265bis, section 4.1.3); it needs https. */
-function nameFor(name: string, origin: string): string {
-  return `${origin.startsWith('https:') ? '__Host-' : ''}${name}`;
-}
-
-function random(): string {
-  return randomBytes(32).toString('base64url');
 }

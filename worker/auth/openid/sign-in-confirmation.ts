@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
-import { cookieIn, cookieText } from './sign-in-attempt.ts';
+import { cookieIn, cookieText } from './sign-in-cookie.ts';
 
 const NAME = 'longshore-confirm';
 

@@ -1,4 +1,7 @@
-/** What a person sees of the sign-in: plain pages without a script, which nobody keeps or frames. */
+/** The pages of the sign-in: plain HTML without scripts, which must not be cached or framed. */
+import { html } from 'hono/html';
+
+type Html = ReturnType<typeof html>;
 
 const HEADERS = {
   'Content-Type': 'text/html; charset=utf-8',
@@ -21,39 +24,44 @@ export interface SignedIn {
   expiresAt: number;
 }
 
-export function signedInPage({ name, displayName, groups, host, token, expiresAt }: SignedIn): Response {
+export function signedInPage(signedIn: SignedIn): Promise<Response> {
+  const { name, displayName, groups, host, token, expiresAt } = signedIn;
   const command = `echo ${token} | docker login ${host} --username ${name} --password-stdin`;
   const until = new Date(expiresAt).toISOString().slice(0, 10);
-  return page(200, 'You are signed in', [
-    `<p>You are <b>${escaped(displayName)}</b>, here <b>${escaped(name)}</b>${groups.length > 0 ? `, of ${escaped(groups.join(', '))}` : ''}.`,
-    `<p>Paste this where you use the registry:`,
-    `<pre>${escaped(command)}</pre>`,
-    `<p>It holds a token of yours, good until ${until}. It is shown only now; signing in again makes another one.`,
-  ]);
+  const membership = groups.length > 0 ? `, of ${groups.join(', ')}` : '';
+  return page(
+    200,
+    'You are signed in',
+    html`<p>You are <b>${displayName}</b>, here <b>${name}</b>${membership}.
+<p>Paste this where you use the registry:
+<pre>${command}</pre>
+<p>It holds a token of yours, valid until ${until}. It is shown only now. To get another one, sign in again.`,
+  );
 }
 
-export function confirmationPage(host: string, href: string): Response {
-  return page(200, `Sign in to ${escaped(host)}`, [
-    `<p>Your browser came here from another site.`,
-    `<p><a href="${escaped(href)}">Sign in to ${escaped(host)}</a>`,
-  ]);
+export function confirmationPage(host: string, href: string): Promise<Response> {
+  return page(
+    200,
+    `Sign in to ${host}`,
+    html`<p>Your browser came here from another site.
+<p><a href="${href}">Sign in to ${host}</a>`,
+  );
 }
 
-export function refusalPage(status: number, why: string): Response {
-  return page(status, 'You are not signed in', [
-    `<p>${escaped(why)}.`,
-    `<p><a href="/auth/login">Sign in again</a>`,
-  ]);
+export function refusalPage(status: number, why: string): Promise<Response> {
+  return page(
+    status,
+    'You are not signed in',
+    html`<p>${why}.
+<p><a href="/auth/login">Sign in again</a>`,
+  );
 }
 
-function page(status: number, title: string, lines: string[]): Response {
-  const head = `<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>${title}</title>`;
-  const scheme = '<meta name="color-scheme" content="light dark">';
-  const body = [head + scheme, `<h1>${title}</h1>`, ...lines, ''].join('\n');
-  return new Response(body, { status, headers: HEADERS });
-}
-
-function escaped(text: string): string {
-  const names: Record<string, string> = { '&': 'amp', '<': 'lt', '>': 'gt', '"': 'quot', "'": '#39' };
-  return text.replace(/[&<>"']/g, (character) => `&${names[character]};`);
+async function page(status: number, title: string, content: Html): Promise<Response> {
+  const body = await html`<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>${title}</title><meta name="color-scheme" content="light dark">
+<h1>${title}</h1>
+${content}
+`;
+  return new Response(body.toString(), { status, headers: HEADERS });
 }
