@@ -11,13 +11,20 @@ export interface Module {
   readonly contents: Uint8Array;
 }
 
+/** Bundles of this process: sources do not change while it runs, and a build takes longer than the start of workerd. */
+const bundles = new Map<string, readonly Module[]>();
+
 /** The entry first, as workerd wants it. Throws a StartFailure that quotes esbuild if the sources do not build. */
-export function bundle(entry: string): Module[] {
+export function bundle(entry: string): readonly Module[] {
+  const made = bundles.get(entry);
+  if (made !== undefined) return made;
   const modules = build(entry).map(({ path, contents }): Module => {
     const name = basename(path);
     return { name, kind: name.endsWith('.wasm') ? 'wasm' : 'esModule', contents };
   });
-  return modules.sort((one, other) => Number(one.kind === 'wasm') - Number(other.kind === 'wasm'));
+  modules.sort((one, other) => Number(one.kind === 'wasm') - Number(other.kind === 'wasm'));
+  bundles.set(entry, modules);
+  return modules;
 }
 
 // The synchronous build is a process that has ended when it returns; the asynchronous one leaves

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { helpLink } from '../../worker/oci/errors.ts';
 import { RANGES_MAX } from '../../worker/oci/limits.ts';
 import {
   lengthOf,
@@ -112,7 +113,7 @@ describe('resolveRanges', () => {
 
   it('says how large the content is where it refuses', () => {
     assert.throws(() => resolveRanges([{ first: 10 }], 10), {
-      headers: { 'Content-Range': 'bytes */10' },
+      headers: { 'Content-Range': 'bytes */10', Link: helpLink('RANGE_INVALID') },
       status: 416,
     });
   });

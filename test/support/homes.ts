@@ -10,9 +10,11 @@ import { type Machine, startMachine } from '../../standalone/machine.ts';
 import type { DurableObjectBinding } from '../../worker/objects/classes.ts';
 import type { Counts } from './counts.ts';
 import type { Fault } from './observed.ts';
+import { BUNDLED_WORKER, WORKER } from './setup.ts';
 import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';
 
-const ENTRY = join(import.meta.dirname, 'worker.ts');
+/** `npm test` bundles the tests' Worker once for all files (`setup.ts`); a file that runs alone bundles it itself. */
+const ENTRY = process.env[BUNDLED_WORKER] ?? WORKER;
 
 export type Binding = DurableObjectBinding;
 
