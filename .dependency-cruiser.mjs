@@ -104,7 +104,12 @@ const LAYERS = [
     layers: ['objects', 'settings', 'platform', 'oci', 'auth'],
     packages: ['node:', 'esbuild', 'workerd'],
   },
-  { name: 'cli', path: '^cli/', layers: ['oci', 'auth'], packages: ['node:'] },
+  {
+    name: 'cli',
+    path: '^cli/',
+    layers: ['oci'],
+    packages: ['node:', '@stricli/core', 'cli-table3', 'openapi-fetch'],
+  },
   {
     name: 'deploy',
     path: '^deploy/',

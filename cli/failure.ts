@@ -1,4 +1,4 @@
-// A reason why a command fails that the person who typed it can do something about: its message is all that they see.
+// An error that the person who typed the command can correct. The command prints its message and no stack.
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure';
 }

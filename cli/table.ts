@@ -1,16 +1,28 @@
-// Lists as people read them: a column for each property, as wide as its longest value.
+// Prints a list as a table without borders.
+import Table from 'cli-table3';
 import { printable } from '../worker/oci/printable.ts';
 
-/** Empty for an empty list. What could move a terminal's cursor is escaped. */
-export function table(rows: Record<string, unknown>[], columns: string[]): string {
+const NO_BORDERS = Object.fromEntries(
+  ['top', 'bottom', 'left', 'right', 'mid']
+    .flatMap((side) => [side, ...['mid', 'left', 'right', 'top', 'bottom'].map((end) => `${side}-${end}`)])
+    .concat('middle')
+    .map((name) => [name, '']),
+);
+
+/** Empty for an empty list. Characters that would move the cursor of a terminal are escaped. */
+export function table<Row extends object>(rows: Row[], columns: (keyof Row & string)[]): string {
   if (rows.length === 0) return '';
-  const lines = [
-    columns.map((column) => column.toUpperCase()),
-    ...rows.map((row) => columns.map((column) => cell(row[column]))),
-  ];
-  const widths = columns.map((_, at) => Math.max(...lines.map((line) => line[at]?.length ?? 0)));
-  const padded = lines.map((line) => line.map((text, at) => text.padEnd(widths[at] ?? 0)).join('  '));
-  return padded.map((line) => `${line.trimEnd()}\n`).join('');
+  const drawn = new Table({
+    chars: NO_BORDERS,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+    head: columns.map((column) => column.toUpperCase()),
+  });
+  drawn.push(...rows.map((row) => columns.map((column) => cell(row[column]))));
+  return drawn
+    .toString()
+    .split('\n')
+    .map((line) => `${line.trimEnd()}\n`)
+    .join('');
 }
 
 function cell(value: unknown): string {
@@ -18,8 +30,8 @@ function cell(value: unknown): string {
   if (Array.isArray(value)) return value.map(cell).join(', ');
   if (typeof value !== 'object') return printable(String(value));
   const { role, repositories, tags } = value as Record<string, unknown>;
-  if (role !== undefined) return `${role}:${repositories}${tags ? `:${tags}` : ''}`;
+  if (role !== undefined) return printable(`${role}:${repositories}${tags ? `:${tags}` : ''}`);
   return Object.entries(value)
-    .map(([name, wanted]) => `${name}=${cell(wanted)}`)
+    .map(([name, wanted]) => `${printable(name)}=${cell(wanted)}`)
     .join(', ');
 }

@@ -1,7 +1,10 @@
 /** The OpenAPI document: complete, sound in its structure, and true to what the API takes. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { before, describe, it } from 'node:test';
+import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { OPERATIONS } from '../../worker/management/management.ts';
+import { API_TYPES, apiTypes } from '../support/api-types.ts';
 import { onHome } from '../support/homes.ts';
 import { Api, GUARDED, type Json } from './api.ts';
 
@@ -52,6 +55,24 @@ onHome(
         assert.match(document.openapi, /^3\.1\.\d+$/);
         assert.deepEqual(document.servers, [{ url: `${home.url}/api/v1` }]);
         assert.deepEqual(Object.keys(document.components.securitySchemes), ['basic', 'token']);
+      });
+
+      it('passes the recommended rules of Redocly', async () => {
+        const config = await createConfig({
+          extends: ['recommended'],
+          // The document names the address of this test's server, and reading the document needs no credentials.
+          rules: { 'no-server-example.com': 'off', 'operation-4xx-response': 'off' },
+        });
+        const problems = await lintFromString({ source: JSON.stringify(document), config });
+        assert.deepEqual(
+          problems.map(({ ruleId, message, location }) => `${ruleId} ${location[0]?.pointer}: ${message}`),
+          [],
+        );
+      });
+
+      it('has the types that the command is written against', async () => {
+        const committed = readFileSync(API_TYPES, 'utf8');
+        assert.equal(committed, await apiTypes(), 'cli/api.ts is out of date: run "npm run api-types"');
       });
 
       it('names every operation once, and tells what it is for', () => {

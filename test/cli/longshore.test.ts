@@ -1,4 +1,4 @@
-/** `npm run admin`: the real command, against a registry that runs. */
+/** `longshore`: the real command, against a registry that runs. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { onHome } from '../support/homes.ts';
 
-const COMMAND = join(import.meta.dirname, '../../cli/admin.ts');
+const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 const PASSWORD = 'the password of the admin';
 
 onHome(
@@ -52,10 +52,15 @@ onHome(
       assert.doesNotMatch(err, /\n\s+at /, 'a stack is nothing for people');
     };
 
-    describe('npm run admin', () => {
-      it('says what there is', async () => {
-        await does(['--help'], /user add <name>.*token add <name>.*LONGSHORE_URL/s);
-        await does([], /Usage: /);
+    describe('longshore', () => {
+      it('prints help for the command and for each of its parts', async () => {
+        await does(['--help'], /longshore user add\|list\|.*token add\|list\|.*LONGSHORE_URL.*COMMANDS/s);
+        await does([], /USAGE\n/);
+        await does(
+          ['user', '--help'],
+          / add +Add a user\n.* disable +Disable a user and refuse their tokens\n/s,
+        );
+        await does(['user', 'add', '--help'], /--password-stdin.*--url url\] <name>/);
       });
 
       it('adds users, who log in with the password that it prints', async () => {
@@ -100,10 +105,16 @@ onHome(
         await does(['token', 'list', '--owner', 'bob'], /bobs +bob +- +- +-/);
         await does(['token', 'remove', 'ci'], /^$/);
         await fails(['whoami'], /wrong name or password/, { LONGSHORE_PASSWORD: token });
-        await fails(['token', 'remove', 'ci'], /there is no token ci/);
+        await fails(['token', 'remove', 'ci'], /There is no token ci/);
         await fails(['token', 'add', 'x'], /grants: a robot may do only what its grants say/);
-        await fails([...add.slice(0, -1), 'soon'], /--expires is a time such as 90d/);
-        await fails(['token', 'add', 'x', '--role', 'writer'], /--role and --repositories go together/);
+        await fails(
+          [...add.slice(0, -1), 'soon'],
+          /"soon" for expires: use a number and a unit, such as 90d/,
+        );
+        await fails(
+          ['token', 'add', 'x', '--role', 'writer'],
+          /--role and --repositories must be given together/,
+        );
       });
 
       it('adds rules, and explains them', async () => {
@@ -135,7 +146,7 @@ onHome(
           ['rule', 'add', 'anonymous', '--role', 'writer', '--repositories', 'a'],
           /role: of anonymous is reader/,
         );
-        await fails(['rule', 'add', 'group:dev'], /say which/);
+        await fails(['rule', 'add', 'group:dev'], /A rule needs a role and repositories/);
       });
 
       it('adds policies', async () => {
@@ -157,8 +168,8 @@ onHome(
         const add = ['trust', 'add', 'github', '--issuer', 'https://issuer.example', '--audience', 'here'];
         const grant = ['--grant', 'writer:acme/{repository_name}:pr-*'];
         await fails([...add, ...grant], /signs for everybody/);
-        await fails([...add, ...grant, '--condition', 'acme'], /--condition is claim=pattern/);
-        await fails([...add, '--grant', 'writer', '--condition', 'a=b'], /--grant is role:repositories/);
+        await fails([...add, ...grant, '--condition', 'acme'], /--condition must be claim=pattern/);
+        await fails([...add, '--grant', 'writer', '--condition', 'a=b'], /--grant must be role:repositories/);
         await does([...add, ...grant, '--condition', 'repository=acme/*'], /^1\n$/);
         await does(
           ['trust', 'list'],
@@ -171,21 +182,21 @@ onHome(
         const add = ['pull-secret', 'add', 'cluster', '--repositories', 'a/*', '--namespace', 'prod'];
         await does(add, /^apiVersion: v1\nkind: Secret\n.*namespace: "prod"\n/s);
         await does(
-          ['audit', '--n', '2', '--actor', 'user:admin'],
+          ['audit', '-n', '2', '--actor', 'user:admin'],
           /^(?:\{"id":.*"actor":"user:admin".*\}\n){2}$/,
         );
       });
 
       it('says what is wrong', async () => {
-        await fails(['nothing', 'here'], /there is no command nothing here/);
-        await fails(['user', 'add'], /^Usage: user add <name> \[--group \.\.\.\]/);
-        await fails(['user', 'add', 'x', '--surprise'], /'--surprise'.*\nUsage: user add/s);
+        await fails(['nothing', 'here'], /^There is no command nothing\.\nAdd --help/);
+        await fails(['user', 'add'], /^Expected argument for name\nAdd --help/);
+        await fails(['user', 'add', 'x', '--surprise'], /No flag registered for --surprise\nAdd --help/);
         await fails(['user', 'list', '--url', 'ftp://x'], /is not the URL of a registry/);
         await fails(
           ['user', 'list', '--url', 'http://127.0.0.1:1'],
-          /cannot reach a registry at http:\/\/127\.0\.0\.1:1: /,
+          /^Cannot reach a registry at http:\/\/127\.0\.0\.1:1: /,
         );
-        await fails(['user', 'list'], /^no credentials: set LONGSHORE_USER/, {
+        await fails(['user', 'list'], /^The registry needs credentials\.\nSet LONGSHORE_USER/, {
           STATE_DIR: join(folder, 'none'),
         });
         await does(['whoami'], /^user:admin \(admin\)\n$/, {

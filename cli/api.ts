@@ -1,0 +1,801 @@
+// The types of the management API. Made by `npm run api-types`: do not edit.
+
+export interface Paths {
+  '/me': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              subject: string;
+              admin: boolean;
+              rules: {
+                id: string;
+                subject: string;
+                role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                repositories: string;
+                tags: string | null;
+              }[];
+              limits:
+                | {
+                    role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                    repositories: string;
+                    tags: string | null;
+                  }[]
+                | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/me/password': {
+    put: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            current: string;
+            new: string;
+          };
+        };
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/me/tokens': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              tokens: {
+                id: string;
+                name: string;
+                owner: string | null;
+                grants: {
+                  role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                  repositories: string;
+                  tags: string | null;
+                }[];
+                expiresAt: string | null;
+                lastUsedAt: string | null;
+                createdAt: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            name: string;
+            grants?: {
+              role: 'reader' | 'writer' | 'maintainer' | 'admin';
+              repositories: string;
+              tags?: string | null;
+            }[];
+            expiresIn?: number;
+            expiresAt?: string;
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              id: string;
+              name: string;
+              owner: string | null;
+              grants: {
+                role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                repositories: string;
+                tags: string | null;
+              }[];
+              expiresAt: string | null;
+              lastUsedAt: string | null;
+              createdAt: string;
+              token: string;
+            };
+          };
+        };
+      };
+    };
+    delete: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/me/tokens/{id}': {
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/users': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              users: {
+                name: string;
+                groups: string[];
+                disabled: boolean;
+                hasPassword: boolean;
+                signsInAs: string | null;
+                createdAt: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            name: string;
+            password?: string;
+            groups?: string[];
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              name: string;
+              groups: string[];
+              disabled: boolean;
+              hasPassword: boolean;
+              signsInAs: string | null;
+              createdAt: string;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/users/{name}': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              name: string;
+              groups: string[];
+              disabled: boolean;
+              hasPassword: boolean;
+              signsInAs: string | null;
+              createdAt: string;
+            };
+          };
+        };
+      };
+    };
+    patch: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            password?: string | null;
+            groups?: string[];
+            disabled?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              name: string;
+              groups: string[];
+              disabled: boolean;
+              hasPassword: boolean;
+              signsInAs: string | null;
+              createdAt: string;
+            };
+          };
+        };
+      };
+    };
+    delete: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/users/{name}/link': {
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            to: string;
+          };
+        };
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/users/{name}/tokens': {
+    delete: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/tokens': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+          owner?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              tokens: {
+                id: string;
+                name: string;
+                owner: string | null;
+                grants: {
+                  role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                  repositories: string;
+                  tags: string | null;
+                }[];
+                expiresAt: string | null;
+                lastUsedAt: string | null;
+                createdAt: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            name: string;
+            owner?: string;
+            grants?: {
+              role: 'reader' | 'writer' | 'maintainer' | 'admin';
+              repositories: string;
+              tags?: string | null;
+            }[];
+            expiresIn?: number;
+            expiresAt?: string;
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              id: string;
+              name: string;
+              owner: string | null;
+              grants: {
+                role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                repositories: string;
+                tags: string | null;
+              }[];
+              expiresAt: string | null;
+              lastUsedAt: string | null;
+              createdAt: string;
+              token: string;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/tokens/{id}': {
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/pull-secrets': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            name: string;
+            namespace?: string;
+            secretName?: string;
+            repositories?: string[];
+            grants?: {
+              role: 'reader';
+              repositories: string;
+              tags?: string | null;
+            }[];
+            expiresIn?: number;
+            expiresAt?: string;
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              apiVersion: 'v1';
+              kind: 'Secret';
+              metadata: {
+                name: string;
+                namespace?: string;
+              };
+              type: 'kubernetes.io/dockerconfigjson';
+              data: {
+                '.dockerconfigjson': string;
+              };
+            };
+            'application/yaml': string;
+          };
+        };
+      };
+    };
+  };
+  '/rules': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              rules: {
+                id: string;
+                subject: string;
+                role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                repositories: string;
+                tags: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            subject: string;
+            role: 'reader' | 'writer' | 'maintainer' | 'admin';
+            repositories: string;
+            tags?: string | null;
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              id: string;
+              subject: string;
+              role: 'reader' | 'writer' | 'maintainer' | 'admin';
+              repositories: string;
+              tags: string | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/rules/{id}': {
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/policies': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              policies: (
+                | {
+                    id: string;
+                    kind: 'networks';
+                    repositories: string;
+                    networks: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'certificate';
+                    repositories: string;
+                    subjects: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'create';
+                    repositories: string;
+                  }
+              )[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json':
+            | {
+                kind: 'networks';
+                repositories: string;
+                networks: string[];
+              }
+            | {
+                kind: 'certificate';
+                repositories: string;
+                subjects?: string[];
+              }
+            | {
+                kind: 'create';
+                repositories: string;
+              };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json':
+              | {
+                  id: string;
+                  kind: 'networks';
+                  repositories: string;
+                  networks: string[];
+                }
+              | {
+                  id: string;
+                  kind: 'certificate';
+                  repositories: string;
+                  subjects: string[];
+                }
+              | {
+                  id: string;
+                  kind: 'create';
+                  repositories: string;
+                };
+          };
+        };
+      };
+    };
+  };
+  '/policies/{id}': {
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/trusts': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              trusts: {
+                id: string;
+                name: string;
+                issuer: string;
+                audience: string;
+                conditions: {
+                  [k: string]: string;
+                };
+                grants: {
+                  role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                  repositories: string;
+                  tags: string | null;
+                }[];
+                jwks: {
+                  keys: {
+                    [k: string]: unknown;
+                  }[];
+                } | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            name: string;
+            issuer: string;
+            audience: string;
+            conditions: {
+              [k: string]: string;
+            };
+            grants: {
+              role: 'reader' | 'writer' | 'maintainer' | 'admin';
+              repositories: string;
+              tags?: string | null;
+            }[];
+            jwks?: {
+              keys: {
+                [k: string]: unknown;
+              }[];
+            };
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              id: string;
+              name: string;
+              issuer: string;
+              audience: string;
+              conditions: {
+                [k: string]: string;
+              };
+              grants: {
+                role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                repositories: string;
+                tags: string | null;
+              }[];
+              jwks: {
+                keys: {
+                  [k: string]: unknown;
+                }[];
+              } | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/trusts/{id}': {
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/keys/rotate': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            dropOld?: boolean;
+          };
+        };
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
+  '/audit': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          before?: string;
+          actor?: string;
+          repository?: string;
+          decision?: 'allowed' | 'denied' | 'failed';
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              events: {
+                id: number;
+                at: string;
+                actor: string;
+                action: string;
+                repository: string | null;
+                reference: string | null;
+                address: string;
+                userAgent: string;
+                decision: 'allowed' | 'denied' | 'failed';
+                rule: string;
+                requestId: string;
+                count: number;
+                examples: string[];
+              }[];
+              next: number | null;
+            };
+            'application/x-ndjson': string;
+          };
+        };
+      };
+    };
+  };
+  '/explain': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          subject: string;
+          repository: string;
+          action: 'pull' | 'push' | 'delete';
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              subject: string;
+              repository: string;
+              action: 'pull' | 'push' | 'delete';
+              allowed: boolean;
+              why: string;
+              tags: string[][] | null;
+              networks: string[][] | null;
+              certificates: string[][] | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/openapi.json': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {};
+          };
+        };
+      };
+    };
+  };
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+// `longshore`: manages a registry from the shell, over its management API. On standard output it prints only the result, so
+// that a secret can be piped to where it is needed.
+import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } from '@stricli/core';
+import { printableLines } from '../worker/oci/printable.ts';
+import { audit } from './audit.ts';
+import { CONTEXT } from './command.ts';
+import { explain } from './explain.ts';
+import { CommandFailure } from './failure.ts';
+import { keys } from './keys.ts';
+import { policy } from './policy.ts';
+import { pullSecret } from './pull-secret.ts';
+import { rule } from './rule.ts';
+import { token } from './token.ts';
+import { trust } from './trust.ts';
+import { user } from './user.ts';
+import { whoami } from './whoami.ts';
+
+const root = buildRouteMap({
+  routes: { user, token, rule, policy, trust, pullSecret, keys, audit, explain, whoami },
+  docs: {
+    brief: 'Manage a Longshore registry',
+    fullDescription: `Manage a Longshore registry.
+
+The command finds the registry by --url or LONGSHORE_URL, else at http://localhost:8787.
+It logs in with LONGSHORE_USER and LONGSHORE_PASSWORD (a password or a token). For a registry on this machine it can also log
+in as admin, with ADMIN_PASSWORD or the password that npm start saved in STATE_DIR.`,
+  },
+});
+
+const application = buildApplication(root, {
+  name: 'longshore',
+  scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
+  documentation: { caseStyle: 'convert-camel-to-kebab', disableAnsiColor: true },
+  localization: {
+    text: {
+      ...text_en,
+      exceptionWhileParsingArguments: (error) =>
+        `${error instanceof Error ? error.message : error}\nAdd --help to see how the command is used.`,
+      exceptionWhileRunningCommand: messageOf,
+      noCommandRegisteredForInput: ({ input, corrections }) =>
+        `There is no command ${input}.${corrections.map((name) => ` Did you mean ${name}?`).join('')}\nAdd --help to see the commands.`,
+    },
+  },
+});
+
+const shell: StricliProcess = {
+  stdout: process.stdout,
+  stderr: { write: (text) => process.stderr.write(printableLines(text)) },
+  env: process.env,
+};
+await run(application, process.argv.slice(2), { ...CONTEXT, process: shell });
+process.exitCode = shell.exitCode === 0 ? 0 : 1;
+
+function messageOf(error: unknown): string {
+  if (error instanceof CommandFailure) return error.message;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
