@@ -2,8 +2,8 @@
 
 import { isProxied } from './access/client.ts';
 import { createApp } from './app.ts';
-import { Audit } from './auth/audit.ts';
-import { Credentials } from './auth/credentials/credentials.ts';
+import { AuditRecorder } from './auth/audit-recorder.ts';
+import { Authenticator } from './auth/credentials/authenticator.ts';
 import { Guard } from './auth/guard.ts';
 import { Issuers } from './auth/openid/issuer.ts';
 import { SignIn } from './auth/openid/sign-in.ts';
@@ -97,7 +97,7 @@ function compose(env: Env): App {
     services: () => parts().services,
     decideOrigin: (request) => decideOrigin(request, parts().naming),
     blobHost: (request) => blobHost(request, env, parts().signer),
-    welcome: () => parts().auth.credentials.welcome(),
+    welcome: () => parts().auth.authenticator.welcome(),
     token: (request) => tokenEndpoint(request, parts().auth),
     signIn: {
       login: (request) => parts().signIn.login(request),
@@ -127,10 +127,10 @@ function composeAuth(
   const keys = new KeyRing(env);
   const tokens = new AccessTokens(keys, settings.tokenLifetime);
   const trusts = new Trusts(issuers);
-  const credentials = new Credentials(env, settings, tokens, trusts);
-  const audit = new Audit(env, () => ownKeys.get('audit-names'));
-  const guard = new Guard(registry, settings, keys, tokens, credentials, audit, limit);
-  return { registry, settings, tokens, credentials, trusts, audit, limit, guard, keys };
+  const authenticator = new Authenticator(env, settings, tokens, trusts);
+  const audit = new AuditRecorder(env, () => ownKeys.get('audit-names'));
+  const guard = new Guard(registry, settings, keys, tokens, authenticator, audit, limit);
+  return { registry, settings, tokens, authenticator, trusts, audit, limit, guard, keys };
 }
 
 /** The secrets of the setting, newest first, or else the key that the registry has made. */

@@ -8,7 +8,7 @@ import { ADMIN, Api, GUARDED } from './api.ts';
 
 const USER = 'carol:the password of carol';
 const rows = OPERATIONS.map((row) => ({ ...row, at: row.path.replace(/\{\w+\}/, 'nothing') }));
-const guarded = rows.filter(({ who }) => who !== 'anybody');
+const guarded = rows.filter(({ requires }) => requires !== 'nothing');
 
 eachHome((home) => {
   const api = new Api(home);
@@ -31,7 +31,7 @@ eachHome((home) => {
   });
 
   describe('every operation', () => {
-    for (const { id, method, at, who, body } of guarded) {
+    for (const { id, method, at, requires, body } of guarded) {
       const refuses = async (as: string | null, want: number, says: RegExp) => {
         const { status, text, headers } = await api.call(method, at, body && {}, as);
         assert.equal(status, want, text);
@@ -41,11 +41,11 @@ eachHome((home) => {
       };
       it(`${id} refuses those without credentials`, () => refuses(null, 401, /log in with/));
       it(`${id} refuses the token of a pull`, () => refuses(`Bearer ${accessToken}`, 401, /log in with/));
-      if (who === 'admin') {
+      if (requires === 'admin') {
         it(`${id} refuses users`, () => refuses(USER, 403, /user:carol may not do this/));
         it(`${id} refuses tokens of users`, () => refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
       }
-      if (who === 'password' || who === 'own')
+      if (requires === 'password' || requires === 'own')
         it(`${id} refuses tokens`, () => refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
     }
 

@@ -3,7 +3,7 @@
  * tests beside /v2/. It is built only by them.
  */
 
-import { auditsToFlush } from '../../worker/auth/audit.ts';
+import { recordersToFlush } from '../../worker/auth/audit-recorder.ts';
 import { slowHashes } from '../../worker/auth/credentials/password.ts';
 import { blobStore } from '../../worker/blob-store.ts';
 import type { Env } from '../../worker/env.ts';
@@ -189,8 +189,8 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
     // Calls may still be under way that leave events to write.
     do {
       await until(() => observation.underWay === 0);
-      for (const audit of auditsToFlush) await audit.flush();
-    } while (auditsToFlush.size > 0);
+      for (const audit of recordersToFlush) await audit.flush();
+    } while (recordersToFlush.size > 0);
     return Response.json(null);
   }
   if (what === 'memory') {

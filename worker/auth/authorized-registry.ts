@@ -23,7 +23,7 @@ import type {
   Repository,
   Upload,
 } from '../oci/registry.ts';
-import type { Audit } from './audit.ts';
+import type { AuditRecorder } from './audit-recorder.ts';
 import type { Caller } from './caller.ts';
 import { challenge } from './tokens/challenge.ts';
 
@@ -31,10 +31,10 @@ export class AuthorizedRegistry implements Registry {
   readonly #inner: Registry;
   readonly #caller: Caller;
   readonly #access: Access;
-  readonly #audit: Audit;
+  readonly #audit: AuditRecorder;
 
   /** `access` is what the caller may do with the one repository that is asked for. */
-  constructor(inner: Registry, caller: Caller, access: Access, audit: Audit) {
+  constructor(inner: Registry, caller: Caller, access: Access, audit: AuditRecorder) {
     this.#inner = inner;
     this.#caller = caller;
     this.#access = access;
@@ -56,9 +56,9 @@ class AuthorizedRepository implements Repository {
   readonly #inner: Repository;
   readonly #caller: Caller;
   readonly #access: Access;
-  readonly #audit: Audit;
+  readonly #audit: AuditRecorder;
 
-  constructor(inner: Repository, caller: Caller, access: Access, audit: Audit) {
+  constructor(inner: Repository, caller: Caller, access: Access, audit: AuditRecorder) {
     this.name = inner.name;
     this.#inner = inner;
     this.#caller = caller;
@@ -204,9 +204,9 @@ class AuthorizedRepository implements Repository {
 
   /** Other tags may point to the manifest: who may set only some does not change what it is taken for. */
   async #checkSameType({ digest, manifest }: ManifestPut): Promise<void> {
-    const known = await this.#inner.headManifest({ kind: 'digest', digest }).catch((fault: unknown) => {
-      if (fault instanceof OciError && fault.status === 404) return null;
-      throw fault;
+    const known = await this.#inner.headManifest({ kind: 'digest', digest }).catch((error: unknown) => {
+      if (error instanceof OciError && error.status === 404) return null;
+      throw error;
     });
     if (known === null || known.mediaType === manifest.mediaType) return;
     this.#refuses('push', () => {
@@ -219,13 +219,13 @@ class AuthorizedRepository implements Repository {
   #refuses(action: Action, check: () => void): void {
     try {
       check();
-    } catch (fault) {
-      this.#audit.denied(this.#caller, action, this.name, fault instanceof OciError ? fault.message : '');
-      throw fault;
+    } catch (error) {
+      this.#audit.denied(this.#caller, action, this.name, error instanceof OciError ? error.message : '');
+      throw error;
     }
   }
 
   #done(action: string, reference: string): void {
-    this.#audit.done(this.#caller, action, this.name, reference, this.#access.rule);
+    this.#audit.allowed(this.#caller, action, this.name, reference, this.#access.rule);
   }
 }

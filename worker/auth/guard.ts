@@ -18,11 +18,11 @@ import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { AuthSettings } from '../settings.ts';
-import type { Audit } from './audit.ts';
+import type { AuditRecorder } from './audit-recorder.ts';
 import { AuthorizedRegistry } from './authorized-registry.ts';
 import type { Caller } from './caller.ts';
+import type { Authenticator } from './credentials/authenticator.ts';
 import { authorizationOf } from './credentials/authorization.ts';
-import type { Credentials } from './credentials/credentials.ts';
 import type { RequestLimit } from './request-limit.ts';
 import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
@@ -34,8 +34,8 @@ export class Guard {
   readonly #settings: AuthSettings;
   readonly #keys: KeyRing;
   readonly #tokens: AccessTokens;
-  readonly #credentials: Credentials;
-  readonly #audit: Audit;
+  readonly #authenticator: Authenticator;
+  readonly #audit: AuditRecorder;
   readonly #limit: RequestLimit | undefined;
   /** Who has shown Basic credentials here, by a keyed hash of them, for as long as a token would live. */
   readonly #identities = new QuickLRU<string, { identity: Identity; until: number }>({
@@ -50,15 +50,15 @@ export class Guard {
     settings: AuthSettings,
     keys: KeyRing,
     tokens: AccessTokens,
-    credentials: Credentials,
-    audit: Audit,
+    authenticator: Authenticator,
+    audit: AuditRecorder,
     limit: RequestLimit | undefined,
   ) {
     this.#registry = registry;
     this.#settings = settings;
     this.#keys = keys;
     this.#tokens = tokens;
-    this.#credentials = credentials;
+    this.#authenticator = authenticator;
     this.#audit = audit;
     this.#limit = limit;
     keys.onChange(() => this.#identities.clear());
@@ -93,9 +93,9 @@ export class Guard {
     }
     try {
       checkClient(access, caller.client);
-    } catch (fault) {
-      this.#audit.denied(caller, required, name, fault instanceof OciError ? fault.message : '');
-      throw fault;
+    } catch (error) {
+      this.#audit.denied(caller, required, name, error instanceof OciError ? error.message : '');
+      throw error;
     }
     return new AuthorizedRegistry(this.#registry, caller, access, this.#audit);
   }
@@ -106,12 +106,13 @@ export class Guard {
   }
 
   async #caller(request: Request, scopes: Scope[]): Promise<Caller> {
-    const shown = authorizationOf(request);
+    const credentials = authorizationOf(request);
     const client = clientOf(request, this.#settings);
-    if (shown === null) throw challenge(request, scopes, 'authentication required: log in, or get a token');
+    if (credentials === null)
+      throw challenge(request, scopes, 'authentication required: log in, or get a token');
     await this.#keys.refresh();
-    if (shown.kind === 'bearer') {
-      const claims = await this.#tokens.verify(shown.token, originOf(request));
+    if (credentials.kind === 'bearer') {
+      const claims = await this.#tokens.verify(credentials.token, originOf(request));
       if (claims === null) throw challenge(request, scopes, 'this token is not one of ours', 'invalid_token');
       if (this.#keys.isRevoked(claims.subject, claims.revision)) {
         throw challenge(request, scopes, 'this token has been revoked: log in again', 'invalid_token');
@@ -122,14 +123,14 @@ export class Guard {
       throw challenge(request, scopes, 'this token has expired: get a new one', 'invalid_token');
     }
     try {
-      const identity = await this.#identity(shown, client, originOf(request));
+      const identity = await this.#identity(credentials, client, originOf(request));
       this.#known.add(request);
       return { claims: await claimsFor(identity, scopes, this.#registry), client, isLive: true, request };
-    } catch (fault) {
-      if (!(fault instanceof OciError) || !/^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) throw fault;
-      this.#audit.failed(request, client, fault, shown.name);
-      if (fault.code !== 'UNAUTHORIZED') throw fault;
-      throw challenge(request, scopes, fault.message, 'invalid_token');
+    } catch (error) {
+      if (!(error instanceof OciError) || !/^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(error.code)) throw error;
+      this.#audit.loginFailed(request, client, error, credentials.name);
+      if (error.code !== 'UNAUTHORIZED') throw error;
+      throw challenge(request, scopes, error.message, 'invalid_token');
     }
   }
 
@@ -137,24 +138,24 @@ export class Guard {
   async #checkRate(caller: Caller, required: RequiredAccess, name: string | null): Promise<void> {
     try {
       await checkRate(this.#limit, keyOf(caller));
-    } catch (fault) {
-      this.#audit.denied(caller, required, name, fault instanceof OciError ? fault.message : '');
-      throw fault;
+    } catch (error) {
+      this.#audit.denied(caller, required, name, error instanceof OciError ? error.message : '');
+      throw error;
     }
   }
 
   async #identity(
-    shown: { name: string; password: string },
+    credentials: { name: string; password: string },
     client: Client,
     origin: string,
   ): Promise<Identity> {
     const mark = createHmac('sha256', this.#key)
-      .update(JSON.stringify([shown.name, shown.password]))
+      .update(JSON.stringify([credentials.name, credentials.password]))
       .digest('base64');
     const known = this.#identities.get(mark);
     if (known !== undefined && known.until > Date.now()) return known.identity;
     await checkRate(this.#limit, client.address);
-    const identity = await this.#credentials.identify(shown, client, origin);
+    const identity = await this.#authenticator.identify(credentials, client, origin);
     // A login can wait for a while, and the password may be another one by now.
     await this.#keys.refresh();
     if (this.#keys.isRevoked(identity.subject, identity.revision)) {

@@ -2,8 +2,8 @@
 import * as z from 'zod/mini';
 import type { AuditEvent } from '../access/model.ts';
 import { escapedJson } from '../oci/printable.ts';
-import { listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
+import { pageOfList } from './pages.ts';
 import { paged, time, timeOf } from './schemas.ts';
 
 const decision = z.enum(['allowed', 'denied', 'failed']);
@@ -33,7 +33,7 @@ export const AUDIT: Operation[] = [
     id: 'audit.list',
     method: 'GET',
     path: '/audit',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Who did what, newest first',
     query: z.object({
       n: paged.n,
@@ -61,8 +61,8 @@ export const AUDIT: Operation[] = [
         ),
     }),
     types: ['application/x-ndjson'],
-    run: async ({ auditLog, query, request, managed }) => {
-      await managed.audit.flush();
+    run: async ({ auditLog, query, request, services }) => {
+      await services.audit.flush();
       const { n, before, actor, repository, decision: decided } = query;
       const filters = { actor, repository, decision: decided };
       const { entries, next } = await auditLog.list({
@@ -70,8 +70,8 @@ export const AUDIT: Operation[] = [
         count: n,
         ...filters,
       });
-      const events = entries.map(shownEvent);
-      const answer = listed(request, { events, next }, next === null ? null : { before: String(next) });
+      const events = entries.map(EventResponse);
+      const answer = pageOfList(request, { events, next }, next === null ? null : { before: String(next) });
       if (!/\bapplication\/x-ndjson\b/.test(request.headers.get('Accept') ?? '')) return answer;
       const lines = events.map((entry) => `${escapedJson(entry)}\n`).join('');
       return { ...answer, body: lines, type: 'application/x-ndjson' };
@@ -79,7 +79,7 @@ export const AUDIT: Operation[] = [
   }),
 ];
 
-function shownEvent(entry: AuditEvent & { id: number }): z.output<typeof event> {
+function EventResponse(entry: AuditEvent & { id: number }): z.output<typeof event> {
   const { id, ...event } = entry;
   return { id, ...event, at: timeOf(entry.at) };
 }

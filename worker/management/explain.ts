@@ -2,13 +2,13 @@
 import * as z from 'zod/mini';
 import type { Identity } from '../access/decide.ts';
 import type { Subject } from '../access/model.ts';
-import { NO_CREDENTIALS } from '../auth/credentials/credentials.ts';
+import { NO_CREDENTIALS } from '../auth/credentials/authenticator.ts';
 import { claimsFor } from '../auth/tokens/claims.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Stub } from '../stubs.ts';
-import { type Managed, type Operation, operation } from './operation.ts';
+import { type ManagementServices, type Operation, operation } from './operation.ts';
 import { subject } from './rules.ts';
 import { action } from './schemas.ts';
 
@@ -19,7 +19,7 @@ export const EXPLAIN: Operation[] = [
     id: 'explain.get',
     method: 'GET',
     path: '/explain',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Why somebody may do something with a repository, or may not',
     query: z.object({
       subject,
@@ -37,13 +37,13 @@ export const EXPLAIN: Operation[] = [
       networks: conditions.check(z.describe('Only from a network of each list; null from everywhere.')),
       certificates: conditions.check(z.describe('Only with a certificate of each list; null without any.')),
     }),
-    refusals: { 404: 'There is no such user or token.' },
-    run: async ({ query, accounts, managed }) => {
+    errors: { 404: 'There is no such user or token.' },
+    run: async ({ query, accounts, services }) => {
       const { subject: whom, action: wanted } = query;
       const repository = parseRepositoryName(query.repository);
-      const identity = await identityOf(whom, accounts, managed);
+      const identity = await identityOf(whom, accounts, services);
       const scope = { type: 'repository', name: repository, actions: [wanted] };
-      const { access, denials } = await claimsFor(identity, [scope], managed.registry);
+      const { access, denials } = await claimsFor(identity, [scope], services.registry);
       const [given] = access;
       return {
         body: {
@@ -65,7 +65,7 @@ export const EXPLAIN: Operation[] = [
 async function identityOf(
   subject: Subject,
   accounts: Stub<AccountsObject>,
-  { credentials }: Managed,
+  { authenticator }: ManagementServices,
 ): Promise<Identity> {
   const [, kind, name = ''] = /^(user|token):(.+)$/.exec(subject) ?? [];
   if (kind === undefined) {
@@ -85,11 +85,11 @@ async function identityOf(
   });
   const { user, rules, policies, revision } = lookup;
   const owner = token === null ? name : token.owner;
-  const ownRules = owner === null ? [] : credentials.rulesOf(owner, user, rules);
+  const ownRules = owner === null ? [] : authenticator.rulesOf(owner, user, rules);
   if (ownRules === null) {
     const message = user === null ? `there is no user ${owner}` : `the user ${owner} is disabled`;
     throw new OciError('NOT_FOUND', { message });
   }
-  const found = token === null ? null : credentials.identityOf(token, lookup);
+  const found = token === null ? null : authenticator.identityOf(token, lookup);
   return { ...(found ?? { subject, rules: ownRules, limits: null }), policies, revision };
 }

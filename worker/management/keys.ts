@@ -13,7 +13,7 @@ export const KEYS: Operation[] = [
     id: 'key.rotate',
     method: 'POST',
     path: '/keys/rotate',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Sign tokens with a new key from now on',
     body: rotation,
     example: { dropOld: true },

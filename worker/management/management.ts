@@ -8,13 +8,13 @@ import { originOf } from '../oci/origin.ts';
 import { escapedJson } from '../oci/printable.ts';
 import { accountsOf, auditLogOf } from '../stubs.ts';
 import { AUDIT } from './audit.ts';
+import { authenticate } from './authenticate.ts';
 import { EXPLAIN } from './explain.ts';
 import { jsonOf, parsed } from './input.ts';
 import { KEYS } from './keys.ts';
-import { admit } from './manager.ts';
 import { ME } from './me.ts';
 import { document } from './openapi.ts';
-import { type Answer, type Managed, type Operation, operation } from './operation.ts';
+import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
 import { POLICIES } from './policies.ts';
 import { PULL_SECRETS } from './pull-secrets.ts';
 import { RULES } from './rules.ts';
@@ -28,7 +28,7 @@ const DOCUMENT = operation({
   id: 'openapi.get',
   method: 'GET',
   path: '/openapi.json',
-  who: 'anybody',
+  requires: 'nothing',
   summary: 'This document (OpenAPI 3.1)',
   status: 200,
   run: async ({ request }) => ({ body: document(OPERATIONS, `${originOf(request)}${BASE}`) }),
@@ -49,11 +49,11 @@ export const OPERATIONS: Operation[] = [
 ];
 
 /** Throws what is wrong, as an `OciError`. */
-export function createManagement(managed: Managed): (request: Request) => Promise<Response> {
+export function createManagement(services: ManagementServices): (request: Request) => Promise<Response> {
   const app = new Hono().basePath(BASE);
   for (const row of OPERATIONS) {
     app.on(row.method, row.path.replace(/\{(\w+)\}/, ':named'), async (c) => {
-      const response = await perform(row, c.req.raw, c.req.param('named') ?? '', managed);
+      const response = await perform(row, c.req.raw, c.req.param('named') ?? '', services);
       // An answer may hold a secret, and is true only now.
       response.headers.set('Cache-Control', 'no-store');
       return response;
@@ -62,27 +62,32 @@ export function createManagement(managed: Managed): (request: Request) => Promis
   app.notFound((c) => {
     throw notHere(new URL(c.req.url).pathname.slice(BASE.length));
   });
-  app.onError((fault) => {
-    throw fault;
+  app.onError((error) => {
+    throw error;
   });
   return async (request) => app.fetch(request);
 }
 
-async function perform(row: Operation, request: Request, named: string, managed: Managed): Promise<Response> {
-  const manager = await admit(request, row, named, managed);
+async function perform(
+  row: Operation,
+  request: Request,
+  named: string,
+  services: ManagementServices,
+): Promise<Response> {
+  const caller = await authenticate(request, row, named, services);
   const query = row.query && parsed(row.query, Object.fromEntries(new URL(request.url).searchParams));
   const body = row.body && parsed(row.body, await jsonOf(request));
-  const accounts = accountsOf(managed.env);
-  const auditLog = auditLogOf(managed.env);
-  const answer = await row.run({ request, named, query, body, manager, managed, accounts, auditLog });
+  const accounts = accountsOf(services.env);
+  const auditLog = auditLogOf(services.env);
+  const answer = await row.run({ request, named, query, body, caller, services, accounts, auditLog });
   if (row.method !== 'GET') {
-    const { client, identity } = manager;
-    managed.audit.managed(request, client, identity.subject, row.id, answer.changed ?? named);
+    const { client, identity } = caller;
+    services.audit.changed(request, client, identity.subject, row.id, answer.changed ?? named);
   }
   return responseOf(answer, row.status);
 }
 
-function responseOf({ body, type, headers = {} }: Answer, status: number): Response {
+function responseOf({ body, type, headers = {} }: OperationResult, status: number): Response {
   if (body === undefined) return new Response(null, { status, headers });
   const text = type === undefined ? escapedJson(body) : String(body);
   return new Response(text, { status, headers: { ...headers, 'Content-Type': type ?? 'application/json' } });

@@ -5,11 +5,11 @@ import { tokenKey } from '../access/model.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';
 import { OciError } from '../oci/errors.ts';
 import { equalSecrets } from '../oci/secret.ts';
-import { after, listed } from './listed.ts';
-import { type Manager, type Operation, operation } from './operation.ts';
+import { type ApiCaller, type Operation, operation } from './operation.ts';
+import { nextPage, pageOfList } from './pages.ts';
 import { rule } from './rules.ts';
 import { expiry, expiryOf, grant, grants, name, onlyOneExpiry, paged, pageOf, password } from './schemas.ts';
-import { madeToken, makeToken, noToken, shownToken, token } from './tokens.ts';
+import { madeToken, makeToken, noToken, TokenResponse, token } from './tokens.ts';
 import { refuseSetting, refuseWeak } from './users.ts';
 
 const creation = z
@@ -27,7 +27,7 @@ export const ME: Operation[] = [
     id: 'me.get',
     method: 'GET',
     path: '/me',
-    who: 'user',
+    requires: 'credentials',
     summary: 'Who I am, and the rules that I have',
     status: 200,
     answer: z.object({
@@ -36,7 +36,7 @@ export const ME: Operation[] = [
       rules: z.array(rule),
       limits: z.nullable(z.array(grant)).check(z.describe('What my token is narrowed to; null for nothing.')),
     }),
-    run: async ({ manager: { identity } }) => {
+    run: async ({ caller: { identity } }) => {
       const { subject, rules, limits } = identity;
       return { body: { subject, admin: isAdmin(identity), rules, limits } };
     },
@@ -45,25 +45,25 @@ export const ME: Operation[] = [
     id: 'me.password',
     method: 'PUT',
     path: '/me/password',
-    who: 'password',
+    requires: 'password',
     summary: 'Change my password',
     body: z.strictObject({ current: z.string().check(z.maxLength(1024)), new: password }),
     example: { current: 'correct horse battery', new: 'staple and some more' },
     status: 204,
-    refusals: { 409: 'The password is not kept here, but in a setting or elsewhere.' },
-    run: async ({ body, request, manager, managed, accounts }) => {
-      const who = nameOf(manager);
-      refuseSetting(who, managed.settings);
+    errors: { 409: 'The password is not kept here, but in a setting or elsewhere.' },
+    run: async ({ body, request, caller, services, accounts }) => {
+      const who = nameOf(caller);
+      refuseSetting(who, services.settings);
       // The user has just logged in with it: a hash of it would be one more that users can ask for.
-      const shown = authorizationOf(request);
+      const credentials = authorizationOf(request);
       if (
-        shown?.kind !== 'basic' ||
-        !equalSecrets(body.current.normalize('NFKC'), shown.password.normalize('NFKC'))
+        credentials?.kind !== 'basic' ||
+        !equalSecrets(body.current.normalize('NFKC'), credentials.password.normalize('NFKC'))
       ) {
         throw new OciError('DENIED', { message: 'current: is not your password' });
       }
       refuseWeak(body.new, who, 'new');
-      await accounts.putUser({ name: who, password: managed.credentials.newHash(body.new) });
+      await accounts.putUser({ name: who, password: services.authenticator.newHash(body.new) });
       return { changed: who };
     },
   }),
@@ -71,29 +71,29 @@ export const ME: Operation[] = [
     id: 'me.token.list',
     method: 'GET',
     path: '/me/tokens',
-    who: 'own',
+    requires: 'own',
     summary: 'List my tokens, by name',
     query: z.object(paged),
     status: 200,
     answer: z.object({ tokens: z.array(token) }),
-    run: async ({ accounts, query, request, manager }) => {
-      const listing = await accounts.listTokens({ owner: nameOf(manager) }, pageOf(query));
-      return listed(request, { tokens: listing.entries.map(shownToken) }, after(listing, tokenKey));
+    run: async ({ accounts, query, request, caller }) => {
+      const listing = await accounts.listTokens({ owner: nameOf(caller) }, pageOf(query));
+      return pageOfList(request, { tokens: listing.entries.map(TokenResponse) }, nextPage(listing, tokenKey));
     },
   }),
   operation({
     id: 'me.token.create',
     method: 'POST',
     path: '/me/tokens',
-    who: 'password',
+    requires: 'password',
     summary: 'Make a token that stands for me, or for a part of what I may',
     body: creation,
     example: { name: 'laptop', grants: [{ role: 'reader', repositories: '**' }] },
     status: 201,
     answer: madeToken,
-    refusals: { 409: 'There is a token of this name.' },
-    run: async ({ body, manager, ...asked }) => {
-      const made = await makeToken(asked, body.name, nameOf(manager), body.grants, expiryOf(body));
+    errors: { 409: 'There is a token of this name.' },
+    run: async ({ body, caller, ...asked }) => {
+      const made = await makeToken(asked, body.name, nameOf(caller), body.grants, expiryOf(body));
       return { body: made, changed: `${body.name} (${made.id})` };
     },
   }),
@@ -101,11 +101,11 @@ export const ME: Operation[] = [
     id: 'me.token.deleteAll',
     method: 'DELETE',
     path: '/me/tokens',
-    who: 'own',
+    requires: 'own',
     summary: 'Revoke all tokens of mine, and all that was issued to me',
     status: 204,
-    run: async ({ accounts, manager }) => {
-      const who = nameOf(manager);
+    run: async ({ accounts, caller }) => {
+      const who = nameOf(caller);
       const count = await accounts.deleteTokensOf(who);
       return { changed: `${who} (${count} tokens)` };
     },
@@ -114,14 +114,14 @@ export const ME: Operation[] = [
     id: 'me.token.delete',
     method: 'DELETE',
     path: '/me/tokens/{id}',
-    who: 'own',
+    requires: 'own',
     summary: 'Revoke a token of mine',
     status: 204,
-    refusals: { 404: 'I have no token of this id.' },
-    run: async ({ named, accounts, manager }) => {
+    errors: { 404: 'I have no token of this id.' },
+    run: async ({ named, accounts, caller }) => {
       const owner = (await accounts.getToken(named))?.owner;
       // A robot has no owner, and may revoke its own token.
-      const isOwn = owner === null ? isRobot(manager) : owner === nameOf(manager);
+      const isOwn = owner === null ? isRobot(caller) : owner === nameOf(caller);
       if (isOwn && (await accounts.deleteToken(named))) return {};
       throw noToken();
     },
@@ -129,13 +129,13 @@ export const ME: Operation[] = [
 ];
 
 /** Throws CONFLICT for those who are no users. */
-function nameOf({ identity: { subject, rules } }: Manager): string {
+function nameOf({ identity: { subject, rules } }: ApiCaller): string {
   const [, user] = /^user:(.+)$/.exec(subject) ?? [];
   if (user !== undefined && rules[0]?.id !== 'AUTH=off') return user;
   throw new OciError('CONFLICT', { message: 'this is for users, and you came as none' });
 }
 
 /** A robot gets here only with the token that the path names. */
-function isRobot({ identity: { subject } }: Manager): boolean {
+function isRobot({ identity: { subject } }: ApiCaller): boolean {
   return subject.startsWith('token:');
 }

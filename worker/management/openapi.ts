@@ -1,34 +1,34 @@
-/** The OpenAPI 3.1 document, made of the table of operations: its JSON Schemas are those that requests are checked by. */
+/** The OpenAPI 3.1 document, made from the table of operations. Its JSON Schemas are those that check the requests. */
 import * as z from 'zod/mini';
 import { ERRORS } from '../oci/errors.ts';
 import { MANAGEMENT_BODY_MAX_BYTES } from '../oci/limits.ts';
-import type { Operation } from './operation.ts';
+import type { Operation, Requirement } from './operation.ts';
 
 type Json = Record<string, unknown>;
 
 const TAGS: Record<string, string> = {
-  me: 'What anybody can see and change about themselves.',
-  users: 'People.',
+  me: 'Your own account and tokens.',
+  users: 'Users and their groups.',
   tokens: 'Named tokens, of robots and of users.',
-  'pull-secrets': 'Kubernetes.',
-  rules: 'Roles on repositories.',
-  policies: 'What must hold besides a role.',
+  'pull-secrets': 'Secrets for Kubernetes.',
+  rules: 'Rules that give roles on repositories.',
+  policies: 'Conditions that must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
   keys: 'Keys that tokens are signed with.',
-  audit: 'Who did what.',
-  explain: 'Why somebody may do something.',
+  audit: 'The audit log: who did what.',
+  explain: 'Why an action is allowed or refused.',
   'openapi.json': 'This document.',
 };
 
-const WHO: Record<Operation['who'], string> = {
+const REQUIREMENTS: Record<Requirement, string> = {
   admin: 'Needs the role `admin` on `**`.',
-  user: 'For whoever has credentials.',
-  password: 'For users who show their password, and not a token.',
-  own: 'For users who show their password or the token of a sign-in; a token may revoke itself.',
-  anybody: 'Needs no credentials.',
+  credentials: 'Needs valid credentials of a user or a robot.',
+  password: 'Needs the password of a user. Tokens are refused.',
+  own: 'Needs the password of a user, or the token of a sign-in. A token may also revoke itself.',
+  nothing: 'Needs no credentials.',
 };
 
-/** `server` is where the API is reached. */
+/** `server` is the URL of the API. */
 export function document(operations: Operation[], server: string): Json {
   const paths: Record<string, Json> = {};
   for (const row of operations) {
@@ -41,7 +41,7 @@ export function document(operations: Operation[], server: string): Json {
       title: 'Longshore management API',
       version: '1',
       description:
-        'Who may do what with the registry. A secret is told once, when it is made, and never listed.',
+        'Manages who may do what with the registry. A secret is returned once, when it is created, and never listed.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: server }],
@@ -57,7 +57,7 @@ export function document(operations: Operation[], server: string): Json {
         },
         token: { type: 'http', scheme: 'bearer', description: 'A named token: `lsr_...`.' },
       },
-      schemas: { Errors: errors() },
+      schemas: { Errors: errorSchema() },
     },
   };
 }
@@ -68,8 +68,8 @@ function described(row: Operation): Json {
     operationId: row.id,
     tags: [row.path.split('/')[1]],
     summary: row.summary,
-    description: [row.description, WHO[row.who]].filter(Boolean).join(' '),
-    ...(row.who === 'anybody' ? { security: [] } : {}),
+    description: [row.description, REQUIREMENTS[row.requires]].filter(Boolean).join(' '),
+    ...(row.requires === 'nothing' ? { security: [] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(row.body === undefined ? {} : { requestBody: requestBody(row.body, row.example) }),
     responses: responses(row),
@@ -102,26 +102,26 @@ function responses(row: Operation): Json {
   const types = (row.types ?? []).map((type) => [type, { schema: { type: 'string' } }]);
   const json = row.answer === undefined ? { type: 'object' } : schemaOf(row.answer, 'output');
   const content = { 'application/json': { schema: json }, ...Object.fromEntries(types) };
-  const refusals: Record<number, string> = {
-    ...(row.who === 'anybody'
+  const errors: Record<number, string> = {
+    ...(row.requires === 'nothing'
       ? {}
-      : { 401: 'No credentials, or wrong ones.', 429: 'Too many failed logins.' }),
-    ...(row.who === 'anybody' ? {} : { 403: WHO[row.who] }),
+      : { 401: 'No credentials, or wrong credentials.', 429: 'Too many failed logins.' }),
+    ...(row.requires === 'nothing' ? {} : { 403: REQUIREMENTS[row.requires] }),
     ...(row.query === undefined && row.body === undefined
       ? {}
-      : { 400: 'What was sent is not valid; `detail` names the fields.' }),
+      : { 400: 'The input is not valid; `detail` names the fields.' }),
     ...(row.body === undefined
       ? {}
       : {
           413: `The body has more than ${MANAGEMENT_BODY_MAX_BYTES} bytes.`,
           415: 'The body is not application/json.',
         }),
-    ...row.refusals,
+    ...row.errors,
   };
   return {
     [row.status]: row.status === 204 ? { description: 'Done.' } : { description: row.summary, content },
     ...Object.fromEntries(
-      Object.entries(refusals).map(([status, description]) => [
+      Object.entries(errors).map(([status, description]) => [
         status,
         { description, content: { 'application/json': { schema: { $ref: '#/components/schemas/Errors' } } } },
       ]),
@@ -129,7 +129,7 @@ function responses(row: Operation): Json {
   };
 }
 
-function errors(): Json {
+function errorSchema(): Json {
   const error = {
     type: 'object',
     properties: {

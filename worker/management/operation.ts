@@ -1,12 +1,12 @@
 /**
- * An operation of the management API, as a row of a table: the router, the checks of what comes in, and the OpenAPI document
- * are all made of the same rows, so that none of them can say something else than the others.
+ * An operation of the management API, as a row of a table. The routes, the checks of the input and the OpenAPI document are all
+ * made from the same rows, so they cannot contradict each other.
  */
 import type * as z from 'zod/mini';
 import type { Client } from '../access/client.ts';
 import type { Identity } from '../access/decide.ts';
-import type { Audit } from '../auth/audit.ts';
-import type { Credentials } from '../auth/credentials/credentials.ts';
+import type { AuditRecorder } from '../auth/audit-recorder.ts';
+import type { Authenticator } from '../auth/credentials/authenticator.ts';
 import type { Env } from '../env.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import type { AuditLogObject } from '../objects/audit-log.ts';
@@ -14,72 +14,75 @@ import type { Registry } from '../oci/registry.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
 
-/** What the operations work on. */
-export interface Managed {
+/** The parts of the registry that operations use. */
+export interface ManagementServices {
   env: Env;
   settings: AuthSettings;
-  credentials: Credentials;
-  audit: Audit;
+  authenticator: Authenticator;
+  audit: AuditRecorder;
   registry: Registry;
 }
 
-/** Who asks. */
-export interface Manager {
+/** The authenticated caller of an operation. */
+export interface ApiCaller {
   identity: Identity;
   client: Client;
 }
 
-export interface Asked<Query, Body> {
+export interface OperationInput<Query, Body> {
   request: Request;
-  /** What the path names: a user, or an id. Empty where it names nothing. */
+  /** The parameter in the path: the name of a user, or an id. Empty for a path without one. */
   named: string;
   query: Query;
   body: Body;
-  manager: Manager;
-  managed: Managed;
+  caller: ApiCaller;
+  services: ManagementServices;
   accounts: Stub<AccountsObject>;
   auditLog: Stub<AuditLogObject>;
 }
 
-export interface Answer {
-  /** JSON; or a text, where `type` says which. */
+export interface OperationResult {
+  /** A value to send as JSON. With `type`, a text. */
   body?: unknown;
   type?: string;
   headers?: Record<string, string>;
-  /** What was changed, for the audit log; else what the path names. */
+  /** What was changed, for the audit log. By default the parameter in the path. */
   changed?: string;
 }
 
 /**
- * `admin` needs the role admin on `**`, `user` only credentials, `password` a user's own, and `anybody` none at all. Tokens are for
- * pulls and pushes: they open `user`, and `admin` where their own grants have the role admin on `**`. `own` is `password`, and
- * also for the token of a sign-in, and for the token that the path names.
+ * What a caller needs:
+ * - `admin`: the role admin on `**`. A token needs it in its own grants.
+ * - `credentials`: any valid credentials of a user or a robot.
+ * - `password`: the password of a user. Tokens are refused.
+ * - `own`: as `password`, or the token of a sign-in, or the token that the path names.
+ * - `nothing`: no credentials.
  */
-type Who = 'admin' | 'user' | 'password' | 'own' | 'anybody';
+export type Requirement = 'admin' | 'credentials' | 'password' | 'own' | 'nothing';
 
 export interface Operation {
-  /** `user.create`; this is what the audit log says was done. */
+  /** Such as `user.create`: the OpenAPI operation id, and the action in the audit log. */
   id: string;
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Below `/api/v1`, as OpenAPI writes it. */
+  /** Below `/api/v1`, in the notation of OpenAPI. */
   path: string;
-  who: Who;
+  requires: Requirement;
   summary: string;
   description?: string;
   query?: z.ZodMiniType;
   body?: z.ZodMiniType;
   example?: unknown;
   status: 200 | 201 | 204;
-  /** What a JSON answer looks like. */
+  /** The schema of a JSON response. */
   answer?: z.ZodMiniType;
   /** Other media types that `Accept` may ask for. */
   types?: string[];
-  /** Refusals beside those that any operation has: status -> what it means here. */
-  refusals?: Record<number, string>;
-  run(asked: Asked<unknown, unknown>): Promise<Answer>;
+  /** Errors of this operation, besides those that all operations have: status -> meaning. */
+  errors?: Record<number, string>;
+  run(input: OperationInput<unknown, unknown>): Promise<OperationResult>;
 }
 
-/** Ties the schemas of an operation to what its `run` is given. */
+/** Gives `run` the types that the schemas of the operation parse to. */
 export function operation<
   Query extends z.ZodMiniType = z.ZodMiniType<undefined>,
   Body extends z.ZodMiniType = z.ZodMiniType<undefined>,
@@ -87,7 +90,7 @@ export function operation<
   row: Omit<Operation, 'run' | 'query' | 'body'> & {
     query?: Query;
     body?: Body;
-    run(asked: Asked<z.output<Query>, z.output<Body>>): Promise<Answer>;
+    run(input: OperationInput<z.output<Query>, z.output<Body>>): Promise<OperationResult>;
   },
 ): Operation {
   return row as unknown as Operation;

@@ -49,7 +49,7 @@ export const POLICIES: Operation[] = [
     id: 'policy.list',
     method: 'GET',
     path: '/policies',
-    who: 'admin',
+    requires: 'admin',
     summary: 'List policies, by age',
     status: 200,
     answer: z.object({ policies: z.array(policy) }),
@@ -59,7 +59,7 @@ export const POLICIES: Operation[] = [
     id: 'policy.create',
     method: 'POST',
     path: '/policies',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Add a policy',
     description:
       'All policies of kind `networks` and `certificate` that match a repository must hold. As soon as there is one of kind `create`, a push creates only repositories that one of them matches.',
@@ -76,10 +76,10 @@ export const POLICIES: Operation[] = [
     id: 'policy.delete',
     method: 'DELETE',
     path: '/policies/{id}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Remove a policy',
     status: 204,
-    refusals: { 404: 'There is no policy of this id.' },
+    errors: { 404: 'There is no policy of this id.' },
     run: async ({ named, accounts }) => {
       if (await accounts.deletePolicy(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no policy of this id' });

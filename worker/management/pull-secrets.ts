@@ -54,7 +54,7 @@ export const PULL_SECRETS: Operation[] = [
     id: 'pull-secret.create',
     method: 'POST',
     path: '/pull-secrets',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Make a robot that pulls, and the Kubernetes Secret for it',
     description:
       'For the host that the request came to. The answer holds the token, which is told only here.',
@@ -63,7 +63,7 @@ export const PULL_SECRETS: Operation[] = [
     status: 201,
     answer: manifest,
     types: ['application/yaml'],
-    refusals: { 409: 'There is a token of this name.' },
+    errors: { 409: 'There is a token of this name.' },
     run: async ({ body, request, ...asked }) => {
       const grants =
         body.grants ??

@@ -2,8 +2,8 @@
 import * as z from 'zod/mini';
 import type { Subject } from '../access/model.ts';
 import { OciError } from '../oci/errors.ts';
-import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
+import { nextPage, pageOfList } from './pages.ts';
 import { GROUP, grant, NAME, paged, pageOf } from './schemas.ts';
 
 export const subject = z
@@ -28,17 +28,17 @@ export const RULES: Operation[] = [
     id: 'rule.list',
     method: 'GET',
     path: '/rules',
-    who: 'admin',
+    requires: 'admin',
     summary: 'List rules, by age',
     query: z.object(paged),
     status: 200,
     answer: z.object({ rules: z.array(rule) }),
     run: async ({ accounts, query, request }) => {
       const listing = await accounts.listRules(pageOf(query));
-      return listed(
+      return pageOfList(
         request,
         { rules: listing.entries },
-        after(listing, ({ id }) => id),
+        nextPage(listing, ({ id }) => id),
       );
     },
   }),
@@ -46,7 +46,7 @@ export const RULES: Operation[] = [
     id: 'rule.create',
     method: 'POST',
     path: '/rules',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Give a role on repositories to somebody',
     description: 'A rule for `anonymous` makes repositories public: its role is `reader`.',
     body: creation,
@@ -63,10 +63,10 @@ export const RULES: Operation[] = [
     id: 'rule.delete',
     method: 'DELETE',
     path: '/rules/{id}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Take a rule back',
     status: 204,
-    refusals: { 404: 'There is no rule of this id.' },
+    errors: { 404: 'There is no rule of this id.' },
     run: async ({ named, accounts }) => {
       if (await accounts.deleteRule(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no rule of this id' });

@@ -4,8 +4,8 @@ import { type Grant, type Token, tokenKey } from '../access/model.ts';
 import { settingOf } from '../auth/configured-users.ts';
 import { newToken } from '../auth/credentials/token-text.ts';
 import { OciError } from '../oci/errors.ts';
-import { after, listed } from './listed.ts';
-import { type Asked, type Operation, operation } from './operation.ts';
+import { type Operation, type OperationInput, operation } from './operation.ts';
+import { nextPage, pageOfList } from './pages.ts';
 import {
   expiry,
   expiryOf,
@@ -60,7 +60,7 @@ export const TOKENS: Operation[] = [
     id: 'token.list',
     method: 'GET',
     path: '/tokens',
-    who: 'admin',
+    requires: 'admin',
     summary: 'List tokens, by name',
     query: z.object({
       ...paged,
@@ -71,20 +71,20 @@ export const TOKENS: Operation[] = [
     run: async ({ accounts, query, request }) => {
       const owner = query.owner === '' ? null : query.owner;
       const listing = await accounts.listTokens({ owner }, pageOf(query));
-      return listed(request, { tokens: listing.entries.map(shownToken) }, after(listing, tokenKey));
+      return pageOfList(request, { tokens: listing.entries.map(TokenResponse) }, nextPage(listing, tokenKey));
     },
   }),
   operation({
     id: 'token.create',
     method: 'POST',
     path: '/tokens',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Make a token for a robot or a user',
     body: creation,
     example: { name: 'ci', grants: [{ role: 'writer', repositories: 'team-a/*' }], expiresIn: 7776000 },
     status: 201,
     answer: madeToken,
-    refusals: { 404: 'There is no such owner.', 409: 'There is a token of this name.' },
+    errors: { 404: 'There is no such owner.', 409: 'There is a token of this name.' },
     run: async ({ body, ...asked }) => {
       const made = await makeToken(asked, body.name, body.owner ?? null, body.grants, expiryOf(body));
       return { body: made, changed: `${body.name} (${made.id})` };
@@ -94,11 +94,11 @@ export const TOKENS: Operation[] = [
     id: 'token.delete',
     method: 'DELETE',
     path: '/tokens/{id}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Revoke a token, with its rules',
     description: 'What was issued for it ends as well: at once on one machine, elsewhere within 30 seconds.',
     status: 204,
-    refusals: { 404: 'There is no token of this id.' },
+    errors: { 404: 'There is no token of this id.' },
     run: async ({ named, accounts }) => {
       if (await accounts.deleteToken(named)) return {};
       throw noToken();
@@ -108,7 +108,7 @@ export const TOKENS: Operation[] = [
 
 /** Throws CONFLICT, NOT_FOUND. */
 export async function makeToken(
-  { accounts, managed }: Pick<Asked<unknown, unknown>, 'accounts' | 'managed'>,
+  { accounts, services }: Pick<OperationInput<unknown, unknown>, 'accounts' | 'services'>,
   called: string,
   owner: string | null,
   granted: Grant[],
@@ -127,9 +127,9 @@ export async function makeToken(
   };
   const outcome = await accounts.createToken(
     made,
-    owner !== null && settingOf(owner, managed.settings) !== null,
+    owner !== null && settingOf(owner, services.settings) !== null,
   );
-  if (outcome === 'created') return { ...shownToken(made), token: text };
+  if (outcome === 'created') return { ...TokenResponse(made), token: text };
   throw outcome === 'no owner'
     ? new OciError('NOT_FOUND', { message: `there is no user ${owner}` })
     : new OciError('CONFLICT', { message: `there is a token ${called} already` });
@@ -140,7 +140,7 @@ export function noToken(): OciError {
 }
 
 /** Everything but the hash of the secret. */
-export function shownToken({
+export function TokenResponse({
   id,
   name: called,
   owner,

@@ -91,17 +91,17 @@ export const TRUSTS: Operation[] = [
     id: 'trust.list',
     method: 'GET',
     path: '/trusts',
-    who: 'admin',
+    requires: 'admin',
     summary: 'List trusts, by age',
     status: 200,
     answer: z.object({ trusts: z.array(trust) }),
-    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(shownTrust) } }),
+    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(TrustResponse) } }),
   }),
   operation({
     id: 'trust.create',
     method: 'POST',
     path: '/trusts',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Trust an issuer of OpenID Connect tokens, under conditions',
     body: creation,
     example: {
@@ -113,9 +113,9 @@ export const TRUSTS: Operation[] = [
     },
     status: 201,
     answer: trust,
-    refusals: { 409: 'There is a trust of this name.' },
-    run: async ({ body, accounts, managed }) => {
-      const mayFetch = managed.settings.allowsPrivateIssuers || !isPrivate(body.issuer);
+    errors: { 409: 'There is a trust of this name.' },
+    run: async ({ body, accounts, services }) => {
+      const mayFetch = services.settings.allowsPrivateIssuers || !isPrivate(body.issuer);
       if (!mayFetch && body.jwks === undefined) {
         throw new OciError('INPUT_INVALID', {
           message: `issuer: ${PRIVATE}, or give its key set`,
@@ -126,7 +126,8 @@ export const TRUSTS: Operation[] = [
         ...body,
         jwks: body.jwks === undefined ? null : JSON.stringify(body.jwks),
       });
-      if (made !== 'name taken') return { body: shownTrust(made), changed: `${made.name}: ${made.issuer}` };
+      if (made !== 'name taken')
+        return { body: TrustResponse(made), changed: `${made.name}: ${made.issuer}` };
       throw new OciError('CONFLICT', { message: `there is a trust ${body.name} already` });
     },
   }),
@@ -134,10 +135,10 @@ export const TRUSTS: Operation[] = [
     id: 'trust.delete',
     method: 'DELETE',
     path: '/trusts/{id}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Trust no more',
     status: 204,
-    refusals: { 404: 'There is no trust of this id.' },
+    errors: { 404: 'There is no trust of this id.' },
     run: async ({ named, accounts }) => {
       if (await accounts.deleteTrust(named)) return {};
       throw new OciError('NOT_FOUND', { message: 'there is no trust of this id' });
@@ -145,7 +146,7 @@ export const TRUSTS: Operation[] = [
   }),
 ];
 
-function shownTrust({ jwks: keys, ...same }: Trust) {
+function TrustResponse({ jwks: keys, ...same }: Trust) {
   return { ...same, jwks: keys === null ? null : JSON.parse(keys) };
 }
 

@@ -9,8 +9,8 @@ import { OciError } from '../oci/errors.ts';
 import { GRANTS_MAX } from '../oci/limits.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
-import { after, listed } from './listed.ts';
 import { type Operation, operation } from './operation.ts';
+import { nextPage, pageOfList } from './pages.ts';
 import { GROUP, name, paged, pageOf, password, time, timeOf } from './schemas.ts';
 
 const group = z.string().check(z.regex(GROUP, 'is 1 to 128 characters, without commas'));
@@ -44,7 +44,7 @@ export const USERS: Operation[] = [
     id: 'user.list',
     method: 'GET',
     path: '/users',
-    who: 'admin',
+    requires: 'admin',
     summary: 'List users, by name',
     query: z.object(paged),
     status: 200,
@@ -52,10 +52,10 @@ export const USERS: Operation[] = [
     run: async ({ accounts, query, request }) => {
       const listing = await accounts.listUsers(pageOf(query));
       const names = await accounts.displayNames(listing.entries.map((entry) => entry.name));
-      return listed(
+      return pageOfList(
         request,
-        { users: listing.entries.map((entry) => shownUser(entry, names)) },
-        after(listing, (entry) => entry.name),
+        { users: listing.entries.map((entry) => UserResponse(entry, names)) },
+        nextPage(listing, (entry) => entry.name),
       );
     },
   }),
@@ -63,15 +63,15 @@ export const USERS: Operation[] = [
     id: 'user.create',
     method: 'POST',
     path: '/users',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Add a user',
     body: creation,
     example: { name: 'bob', password: 'correct horse battery', groups: ['developers'] },
     status: 201,
     answer: user,
-    refusals: { 409: 'There is a user of this name, or a setting has it.' },
-    run: async ({ body, accounts, managed }) => {
-      refuseSetting(body.name, managed.settings);
+    errors: { 409: 'There is a user of this name, or a setting has it.' },
+    run: async ({ body, accounts, services }) => {
+      refuseSetting(body.name, services.settings);
       const outcome = await accounts.putUser({
         name: body.name,
         password: body.password === undefined ? null : newHash(body.password, body.name),
@@ -81,27 +81,27 @@ export const USERS: Operation[] = [
       if (outcome === 'taken') {
         throw new OciError('CONFLICT', { message: `there is a user ${body.name} already` });
       }
-      return { body: await shownNamed(accounts, body.name), changed: body.name };
+      return { body: await NamedResponse(accounts, body.name), changed: body.name };
     },
   }),
   operation({
     id: 'user.get',
     method: 'GET',
     path: '/users/{name}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Get a user',
     status: 200,
     answer: user,
-    refusals: { 404: 'There is no user of this name.' },
+    errors: { 404: 'There is no user of this name.' },
     run: async ({ named, accounts }) => ({
-      body: await shownNamed(accounts, named),
+      body: await NamedResponse(accounts, named),
     }),
   }),
   operation({
     id: 'user.update',
     method: 'PATCH',
     path: '/users/{name}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Change the password or the groups of a user, or disable them',
     description:
       'What is not given stays as it is. A user who is disabled cannot log in, and neither can their tokens, also where HTPASSWD has the name.',
@@ -109,10 +109,10 @@ export const USERS: Operation[] = [
     example: { disabled: true },
     status: 200,
     answer: user,
-    refusals: { 404: 'There is no user of this name.', 409: 'A setting has the password.' },
-    run: async ({ named, body, accounts, managed }) => {
+    errors: { 404: 'There is no user of this name.', 409: 'A setting has the password.' },
+    run: async ({ named, body, accounts, services }) => {
       await existing(accounts.getUser(named), named);
-      if (body.password) refuseSetting(named, managed.settings);
+      if (body.password) refuseSetting(named, services.settings);
       const { password: text, groups: wanted, disabled } = body;
       await accounts.putUser({
         name: named,
@@ -122,7 +122,7 @@ export const USERS: Operation[] = [
       });
       const what = Object.keys(body).join(', ');
       return {
-        body: await shownNamed(accounts, named),
+        body: await NamedResponse(accounts, named),
         changed: `${named} (${what})`,
       };
     },
@@ -131,10 +131,10 @@ export const USERS: Operation[] = [
     id: 'user.delete',
     method: 'DELETE',
     path: '/users/{name}',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Remove a user, with their tokens and rules',
     status: 204,
-    refusals: { 404: 'There is no user of this name.' },
+    errors: { 404: 'There is no user of this name.' },
     run: async ({ named, accounts }) => {
       if (await accounts.deleteUser(named)) return {};
       throw noUser(named);
@@ -144,19 +144,19 @@ export const USERS: Operation[] = [
     id: 'user.link',
     method: 'POST',
     path: '/users/{name}/link',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Link the account of a sign-in to another user',
     description:
       'A first sign-in makes an account of its own, whatever the issuer calls the person. After this the person signs in as the other user, and the account is removed with its tokens and rules.',
     body: z.strictObject({ to: name }),
     example: { to: 'bob' },
     status: 204,
-    refusals: {
+    errors: {
       404: 'There is no such account of a sign-in, or no other user.',
       409: 'A setting has the user.',
     },
-    run: async ({ named, body, accounts, managed }) => {
-      refuseSetting(body.to, managed.settings);
+    run: async ({ named, body, accounts, services }) => {
+      refuseSetting(body.to, services.settings);
       const outcome = await accounts.linkSignIn(named, body.to);
       if (outcome === 'no user') throw noUser(body.to);
       if (outcome === 'linked') return { changed: `${named} is ${body.to}` };
@@ -167,7 +167,7 @@ export const USERS: Operation[] = [
     id: 'user.revoke',
     method: 'DELETE',
     path: '/users/{name}/tokens',
-    who: 'admin',
+    requires: 'admin',
     summary: 'Revoke all tokens of a user, and all that was issued to the user',
     description: 'The password goes on working: change it, or disable the user, as well.',
     status: 204,
@@ -198,8 +198,8 @@ export function refuseWeak(password: string, named: string, field: string): void
   throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 
-async function shownNamed(accounts: Stub<AccountsObject>, named: string): Promise<z.output<typeof user>> {
-  return shownUser(await existing(accounts.getUser(named), named), await accounts.displayNames([named]));
+async function NamedResponse(accounts: Stub<AccountsObject>, named: string): Promise<z.output<typeof user>> {
+  return UserResponse(await existing(accounts.getUser(named), named), await accounts.displayNames([named]));
 }
 
 async function existing(found: Promise<User | null>, named: string): Promise<User> {
@@ -213,7 +213,7 @@ function noUser(named: string): OciError {
 }
 
 /** Everything but the hash of the password; who signs in elsewhere has a mark in its place. */
-function shownUser(
+function UserResponse(
   { name, groups, disabled, password, createdAt }: User,
   displayNames: Record<string, string>,
 ): z.output<typeof user> {

@@ -38,9 +38,9 @@ export async function verifyAssertion(
     if (typ !== undefined && !TYPES.test(typ)) throw refused('it is of a type that is for something else');
     if (typeof payload.sub !== 'string' || payload.sub === '') throw refused('its claim sub is no text');
     return payload as Assertion;
-  } catch (fault) {
-    if (fault instanceof OciError) throw fault;
-    throw isOfToken(fault) ? refused(inWords(fault)) : fault;
+  } catch (error) {
+    if (error instanceof OciError) throw error;
+    throw isOfToken(error) ? refused(inWords(error)) : error;
   }
 }
 
@@ -50,25 +50,25 @@ export function refused(why: string): OciError {
 }
 
 /** Besides jose's own errors, those of the cryptography for keys that are malformed or too short. */
-function isOfToken(fault: unknown): boolean {
-  return fault instanceof errors.JOSEError || fault instanceof TypeError || fault instanceof DOMException;
+function isOfToken(error: unknown): boolean {
+  return error instanceof errors.JOSEError || error instanceof TypeError || error instanceof DOMException;
 }
 
-function inWords(fault: unknown): string {
-  if (fault instanceof errors.JWTExpired) {
-    return fault.claim === 'exp' ? 'it has expired (exp)' : 'it was issued too long ago (iat)';
+function inWords(error: unknown): string {
+  if (error instanceof errors.JWTExpired) {
+    return error.claim === 'exp' ? 'it has expired (exp)' : 'it was issued too long ago (iat)';
   }
-  if (fault instanceof errors.JWTClaimValidationFailed) {
-    if (fault.reason === 'missing') return `it lacks the claim ${fault.claim}`;
-    if (fault.claim === 'nbf' || fault.claim === 'iat') return `it is not valid yet (${fault.claim})`;
-    return `its claim ${fault.claim} is not what it must be`;
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.reason === 'missing') return `it lacks the claim ${error.claim}`;
+    if (error.claim === 'nbf' || error.claim === 'iat') return `it is not valid yet (${error.claim})`;
+    return `its claim ${error.claim} is not what it must be`;
   }
-  if (fault instanceof errors.JOSEAlgNotAllowed) {
+  if (error instanceof errors.JOSEAlgNotAllowed) {
     return `it is not signed by an algorithm that is taken (${ALGORITHMS.join(', ')})`;
   }
-  if (fault instanceof errors.JWKSNoMatchingKey) return 'its issuer has no key that it could be signed with';
-  if (fault instanceof errors.JWKSMultipleMatchingKeys)
+  if (error instanceof errors.JWKSNoMatchingKey) return 'its issuer has no key that it could be signed with';
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
     return 'it does not say by which key it is signed (kid)';
-  if (fault instanceof errors.JWSSignatureVerificationFailed) return 'its signature is not by its issuer';
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'its signature is not by its issuer';
   return 'it is no token that can be verified';
 }

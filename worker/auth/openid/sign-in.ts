@@ -11,7 +11,7 @@ import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
 import type { AuthSettings, SignInSettings } from '../../settings.ts';
 import { accountsOf } from '../../stubs.ts';
-import type { Audit } from '../audit.ts';
+import type { AuditRecorder } from '../audit-recorder.ts';
 import { newToken } from '../credentials/token-text.ts';
 import { authorizationUrl, claimsOf } from './authorization-code.ts';
 import type { Issuers } from './issuer.ts';
@@ -28,7 +28,7 @@ export class SignIn {
   readonly #settings: AuthSettings;
   readonly #signIn: SignInSettings | null;
   readonly #issuers: Issuers;
-  readonly #audit: Audit;
+  readonly #audit: AuditRecorder;
   readonly #key: () => Promise<CryptoKey>;
 
   /** `key` gives the HMAC key of purpose `sign-in`. */
@@ -37,7 +37,7 @@ export class SignIn {
     settings: AuthSettings,
     signIn: SignInSettings | null,
     issuers: Issuers,
-    audit: Audit,
+    audit: AuditRecorder,
     key: () => Promise<CryptoKey>,
   ) {
     this.#env = env;
@@ -77,7 +77,7 @@ export class SignIn {
       const name = await this.#admit(person);
       const { text, expiresAt } = await this.#token(name, settings.tokenLifetimeMs);
       const client = clientOf(request, this.#settings);
-      this.#audit.issued(request, client, `user:${name}`, `sign-in by ${settings.issuer}`);
+      this.#audit.tokenIssued(request, client, `user:${name}`, `sign-in by ${settings.issuer}`);
       const { displayName, groups } = person;
       return signedInPage({ name, displayName, groups, host: new URL(origin).host, token: text, expiresAt });
     });
@@ -103,11 +103,11 @@ export class SignIn {
   async #paged(request: Request, run: () => Promise<Response>): Promise<Response> {
     try {
       return await run();
-    } catch (fault) {
-      if (!(fault instanceof OciError)) throw fault;
+    } catch (error) {
+      if (!(error instanceof OciError)) throw error;
       const client = clientOf(request, this.#settings);
-      this.#audit.failed(request, client, fault, null, 'sign-in');
-      return refusalPage(fault.status, fault.message);
+      this.#audit.loginFailed(request, client, error, null, 'sign-in');
+      return refusalPage(error.status, error.message);
     }
   }
 

@@ -94,7 +94,7 @@ export function issuerOf(text: string): string | null {
   }
 }
 
-type Outcome = { trust: Trust } & ({ claims: Assertion; rules: Rule[] } | { fault: OciError });
+type Outcome = { trust: Trust } & ({ claims: Assertion; rules: Rule[] } | { error: OciError });
 
 async function outcomeOf(trust: Trust, verified: Promise<Assertion>): Promise<Outcome> {
   try {
@@ -102,9 +102,9 @@ async function outcomeOf(trust: Trust, verified: Promise<Assertion>): Promise<Ou
     const why = unmet(trust, claims);
     if (why !== null) throw refused(`${why} (trust ${trust.name})`);
     return { trust, claims, rules: rulesOf(trust, claims) };
-  } catch (fault) {
-    if (fault instanceof OciError) return { trust, fault };
-    throw fault;
+  } catch (error) {
+    if (error instanceof OciError) return { trust, error };
+    throw error;
   }
 }
 
@@ -138,7 +138,7 @@ function rulesOf(trust: Trust, claims: Assertion): Rule[] {
 function loginOf(assertion: string, outcomes: Outcome[]): TrustedLogin {
   const holding = outcomes.filter((outcome) => 'claims' in outcome);
   const [first] = holding;
-  if (first === undefined) throw refusalOf(outcomes.flatMap((one) => ('fault' in one ? [one.fault] : [])));
+  if (first === undefined) throw refusalOf(outcomes.flatMap((one) => ('error' in one ? [one.error] : [])));
   const { trust, claims } = first;
   return {
     subject: shortened(`trust:${trust.name}:${claims.sub}`),
@@ -150,11 +150,11 @@ function loginOf(assertion: string, outcomes: Outcome[]): TrustedLogin {
 }
 
 /** An issuer that does not answer may yet find the token good: that is no refusal. */
-function refusalOf(faults: OciError[]): OciError {
-  const unavailable = faults.find(({ code }) => code !== 'UNAUTHORIZED');
-  const [first] = faults;
+function refusalOf(errors: OciError[]): OciError {
+  const unavailable = errors.find(({ code }) => code !== 'UNAUTHORIZED');
+  const [first] = errors;
   if (unavailable !== undefined || first === undefined) return unavailable ?? refused('no trust holds');
-  const messages = [...new Set(faults.map(({ message }) => message))];
+  const messages = [...new Set(errors.map(({ message }) => message))];
   return new OciError('UNAUTHORIZED', { message: messages.slice(0, 5).join('; ') });
 }
 

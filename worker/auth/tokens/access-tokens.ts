@@ -162,10 +162,10 @@ export class AccessTokens {
         },
       );
       return (payload.iat ?? 0) <= Date.now() / 1000 + CLOCK_SKEW_S ? payload : null;
-    } catch (fault) {
-      // What `Accounts` could not answer is no fault of the token.
-      if (fault === unknown || (fault instanceof Error && 'code' in fault)) return null;
-      throw fault;
+    } catch (error) {
+      // What `Accounts` could not answer is no error of the token.
+      if (error === unknown || (error instanceof Error && 'code' in error)) return null;
+      throw error;
     }
   }
 }

@@ -41,8 +41,8 @@ async function holds(registry: Registry, name: string): Promise<boolean> {
   try {
     await registry.repository(parseRepositoryName(name)).tags({ count: 0, last: null });
     return true;
-  } catch (fault) {
-    if (fault instanceof OciError) return false;
-    throw fault;
+  } catch (error) {
+    if (error instanceof OciError) return false;
+    throw error;
   }
 }

@@ -55,7 +55,7 @@ export class KeyRing {
     if (platformOf(this.#env).isSingleIsolate || age < ACCESS_STATE_REFRESHED_MS) return;
     if (Math.abs(Date.now() - this.#refreshedAt) < KEY_RING_RETRY_MS) return;
     this.#refreshedAt = Date.now();
-    waitUntil(this.#fetch().catch((fault) => console.error('the revocations could not be fetched', fault)));
+    waitUntil(this.#fetch().catch((error) => console.error('the revocations could not be fetched', error)));
   }
 
   /** Whether tokens of a revision no longer count. Of a trust, all subjects are revoked together. */
@@ -102,9 +102,9 @@ export class KeyRing {
     try {
       // No request waits for what another has begun: it ends with its client.
       return await this.#fetch();
-    } catch (fault) {
-      if (hasHeard || age < 0 || age > ACCESS_STATE_STALE_MAX_MS) throw fault;
-      console.error('the revocations could not be fetched', fault);
+    } catch (error) {
+      if (hasHeard || age < 0 || age > ACCESS_STATE_STALE_MAX_MS) throw error;
+      console.error('the revocations could not be fetched', error);
       return held;
     }
   }

@@ -11,9 +11,9 @@ import { originOf } from '../../oci/origin.ts';
 import { readAtMost } from '../../oci/read-body.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { AuthSettings } from '../../settings.ts';
-import type { Audit } from '../audit.ts';
+import type { AuditRecorder } from '../audit-recorder.ts';
+import type { Authenticator, BasicCredentials } from '../credentials/authenticator.ts';
 import { authorizationOf } from '../credentials/authorization.ts';
-import type { Credentials, Shown } from '../credentials/credentials.ts';
 import { checkRate } from '../guard.ts';
 import type { Trusts } from '../openid/trusts.ts';
 import type { RequestLimit } from '../request-limit.ts';
@@ -24,17 +24,17 @@ export interface TokenParts {
   registry: Registry;
   settings: AuthSettings;
   tokens: AccessTokens;
-  credentials: Credentials;
+  authenticator: Authenticator;
   trusts: Trusts;
-  audit: Audit;
+  audit: AuditRecorder;
   limit: RequestLimit | undefined;
 }
 
 /** RFC 8693, section 2.1. */
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
-interface Asked {
-  shown: Shown | null;
+interface TokenRequest {
+  credentials: BasicCredentials | null;
   scopes: string[];
   /** A token of a trusted issuer, to be exchanged. */
   assertion: string | null;
@@ -45,13 +45,13 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
   const asked = await read(request);
   const origin = originOf(request);
   const client = clientOf(request, parts.settings);
-  const { credentials, audit } = parts;
+  const { authenticator, audit } = parts;
   try {
     await checkRate(parts.limit, client.address);
     if (asked.assertion !== null) {
-      const login = await credentials.exchange(asked.assertion);
+      const login = await authenticator.exchange(asked.assertion);
       const { token, lifetime } = await parts.tokens.issueLogin(login, origin);
-      audit.issued(request, client, login.subject, `exchanged by trust ${login.trust}`);
+      audit.tokenIssued(request, client, login.subject, `exchanged by trust ${login.trust}`);
       return answer({
         access_token: token,
         issued_token_type: 'urn:ietf:params:oauth:token-type:jwt',
@@ -60,15 +60,15 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
       });
     }
     const identity =
-      asked.shown === null
-        ? await credentials.anonymous()
-        : await credentials.identify(asked.shown, client, origin);
+      asked.credentials === null
+        ? await authenticator.anonymous()
+        : await authenticator.identify(asked.credentials, client, origin);
     const scopes = parseScopes(asked.scopes);
     const claims = await claimsFor(identity, scopes, parts.registry);
     const { token, lifetime, issuedAt } = await parts.tokens.issue(claims, origin);
     // Anybody may ask for any number of tokens without a login. What is pulled by them is written down.
-    if (asked.shown !== null) {
-      audit.issued(request, client, identity.subject, claims.access.map(formatScope).join(' '));
+    if (asked.credentials !== null) {
+      audit.tokenIssued(request, client, identity.subject, claims.access.map(formatScope).join(' '));
     }
     return answer({
       token,
@@ -78,16 +78,16 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
       issued_at: new Date(issuedAt * 1000).toISOString(),
       scope: claims.access.map(formatScope).join(' '),
     });
-  } catch (fault) {
-    if (fault instanceof OciError && /^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(fault.code)) {
+  } catch (error) {
+    if (error instanceof OciError && /^(?:UNAUTHORIZED|TOOMANYREQUESTS)$/.test(error.code)) {
       const action = asked.assertion === null ? 'login' : 'exchange';
-      audit.failed(request, client, fault, asked.shown?.name ?? null, action);
+      audit.loginFailed(request, client, error, asked.credentials?.name ?? null, action);
     }
-    throw fault;
+    throw error;
   }
 }
 
-async function read(request: Request): Promise<Asked> {
+async function read(request: Request): Promise<TokenRequest> {
   if (request.method === 'GET') return readQuery(request);
   if (request.method === 'POST') return readForm(request);
   throw new OciError('UNSUPPORTED', {
@@ -96,33 +96,33 @@ async function read(request: Request): Promise<Asked> {
   });
 }
 
-function readQuery(request: Request): Asked {
+function readQuery(request: Request): TokenRequest {
   const query = new URL(request.url).searchParams;
-  return { shown: shownIn(request), scopes: query.getAll('scope'), assertion: null };
+  return { credentials: credentialsIn(request), scopes: query.getAll('scope'), assertion: null };
 }
 
-async function readForm(request: Request): Promise<Asked> {
+async function readForm(request: Request): Promise<TokenRequest> {
   // A form that is too long counts as an empty one.
   const bytes = await readAtMost(request.body, TOKEN_FORM_MAX_BYTES);
   const form = new URLSearchParams(new TextDecoder().decode(bytes ?? undefined));
   const scopes = form.getAll('scope');
   const grant = form.get('grant_type');
   if (grant === 'password') {
-    const shown = { name: form.get('username') ?? '', password: form.get('password') ?? '' };
-    return { shown, scopes, assertion: null };
+    const credentials = { name: form.get('username') ?? '', password: form.get('password') ?? '' };
+    return { credentials, scopes, assertion: null };
   }
-  if (grant === EXCHANGE) return { shown: null, scopes, assertion: form.get('subject_token') ?? '' };
+  if (grant === EXCHANGE) return { credentials: null, scopes, assertion: form.get('subject_token') ?? '' };
   throw new OciError('UNSUPPORTED', {
     message: `grant_type is password or ${EXCHANGE}: there are no refresh tokens`,
     status: 400,
   });
 }
 
-/** Credentials that are there but cannot be read are wrong ones, and not none. */
-function shownIn(request: Request): Shown | null {
+/** Authenticator that are there but cannot be read are wrong ones, and not none. */
+function credentialsIn(request: Request): BasicCredentials | null {
   if (!request.headers.has('Authorization')) return null;
-  const shown = authorizationOf(request);
-  return shown?.kind === 'basic' ? shown : { name: '', password: '' };
+  const credentials = authorizationOf(request);
+  return credentials?.kind === 'basic' ? credentials : { name: '', password: '' };
 }
 
 /** A token must not be kept by anybody on the way (RFC 6749, section 5.1). */

@@ -21,7 +21,7 @@ import { Passwords } from './passwords.ts';
 import { parseToken, withoutSecrets } from './token-text.ts';
 
 /** What a client shows, as in Basic authentication. */
-export interface Shown {
+export interface BasicCredentials {
   name: string;
   password: string;
 }
@@ -46,11 +46,11 @@ type Recognised = Omit<Identity, 'policies' | 'revision'>;
 const accounts = new WeakMap<Error, string>();
 
 /** The account that a login which failed was for; null where what was typed as its name is no account. */
-export function accountOf(fault: Error): string | null {
-  return accounts.get(fault) ?? null;
+export function accountOf(error: Error): string | null {
+  return accounts.get(error) ?? null;
 }
 
-export class Credentials {
+export class Authenticator {
   readonly #env: Env;
   readonly #settings: AuthSettings;
   readonly #tokens: AccessTokens;
@@ -70,34 +70,34 @@ export class Credentials {
   }
 
   /** Throws UNAUTHORIZED, TOOMANYREQUESTS. */
-  async identify(shown: Shown, client: Client, origin: string): Promise<Identity> {
-    const token = parseToken(shown.password);
-    const issuer = issuerOf(shown.password);
+  async identify(credentials: BasicCredentials, client: Client, origin: string): Promise<Identity> {
+    const token = parseToken(credentials.password);
+    const issuer = issuerOf(credentials.password);
     // What cannot be guessed is not counted, and never waits for what others fail.
     const isSecret = token !== null || issuer !== null;
     const lookup = await this.#lookup({
-      account: isSecret ? '' : withoutSecrets(shown.name),
+      account: isSecret ? '' : withoutSecrets(credentials.name),
       address: isSecret ? '' : client.address,
-      user: isSecret ? null : shown.name,
+      user: isSecret ? null : credentials.name,
       token: token?.id ?? null,
       ...(token === null ? {} : { tokenHash: token.hash }),
       issuer,
     });
     try {
       const found = isSecret
-        ? await this.#bySecret(token?.hash ?? null, shown.password, lookup, origin)
-        : await this.#byName(shown, lookup, client);
+        ? await this.#bySecret(token?.hash ?? null, credentials.password, lookup, origin)
+        : await this.#byName(credentials, lookup, client);
       if (found === null) throw this.#wrong(lookup);
       return { ...found, policies: lookup.policies, revision: lookup.revision };
-    } catch (fault) {
-      const known = this.#accountShown(shown, lookup);
-      if (known !== null && fault instanceof Error) accounts.set(fault, known);
-      throw fault;
+    } catch (error) {
+      const known = this.#accountShown(credentials, lookup);
+      if (known !== null && error instanceof Error) accounts.set(error, known);
+      throw error;
     }
   }
 
   /** The account that a login was for, where there is one. */
-  #accountShown({ name }: Shown, { user, token }: Lookup): string | null {
+  #accountShown({ name }: BasicCredentials, { user, token }: Lookup): string | null {
     if (token !== null) return token.owner === null ? `token:${token.name}` : `user:${token.owner}`;
     const { adminPassword, htpasswd } = this.#settings;
     const isKnown = user !== null || htpasswd.has(name) || (name === ADMIN && adminPassword !== null);
@@ -159,10 +159,10 @@ export class Credentials {
   async #verify(assertion: string, trusts: Trust[]): Promise<TrustedLogin> {
     try {
       return await this.#trusts.verify(assertion, trusts);
-    } catch (fault) {
-      if (!(fault instanceof OciError)) throw fault;
-      if (fault.code === 'UNAUTHORIZED') throw new TrustRefusal(fault.message);
-      console.warn(fault.message);
+    } catch (error) {
+      if (!(error instanceof OciError)) throw error;
+      if (error.code === 'UNAUTHORIZED') throw new TrustRefusal(error.message);
+      console.warn(error.message);
       throw new OciError('UNAVAILABLE', {
         message: 'the issuer of this token cannot be asked for its keys: try again',
         headers: { 'Retry-After': '10' },
@@ -171,19 +171,23 @@ export class Credentials {
   }
 
   /** By name and password. Failures are counted, and a success forgives them. Throws TOOMANYREQUESTS, UNAVAILABLE. */
-  async #byName(shown: Shown, lookup: Lookup, { address }: Client): Promise<Recognised | null> {
-    const { name, password } = shown;
+  async #byName(
+    credentials: BasicCredentials,
+    lookup: Lookup,
+    { address }: Client,
+  ): Promise<Recognised | null> {
+    const { name, password } = credentials;
     const account = withoutSecrets(name);
     // Without users there is nothing to guess.
     if (!this.#isSetUp(lookup)) return null;
-    this.#refuseWeakAdmin(shown);
+    this.#refuseWeakAdmin(credentials);
     // Machines that go on with an old password do not lock out who has the new one.
     if (this.#passwords.hasFailed(name, password, lookup.user)) {
       await this.#passwords.failure();
       return null;
     }
     if (lookup.waitMs > 0) throw tooManyAttempts(lookup.waitMs);
-    if (!(await this.#begin(shown, lookup, account, address))) return null;
+    if (!(await this.#begin(credentials, lookup, account, address))) return null;
     const failure = this.#passwords.failure();
     const rules = this.rulesOf(name, lookup.user, lookup.rules);
     const isRight = await this.#passwords.matches(name, password, lookup.user);
@@ -198,7 +202,7 @@ export class Credentials {
   }
 
   /** A password that is guessed at once is no login, however right it is; all others go on working. Throws UNAVAILABLE. */
-  #refuseWeakAdmin({ name }: Shown): void {
+  #refuseWeakAdmin({ name }: BasicCredentials): void {
     if (name !== ADMIN || this.#adminWeakness === null) return;
     throw new OciError('UNAVAILABLE', {
       message: `logins as admin are refused: the setting ADMIN_PASSWORD is too weak. A password ${this.#adminWeakness}. Set another one`,
@@ -210,7 +214,7 @@ export class Credentials {
    * failed meanwhile. Throws TOOMANYREQUESTS.
    */
   async #begin(
-    { name, password }: Shown,
+    { name, password }: BasicCredentials,
     lookup: Lookup,
     account: string,
     address: string,

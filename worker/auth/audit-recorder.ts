@@ -22,7 +22,7 @@ import { requestIdOf } from '../oci/request-id.ts';
 import { platformOf } from '../platform.ts';
 import { auditLogOf } from '../stubs.ts';
 import type { Caller } from './caller.ts';
-import { accountOf } from './credentials/credentials.ts';
+import { accountOf } from './credentials/authenticator.ts';
 import { TrustRefusal } from './openid/trusts.ts';
 
 /** What changes something is written down each time. */
@@ -31,16 +31,19 @@ const CHANGES = /^(?:push|delete|mount|[a-z]+\..+)$/;
 const TIMER_SLACK_MS = 50;
 const STRANGER = 'unknown';
 
-type What = Pick<AuditEvent, 'actor' | 'action' | 'repository' | 'reference' | 'decision' | 'rule'> & {
+type EventDetails = Pick<
+  AuditEvent,
+  'actor' | 'action' | 'repository' | 'reference' | 'decision' | 'rule'
+> & {
   /** A name that is no account's. It may be a password in the wrong field: only a hash of it is kept. */
   typed?: string;
 };
 type Pending = AuditEvent & { typed?: string };
 
 /** Those that have events to write, for tests that do not wait. */
-export const auditsToFlush = new Set<Audit>();
+export const recordersToFlush = new Set<AuditRecorder>();
 
-export class Audit {
+export class AuditRecorder {
   readonly #env: Env;
   /** The key that names are hashed by. */
   readonly #nameKey: () => Promise<CryptoKey>;
@@ -61,7 +64,7 @@ export class Audit {
     this.#nameKey = nameKey;
   }
 
-  done(caller: Caller, action: string, repository: string, reference: string, rule: string): void {
+  allowed(caller: Caller, action: string, repository: string, reference: string, rule: string): void {
     const { claims, client, request } = caller;
     const actor = claims.subject;
     this.#record(request, client, { actor, action, repository, reference, decision: 'allowed', rule });
@@ -78,8 +81,8 @@ export class Audit {
   }
 
   /** A login that failed; `typed` is the name that came with it, null where none is asked for. */
-  failed(request: Request, client: Client, fault: Error, typed: string | null, action = 'login'): void {
-    const account = accountOf(fault);
+  loginFailed(request: Request, client: Client, error: Error, typed: string | null, action = 'login'): void {
+    const account = accountOf(error);
     const known = account ?? (typed === null ? 'anonymous' : null);
     this.#record(request, client, {
       actor: known ?? STRANGER,
@@ -88,17 +91,17 @@ export class Audit {
       repository: null,
       reference: null,
       decision: 'failed',
-      rule: fault instanceof TrustRefusal ? fault.reason : fault.message,
+      rule: error instanceof TrustRefusal ? error.reason : error.message,
     });
   }
 
-  issued(request: Request, client: Client, actor: string, scopes: string): void {
+  tokenIssued(request: Request, client: Client, actor: string, scopes: string): void {
     const what = { action: 'token', repository: null, decision: 'allowed', rule: '' } as const;
     this.#record(request, client, { ...what, actor, reference: scopes });
   }
 
   /** A change that the management API made. */
-  managed(request: Request, client: Client, actor: string, action: string, reference: string): void {
+  changed(request: Request, client: Client, actor: string, action: string, reference: string): void {
     const what = { repository: null, decision: 'allowed', rule: 'admin' } as const;
     this.#record(request, client, { ...what, actor, action, reference });
   }
@@ -112,15 +115,15 @@ export class Audit {
     this.#counted = new Map();
     this.#lost = 0;
     this.#dueAt = Number.POSITIVE_INFINITY;
-    auditsToFlush.delete(this);
+    recordersToFlush.delete(this);
     const events = [...changes, ...counted.values()];
     if (events.length === 0) return;
     try {
       const named = await Promise.all(events.map((event) => this.#named(event)));
       named.sort((one, other) => one.at - other.at);
       await auditLogOf(this.#env).record(lost === 0 ? named : [...named, lostEvent(lost)]);
-    } catch (fault) {
-      console.error(`${events.length} events are not in the audit log yet`, fault);
+    } catch (error) {
+      console.error(`${events.length} events are not in the audit log yet`, error);
       this.#lost += lost;
       this.#notBefore = Date.now() + AUDIT_REFUSALS_MS;
       for (const event of changes) this.#addChange(event);
@@ -128,7 +131,7 @@ export class Audit {
     }
   }
 
-  #record(request: Request, client: Client, what: What): void {
+  #record(request: Request, client: Client, what: EventDetails): void {
     const event: Pending = {
       ...what,
       at: Date.now(),
@@ -189,7 +192,7 @@ export class Audit {
 
   /** A flush at the time, unless one comes sooner; one whose request was cut off before it does not count. */
   #flushBy(at: number): void {
-    auditsToFlush.add(this);
+    recordersToFlush.add(this);
     const isFull = Math.max(this.#changes.length, this.#counted.size) >= AUDIT_PENDING_MAX;
     const due = Math.max(isFull ? Date.now() : at, this.#notBefore);
     if (this.#dueAt <= due && Date.now() < this.#dueAt + AUDIT_STUCK_MS) return;
