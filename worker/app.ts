@@ -1,5 +1,5 @@
 /**
- * The application: who is mounted where, and the one place that turns errors into answers.
+ * The routes of the Worker, and the one place that turns errors into answers.
  */
 import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
@@ -8,36 +8,36 @@ import { HELP_PATH, helpPage, OciError, TABLES_TOO_NEW } from './oci/errors.ts';
 import { DRAIN_MAX_BYTES, DRAIN_STRANGER_MAX_BYTES } from './oci/limits.ts';
 import { originOf } from './oci/origin.ts';
 
-/** What is mounted, made when it is first needed: a setting that is wrong is then told to whoever asks. */
+/** What the routes call. Each part is made at the first request that needs it, and throws UNAVAILABLE where a setting is wrong. */
 export interface Parts {
   requestId(request: Request): string;
   services(): Services;
-  /** Decides what the registry is called in the answer (`oci/origin.ts`). Throws NAME_INVALID. */
+  /** Decides which name of the registry the answer uses (`oci/origin.ts`). Throws NAME_INVALID. */
   decideOrigin(request: Request): void;
-  /** What `/` says. */
+  /** The text at `/`. */
   welcome(): Promise<string>;
-  /** `/token`. */
+  /** Answers `/token`. */
   token(request: Request): Promise<Response>;
-  /** Sign-in of people: `/auth/login` and `/auth/callback`. */
+  /** Answers `/auth/login` and `/auth/callback`, where people sign in. */
   signIn: Record<'login' | 'callback', (request: Request) => Promise<Response>>;
-  /** The key set that tokens are verified by (RFC 7517). */
+  /** The keys that verify tokens, as a JSON Web Key Set (RFC 7517). */
   publishedKeys(): Promise<{ keys: JsonWebKey[] }>;
-  /** `/api/v1`. */
-  management(request: Request): Promise<Response>;
-  /** The registry's own blob host. */
+  /** The routes below `/api/v1`. */
+  management: Hono;
+  /** Answers signed URLs, where the registry is its own blob host. */
   blobHost(request: Request): Promise<Response>;
 }
 
 export function createApp(parts: Parts): Hono {
   const { requestId, services, blobHost, welcome, token, signIn, publishedKeys, management } = parts;
   const app = new Hono();
-  // For load balancers, which ask by an address and whatever is set.
+  // For load balancers. They use an address as the host, so this comes before the check of the host.
   app.get('/health', (c) => c.json({ status: 'ok' }));
   // Every error links to it. It says nothing about this registry, so no login is needed.
   app.get(HELP_PATH, (c) => c.text(helpPage()));
   app.use(async (c, next) => {
-    // Workerd makes the URL of whatever Host says: a path in it would be taken for that of the request,
-    // and of two hosts there is none.
+    // Workerd builds the URL from the Host header. A path in the header would become the path of the request, and a list of
+    // two hosts makes no valid URL.
     if (/[/?#@\\\s,]/.test(c.req.header('Host') ?? ''))
       throw new OciError('NAME_INVALID', { message: 'the Host header is not the name of a host' });
     parts.decideOrigin(c.req.raw);
@@ -52,15 +52,15 @@ export function createApp(parts: Parts): Hono {
   app.get('/.well-known/jwks.json', async (c) =>
     c.json(await publishedKeys(), 200, { 'Cache-Control': 'public, max-age=300' }),
   );
-  app.all('/api/v1/*', (c) => management(c.req.raw));
+  app.route('/api/v1', management);
   app.all('/blob-host/*', (c) => blobHost(c.req.raw));
   app.get('/', async (c) => c.text(`${await welcome()}\n`));
   app.notFound(() =>
     answerTo(new OciError('NAME_UNKNOWN', { message: 'nothing is here: the API is at /v2/' })),
   );
-  app.onError(async (fault, c) => {
+  app.onError(async (error, c) => {
     await drain(c.req.raw, isKnown(c.req.raw, parts) ? DRAIN_MAX_BYTES : DRAIN_STRANGER_MAX_BYTES);
-    return answerTo(fault instanceof OciError ? fault : unexpected(fault, c.req.raw, requestId(c.req.raw)));
+    return answerTo(error instanceof OciError ? error : unexpected(error, c.req.raw, requestId(c.req.raw)));
   });
   return app;
 }
@@ -68,8 +68,8 @@ export function createApp(parts: Parts): Hono {
 const READS = ['GET', 'HEAD', 'OPTIONS'];
 
 /**
- * A page of another site can have a browser send a request here, with what the browser remembers. No client but a browser
- * sends these headers, and no page of a script may change them. Fetch Metadata, section 2.3; RFC 6454, section 7. Throws DENIED.
+ * Refuses a change that a page of another site sends through a browser, which adds the credentials that it remembers. Only browsers
+ * send these headers, and scripts cannot set them. Fetch Metadata, section 2.3; RFC 6454, section 7. Throws DENIED.
  */
 function refuseOtherSites(request: Request): void {
   if (READS.includes(request.method)) return;
@@ -79,59 +79,59 @@ function refuseOtherSites(request: Request): void {
   if (isOwn && (origin === null || origin === originOf(request))) return;
   throw new OciError('DENIED', {
     message:
-      'a page of another site has sent this, and only the registry itself may: if this is its own page, set PUBLIC_URL to the URL in the address bar',
+      'a page of another site sent this request. If it is a page of this registry, set PUBLIC_URL to the URL in the address bar',
   });
 }
 
-/** True where whoever has sent the request has shown credentials that are right. */
+/** True where the request came with valid credentials. */
 function isKnown(request: Request, { services }: Parts): boolean {
   try {
     return services().guard.knows(request);
   } catch {
-    return false; // A setting is wrong: that was the answer.
+    return false; // A setting is wrong, and the answer says so.
   }
 }
 
-/** R2's own faults: an internal error, and one of those that it asks to try again. Cloudflare docs, "R2: Error codes". */
-const R2_PASSES = /\((?:10001|10043|10058)\)\s*$/;
+/** Errors of R2 that pass: internal errors, and those that its documentation says to retry. Cloudflare docs, "R2: Error codes". */
+const R2_RETRYABLE = /\((?:10001|10043|10058)\)\s*$/;
 
-/** A fault of the platform itself, such as a commit that failed; code that throws never says so. */
+/** An error of the platform, such as a failed commit. Errors of our own code do not have this message. */
 const PLATFORM_FAILED = /^internal error.*; reference = /i;
 
-/** What SQLite says where the disk is full or cannot be written, or where no more files may be open. */
+/** SQLite's errors where the disk is full or not writable, or too many files are open. */
 const CANNOT_STORE = /SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN)/;
-/** That takes a person, so a client need not ask every second. */
+/** A person must repair that, so clients need not retry every second. */
 const CANNOT_STORE_RETRY_S = '30';
 
-/** Anything that is not an `OciError` is a bug: it is logged whole, and the client gets no more than its id. */
-function unexpected(fault: Error, request: Request, requestId: string): OciError {
-  const { retryable = false, overloaded = false } = fault as { retryable?: boolean; overloaded?: boolean };
-  console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, fault);
-  if (isTooNew(fault)) {
-    const { message } = fault;
+/** An error that is not an `OciError` is a bug. The log has all of it; the client gets the id of the request. */
+function unexpected(error: Error, request: Request, requestId: string): OciError {
+  const { retryable = false, overloaded = false } = error as { retryable?: boolean; overloaded?: boolean };
+  console.error(`request ${requestId}: ${request.method} ${new URL(request.url).pathname}`, error);
+  if (isTooNew(error)) {
+    const { message } = error;
     return new OciError('UNAVAILABLE', { message, detail: { requestId }, headers: { 'Retry-After': '60' } });
   }
-  if (CANNOT_STORE.test(fault.message)) {
+  if (CANNOT_STORE.test(error.message)) {
     return new OciError('UNAVAILABLE', {
-      message: `${/FULL/.test(fault.message) ? 'the disk of the registry is full' : 'the disk of the registry does not work'}: try again once its operator has mended that`,
+      message: `${/FULL/.test(error.message) ? 'the disk of the registry is full' : 'the disk of the registry does not work'}: try again after its operator has repaired it`,
       detail: { requestId },
       headers: { 'Retry-After': CANNOT_STORE_RETRY_S },
     });
   }
-  // Durable Objects say so of faults that pass. Cloudflare docs, "Error handling".
-  if (retryable || overloaded || R2_PASSES.test(fault.message) || PLATFORM_FAILED.test(fault.message))
+  // Durable Objects mark errors that pass. Cloudflare docs, "Error handling".
+  if (retryable || overloaded || R2_RETRYABLE.test(error.message) || PLATFORM_FAILED.test(error.message))
     return new OciError('UNAVAILABLE', { detail: { requestId } });
   return new OciError('UNKNOWN', { detail: { requestId } });
 }
 
-/** A Durable Object's tables are those of a newer release. An error that comes from it has lost its class. */
+/** True where a newer release wrote the tables of a Durable Object. An error loses its class between objects, but not its name or message. */
 function isTooNew({ name, message }: Error): boolean {
   return name === TABLES_TOO_NEW || message.startsWith(`${TABLES_TOO_NEW}:`);
 }
 
 /**
- * Reads what a refused request still sends: most clients write the whole body before they read an answer, and would see
- * a broken connection instead of the error. What is larger is cut off.
+ * Reads the rest of a refused request, up to a limit. Most clients write the whole body before they read an answer. Without this they
+ * would see a broken connection instead of the error.
  */
 async function drain(request: Request, maxBytes: number): Promise<void> {
   const { body } = request;
@@ -145,7 +145,7 @@ async function drain(request: Request, maxBytes: number): Promise<void> {
   }
 }
 
-/** A client that is told to try again is told when. */
+/** Every 503 has a Retry-After. */
 function answerTo(error: OciError): Response {
   const again = error.status === 503 ? { 'Retry-After': '1' } : {};
   return new Response(error.body(), {

@@ -1,4 +1,4 @@
-/** The composition root: reads what is bound, wires the registry, and exports the handlers and the Durable Objects. */
+/** The entry of the Worker: wires the parts of the registry together, and exports the handlers and the Durable Objects. */
 
 import { isProxied } from './access/client.ts';
 import { createApp } from './app.ts';
@@ -18,7 +18,7 @@ import { BlobDelivery } from './delivery/delivery.ts';
 import { Prefetch } from './delivery/prefetch.ts';
 import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
-import { createManagement } from './management/management.ts';
+import { managementRoutes } from './management/management.ts';
 import { decideOrigin, isSecure, type Naming } from './oci/origin.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
@@ -36,7 +36,7 @@ export { Repository } from '../durable-objects/repository/repository.ts';
 export { UploadSession } from '../durable-objects/upload-session/upload-session.ts';
 export { CachedBlobs } from './delivery/cached-blobs.ts';
 
-/** A year. Only this host: others below its name are not ours to decide about. RFC 6797, section 6.1. */
+/** A year, without includeSubDomains: other hosts below this name belong to others. RFC 6797, section 6.1. */
 const HSTS_S = 365 * 24 * 3600;
 
 type App = ReturnType<typeof createApp>;
@@ -48,20 +48,20 @@ export default {
     if (app === undefined) {
       app = compose(env);
       apps.set(env, app);
-      // The first request is that of `npm start`, which waits for the list and not for what is verified then.
+      // `npm start` sends the first request. It waits until the contents to verify are listed, and not until they are verified.
       await verifyRecent(env);
     }
     const response = Promise.resolve(app.fetch(request, env, ctx));
-    // A client that goes away must not keep us from writing down what it has sent.
+    // What a client has sent is stored even if the client closes the connection.
     if (request.method !== 'GET' && request.method !== 'HEAD') ctx.waitUntil(response);
-    return hardened(await response, request);
+    return withCommonHeaders(await response, request);
   },
 };
 
 const AS_DATA_HEADERS = Object.entries(AS_DATA);
 
-/** Sets the headers of every answer. The pages of the sign-in have a policy of their own. */
-function hardened(answer: Response, request: Request): Response {
+/** Sets the headers that every answer has. The pages of the sign-in keep their own Content-Security-Policy. */
+function withCommonHeaders(answer: Response, request: Request): Response {
   const { headers } = answer;
   headers.set('Docker-Distribution-API-Version', 'registry/2.0');
   const isPage = headers.has('Content-Security-Policy');
@@ -91,7 +91,6 @@ function compose(env: Env): App {
       services: { guard: auth.guard, delivery, prefetch: new Prefetch(deliverySettings, delivery) },
     };
   });
-  const management = once(() => createManagement({ env, ...parts().auth }));
   return createApp({
     requestId: (request) => requestIdOf(request, platformOf(env)),
     services: () => parts().services,
@@ -104,7 +103,7 @@ function compose(env: Env): App {
       callback: (request) => parts().signIn.callback(request),
     },
     publishedKeys: () => parts().auth.keys.published(),
-    management: (request) => management()(request),
+    management: managementRoutes(once(() => ({ env, ...parts().auth }))),
   });
 }
 

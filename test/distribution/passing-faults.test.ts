@@ -1,6 +1,7 @@
 /** Faults that pass are answered with 503, and say when to try again; others are a bare 500. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { Hono } from 'hono';
 import { createApp } from '../../worker/app.ts';
 import { OciError } from '../../worker/oci/errors.ts';
 
@@ -64,7 +65,7 @@ for (const { name, fault, want, again } of ROWS) {
       token: fail,
       signIn: { login: fail, callback: fail },
       publishedKeys: fail,
-      management: fail,
+      management: new Hono(),
       blobHost: fail,
     });
     const response = await app.request('http://localhost/token');

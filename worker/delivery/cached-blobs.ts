@@ -22,10 +22,10 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
     const read = (range: ByteRange | null) => readBlob(this.env, blob, range);
     try {
       return await answerWith(request, { ...blob, mediaType: BLOB_TYPE, cacheControl: CACHEABLE, read });
-    } catch (fault) {
+    } catch (error) {
       // The blob host asks the store itself, and says what is wrong.
-      if (fault instanceof OciError) return new Response(null, { status: fault.status });
-      throw fault;
+      if (error instanceof OciError) return new Response(null, { status: error.status });
+      throw error;
     }
   }
 }

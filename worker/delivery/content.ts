@@ -114,7 +114,7 @@ async function answerWithParts(
     await writable.close();
   };
   // A client that goes away breaks the pipe, and a store that fails cuts the body short: the length tells the client.
-  send().catch((fault: unknown) => writable.abort(fault).catch(() => undefined));
+  send().catch((error: unknown) => writable.abort(error).catch(() => undefined));
   return new Response(readable, {
     status: 206,
     headers: {

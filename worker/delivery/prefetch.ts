@@ -32,9 +32,9 @@ export class Prefetch {
     if (prefetch === 0 || mode !== 'redirect' || !cached || this.#warmed.has(manifest.digest)) return;
     this.#warmed.set(manifest.digest, true);
     waitUntil(
-      this.#warm(repository, manifest, request).catch((fault: unknown) => {
+      this.#warm(repository, manifest, request).catch((error: unknown) => {
         this.#warmed.delete(manifest.digest);
-        console.error(`prefetch of ${repository.name}@${manifest.digest} failed`, fault);
+        console.error(`prefetch of ${repository.name}@${manifest.digest} failed`, error);
       }),
     );
   }

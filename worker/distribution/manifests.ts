@@ -55,9 +55,9 @@ export async function deleteManifest(exchange: Exchange): Promise<Response> {
 function wanted(exchange: Exchange): Reference {
   try {
     return parseReference(exchange.param('reference'));
-  } catch (fault) {
-    if (!(fault instanceof OciError) || fault.code !== 'TAG_INVALID') throw fault;
-    throw new OciError('MANIFEST_UNKNOWN', { message: fault.message, detail: fault.detail });
+  } catch (error) {
+    if (!(error instanceof OciError) || error.code !== 'TAG_INVALID') throw error;
+    throw new OciError('MANIFEST_UNKNOWN', { message: error.message, detail: error.detail });
   }
 }
 

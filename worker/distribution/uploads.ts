@@ -33,7 +33,7 @@ export async function startUpload(exchange: Exchange): Promise<Response> {
 
 export async function appendChunk(exchange: Exchange): Promise<Response> {
   const { repository, upload } = await find(exchange);
-  const offset = await upload.append(exchange.chunk()).catch((fault) => refuse(fault, repository, upload));
+  const offset = await upload.append(exchange.chunk()).catch((error) => refuse(error, repository, upload));
   return accepted(repository, upload, offset);
 }
 
@@ -43,7 +43,7 @@ export async function commitUpload(exchange: Exchange): Promise<Response> {
     throw new OciError('DIGEST_INVALID', { message: 'the final PUT names the digest: ?digest=' });
   const digest = parseDigest(text);
   const { repository, upload } = await find(exchange);
-  await upload.commit(digest, exchange.chunk()).catch((fault) => refuse(fault, repository, upload));
+  await upload.commit(digest, exchange.chunk()).catch((error) => refuse(error, repository, upload));
   return created(repository, digest);
 }
 
@@ -66,12 +66,12 @@ async function find(exchange: Exchange): Promise<{ repository: Repository; uploa
 }
 
 /** A refused chunk leaves the upload as it was: the answer says where to go on. */
-function refuse(fault: unknown, repository: Repository, upload: Upload): never {
-  if (!(fault instanceof OciError) || fault.code !== 'BLOB_UPLOAD_INVALID') throw fault;
-  throw new OciError(fault.code, {
-    message: fault.message,
-    detail: fault.detail,
-    headers: { ...fault.headers, Location: locationOf(repository, upload), 'Docker-Upload-UUID': upload.id },
+function refuse(error: unknown, repository: Repository, upload: Upload): never {
+  if (!(error instanceof OciError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
+  throw new OciError(error.code, {
+    message: error.message,
+    detail: error.detail,
+    headers: { ...error.headers, Location: locationOf(repository, upload), 'Docker-Upload-UUID': upload.id },
   });
 }
 

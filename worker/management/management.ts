@@ -48,24 +48,21 @@ export const OPERATIONS: Operation[] = [
   DOCUMENT,
 ];
 
-/** Throws what is wrong, as an `OciError`. */
-export function createManagement(services: ManagementServices): (request: Request) => Promise<Response> {
-  const app = new Hono().basePath(BASE);
+/** The routes below `/api/v1`. Their handlers throw `OciError`. */
+export function managementRoutes(services: () => ManagementServices): Hono {
+  const routes = new Hono();
   for (const row of OPERATIONS) {
-    app.on(row.method, row.path.replace(/\{(\w+)\}/, ':named'), async (c) => {
-      const response = await perform(row, c.req.raw, c.req.param('named') ?? '', services);
-      // An answer may hold a secret, and is true only now.
+    routes.on(row.method, row.path.replace(/\{(\w+)\}/, ':named'), async (c) => {
+      const response = await perform(row, c.req.raw, c.req.param('named') ?? '', services());
+      // An answer may contain a secret.
       response.headers.set('Cache-Control', 'no-store');
       return response;
     });
   }
-  app.notFound((c) => {
+  routes.all('/*', (c) => {
     throw notHere(new URL(c.req.url).pathname.slice(BASE.length));
   });
-  app.onError((error) => {
-    throw error;
-  });
-  return async (request) => app.fetch(request);
+  return routes;
 }
 
 async function perform(

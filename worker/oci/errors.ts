@@ -31,7 +31,7 @@ export const ERRORS = {
   TOOMANYREQUESTS: { status: 429, message: 'too many requests' },
   UNAUTHORIZED: { status: 401, message: 'authentication required' },
   UNAVAILABLE: { status: 503, message: 'a part of the registry did not answer: try again' }, // *
-  UNKNOWN: { status: 500, message: 'an unexpected fault of the registry' }, // *
+  UNKNOWN: { status: 500, message: 'an unexpected error of the registry' }, // *
   UNSUPPORTED: { status: 405, message: 'this operation is not supported' },
 } as const;
 

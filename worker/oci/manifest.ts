@@ -99,9 +99,9 @@ function parseObject(bytes: Uint8Array): Json {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (fault) {
+  } catch (error) {
     throw invalid(
-      `a manifest is JSON in UTF-8: ${fault instanceof Error ? fault.message : String(fault)}`.slice(0, 300),
+      `a manifest is JSON in UTF-8: ${error instanceof Error ? error.message : String(error)}`.slice(0, 300),
     );
   }
   if (!isObject(value)) throw invalid('a manifest is a JSON object');
