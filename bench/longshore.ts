@@ -13,7 +13,7 @@ export default {
       return registry.fetch(request, env, ctx);
     const catalog = catalogOf(env);
     const names: string[] = await request.json();
-    await Promise.all(names.map((name) => catalog.hear(name, true, 1)));
+    await Promise.all(names.map((name) => catalog.announce(name, true, 1)));
     return new Response(null, { status: 204 });
   },
 };

@@ -1,6 +1,6 @@
 /**
  * The alarm of a Durable Object. There is one, so several due times share it. The platform repeats an alarm that fails six
- * times, and then never again (Cloudflare docs, "Alarms"): here no fault leaves it, and what fails is repeated for as long
+ * times, and then never again (Cloudflare docs, "Alarms"): here no error leaves it, and what fails is repeated for as long
  * as it takes.
  */
 
@@ -10,7 +10,7 @@ export const RETRY_MS = 30_000;
 const RETRY_MAX_MS = 3600 * 1000;
 
 /** What an object does when its alarm rings. */
-export interface Duties {
+export interface AlarmTasks {
   /** Does what is due, some of it at a time. What it throws is logged, and it runs again later. */
   run(now: number): void | Promise<void>;
   /** When there is something to do next (Unix time, ms), by what is stored; null for never. A time that has passed is now. */
@@ -19,15 +19,15 @@ export interface Duties {
 
 export class Alarm {
   readonly #ctx: DurableObjectState;
-  readonly #duties: Duties;
+  readonly #tasks: AlarmTasks;
   /** When it rings, where this instance knows: asking costs as much as a row. */
   #ringsAt = 0;
   #isRinging = false;
   #failures = 0;
 
-  constructor(ctx: DurableObjectState, duties: Duties) {
+  constructor(ctx: DurableObjectState, tasks: AlarmTasks) {
     this.#ctx = ctx;
-    this.#duties = duties;
+    this.#tasks = tasks;
   }
 
   /** Makes sure that the alarm rings no later than `at` (Unix time, ms). */
@@ -59,13 +59,13 @@ export class Alarm {
 
   async #run(now: number): Promise<number | null> {
     try {
-      await this.#duties.run(now);
-      const next = this.#duties.nextDue(now);
+      await this.#tasks.run(now);
+      const next = this.#tasks.nextDue(now);
       this.#failures = 0;
       return next;
-    } catch (fault) {
+    } catch (error) {
       const delayMs = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MAX_MS);
-      console.error(`an alarm failed, and rings again in ${delayMs / 1000} seconds`, fault);
+      console.error(`an alarm failed, and rings again in ${delayMs / 1000} seconds`, error);
       return Date.now() + delayMs;
     }
   }
@@ -74,10 +74,10 @@ export class Alarm {
     await scheduler.wait(0);
     if (this.#isRinging) return;
     try {
-      const due = this.#duties.nextDue(Date.now());
+      const due = this.#tasks.nextDue(Date.now());
       if (due !== null) await this.ringBy(due);
-    } catch (fault) {
-      console.error('whether an alarm is missing could not be checked', fault);
+    } catch (error) {
+      console.error('whether an alarm is missing could not be checked', error);
     }
   }
 }

@@ -25,7 +25,7 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
     migrate(ctx.storage, MIGRATIONS);
   }
 
-  hear(name: string, present: boolean, version: number): void {
+  announce(name: string, present: boolean, version: number): void {
     this.ctx.storage.sql.exec(
       `INSERT INTO repositories (name, present, version) VALUES (?1, ?2, ?3)
        ON CONFLICT (name) DO UPDATE SET present = ?2, version = ?3 WHERE version < ?3`,

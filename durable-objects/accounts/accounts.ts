@@ -20,7 +20,7 @@ import { Alarm } from '../alarm.ts';
 import { migrate } from '../migrations.ts';
 import { firstRow } from '../rows.ts';
 import { Attempts } from './attempts.ts';
-import { OwnKeys } from './keys.ts';
+import { RegistryKeys } from './keys.ts';
 import { isRight, subjectsOf } from './lookup.ts';
 import { People } from './people.ts';
 import { Replays } from './replays.ts';
@@ -33,7 +33,7 @@ import { SignIns } from './sign-ins.ts';
 const ACCOUNTS_SWEEP_MS = 60_000;
 
 export class Accounts extends DurableObject<Env> implements AccountsObject {
-  readonly #keys: OwnKeys;
+  readonly #keys: RegistryKeys;
   readonly #people: People;
   readonly #rules: Rules;
   readonly #attempts: Attempts;
@@ -46,7 +46,7 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     super(ctx, env);
     const { sql } = ctx.storage;
     migrate(ctx.storage, ACCOUNTS_MIGRATIONS);
-    this.#keys = new OwnKeys(sql);
+    this.#keys = new RegistryKeys(sql);
     this.#people = new People(sql);
     this.#rules = new Rules(sql);
     this.#attempts = new Attempts(sql);
@@ -60,7 +60,7 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     this.#signIns = new SignIns(sql, this.#people);
   }
 
-  key(purpose: string): Uint8Array {
+  secret(purpose: string): Uint8Array {
     return this.#keys.secret(purpose);
   }
 
@@ -99,11 +99,11 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     };
   }
 
-  mayTry(account: string, address: string): boolean {
+  mayTryPassword(account: string, address: string): boolean {
     return this.#attempts.mayTry(account, address, Date.now());
   }
 
-  async attempted(account: string, address: string, succeeded: boolean): Promise<void> {
+  async recordLogin(account: string, address: string, succeeded: boolean): Promise<void> {
     const now = Date.now();
     await this.#alarm.ringBy(now + ACCOUNTS_SWEEP_MS);
     this.ctx.storage.transactionSync(() => {

@@ -13,7 +13,7 @@ export const SIGNING_KEY_KEPT_MS = 2 * 24 * 3600 * 1000;
 const SECRET_BYTES = 32;
 const ES256 = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 
-export class OwnKeys {
+export class RegistryKeys {
   readonly #sql: SqlStorage;
 
   constructor(sql: SqlStorage) {

@@ -15,8 +15,8 @@ import type {
   Leftover,
   LinkedObject,
   LinkRequest,
-  Lost,
   ReleasedLink,
+  StoredBlob,
 } from '../../worker/objects/blob-shard.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
@@ -35,9 +35,9 @@ const VERIFY_RETRY_MS = 3600 * 1000;
 
 /** Contents that are lost, and links to one of them, that one alarm tells of. */
 const LOST_AT_A_TIME = 10;
-const HOLDERS_TOLD = 100;
+const HOLDERS_NOTIFIED = 100;
 /** Repositories that are asked whether they have a link. */
-const ASKED_MAX = 3;
+const REPOSITORIES_ASKED_MAX = 3;
 /** Contents that one alarm verifies. */
 const VERIFIED_AT_A_TIME = 20;
 
@@ -52,7 +52,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     this.#alarm = new Alarm(ctx, {
       run: async (now) => {
         await this.#settle(now);
-        await this.#tellOfLost(now);
+        await this.#reportLost(now);
         await this.#delete(now);
         await this.#verify(now);
       },
@@ -65,7 +65,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     const { content, digest, repository, link } = request;
     const among = 'among' in content ? content.among : null;
     if ('proven' in content && !content.proven) await this.#proveEarly(digest);
-    const held = among === null ? null : await this.#heldAmong(digest, among);
+    const held = among === null ? null : await this.#keyHeldAmong(digest, among);
     if (among !== null && held === null) return null;
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
     // First: an alarm with nothing to do is harmless, a due link without one is not.
@@ -99,7 +99,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     });
   }
 
-  async dropIfLost({ digest, key, size }: Lost): Promise<boolean> {
+  async dropIfLost({ digest, key, size }: StoredBlob): Promise<boolean> {
     const found = await blobStore(this.env).sizeOf(key);
     if (found === size) return false;
     await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found} bytes`);
@@ -122,7 +122,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   }
 
   /** From now on no link comes to this content, and the alarm tells the repositories that hold it. */
-  async #drop({ digest, key, size }: Lost, found: string): Promise<void> {
+  async #drop({ digest, key, size }: StoredBlob, found: string): Promise<void> {
     const now = Date.now();
     if (!this.#contents.lose(digest, key, now)) return; // It was deleted, or is dropped already.
     console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${found}`);
@@ -142,10 +142,10 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
    * The key of content that a repository holds which will do. A link that is not settled proves nothing, because anyone may
    * begin a push of any digest: its repository is asked.
    */
-  async #heldAmong(digest: Digest, among: Pattern[][]): Promise<string | null> {
+  async #keyHeldAmong(digest: Digest, among: Pattern[][]): Promise<string | null> {
     const holders = this.#contents.holdersAmong(digest, among);
     const settled = holders.find((link) => link.confirm_at === null);
-    return settled?.key ?? (await this.#provenByOne(holders.slice(0, ASKED_MAX)));
+    return settled?.key ?? (await this.#findProven(holders.slice(0, REPOSITORIES_ASKED_MAX)));
   }
 
   /**
@@ -155,13 +155,13 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   async #proveEarly(digest: Digest): Promise<void> {
     const contents = this.#contents.of(digest);
     if (contents.some(({ stored }) => stored === 1)) return;
-    const some = contents.slice(0, ASKED_MAX);
-    const holders = some.flatMap(({ key }) => this.#contents.holders(digest, key, ASKED_MAX));
-    await this.#provenByOne(holders.slice(0, ASKED_MAX));
+    const some = contents.slice(0, REPOSITORIES_ASKED_MAX);
+    const holders = some.flatMap(({ key }) => this.#contents.holders(digest, key, REPOSITORIES_ASKED_MAX));
+    await this.#findProven(holders.slice(0, REPOSITORIES_ASKED_MAX));
   }
 
   /** The key of the first of these links that its repository has. */
-  async #provenByOne(holders: Holder[]): Promise<string | null> {
+  async #findProven(holders: Holder[]): Promise<string | null> {
     for (const { digest, key, repository, id } of holders) {
       if (!(await repositoryOf(this.env, repository).hasLink({ link: id, digest, key }))) continue;
       this.#contents.prove(digest, key);
@@ -183,24 +183,24 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
             else this.#contents.unlink(link, now);
           }
         });
-      } catch (fault) {
-        console.error(`links of ${repository} could not be settled`, fault);
+      } catch (error) {
+        console.error(`links of ${repository} could not be settled`, error);
         for (const link of links) this.#contents.settleAt(link, now + RETRY_MS);
       }
     }
   }
 
   /** Tells repositories that the bytes of a blob are lost, and removes their links. */
-  async #tellOfLost(now: number): Promise<void> {
+  async #reportLost(now: number): Promise<void> {
     for (const lost of this.#contents.lost(now, LOST_AT_A_TIME)) {
       const { digest, key } = lost;
-      const holders = this.#contents.holders(digest, key, HOLDERS_TOLD);
+      const holders = this.#contents.holders(digest, key, HOLDERS_NOTIFIED);
       for (const [repository, links] of Map.groupBy(holders, (holder) => holder.repository)) {
         try {
-          await repositoryOf(this.env, repository).loseBlob(digest, key);
+          await repositoryOf(this.env, repository).dropLostBlob(digest, key);
           for (const link of links) this.#contents.removeLink(link);
-        } catch (fault) {
-          console.error(`${repository} could not be told that ${digest} is lost`, fault);
+        } catch (error) {
+          console.error(`${repository} could not be told that ${digest} is lost`, error);
           this.#contents.deleteAt([lost], now + RETRY_MS);
         }
       }
@@ -215,8 +215,8 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
       try {
         bytes += await this.#verifyOne(content);
         this.#contents.verified(content);
-      } catch (fault) {
-        console.error(`${content.key} could not be compared with ${content.digest}`, fault);
+      } catch (error) {
+        console.error(`${content.key} could not be compared with ${content.digest}`, error);
         this.#contents.verifyAt(content, now + VERIFY_RETRY_MS);
       }
     }
@@ -229,7 +229,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     // A push that has not come to its end misses nothing: its client may go on with what is stored.
     const isLinked =
       content.stored === 1 ||
-      (await this.#provenByOne(this.#contents.holders(digest, key, HOLDERS_TOLD))) !== null;
+      (await this.#findProven(this.#contents.holders(digest, key, HOLDERS_NOTIFIED))) !== null;
     if (!isLinked) return 0;
     const { size } = content;
     const found = await blobStore(this.env).get(key);

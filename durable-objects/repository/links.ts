@@ -7,7 +7,7 @@
  */
 
 import { isInline } from '../../worker/blobs/key.ts';
-import type { FoundBlob, LinkedBlob, LinkOf } from '../../worker/objects/repository.ts';
+import type { BlobAnswer, LinkedBlob, LinkIdentity } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { UNREFERENCED_GRACE_MS } from '../graces.ts';
 import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
@@ -28,14 +28,14 @@ export class Links {
    * The blob, for a client that is told of it: from now on it stays long enough for its manifest. Writes only where a blob that
    * no manifest names has less than half of its time left.
    */
-  find(digest: Digest, now: number): FoundBlob | null {
+  find(digest: Digest, now: number): BlobAnswer | null {
     const row = this.#row(digest);
     if (row === null) return null;
     const { expires_at: expiresAt, bytes, ...linked } = row;
     const blob = { ...linked, bytes: bytes === null ? null : new Uint8Array(bytes) };
     if (expiresAt !== null && expiresAt >= now + UNREFERENCED_RENEWED_MS)
       return { ...blob, safeUntil: expiresAt - UNREFERENCED_RENEWED_MS };
-    if (this.namedBy(digest) !== null) return { ...blob, safeUntil: null };
+    if (this.referencedBy(digest) !== null) return { ...blob, safeUntil: null };
     this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', now + UNREFERENCED_GRACE_MS, digest);
     return { ...blob, safeUntil: now + UNREFERENCED_GRACE_MS - UNREFERENCED_RENEWED_MS };
   }
@@ -48,7 +48,7 @@ export class Links {
     );
   }
 
-  holds({ digest, key, link }: LinkOf): boolean {
+  holds({ digest, key, link }: LinkIdentity): boolean {
     const query = 'SELECT 1 FROM blobs WHERE digest = ? AND key = ? AND link = ?';
     return firstRow(this.#sql, query, digest, key, link) !== null;
   }
@@ -92,16 +92,16 @@ export class Links {
       expiresAt,
       bytes,
     );
-    this.#lookAgain(digest, expiresAt);
+    this.#checkExpiryAt(digest, expiresAt);
   }
 
-  remove(blob: LinkOf): void {
+  remove(blob: LinkIdentity): void {
     this.#sql.exec('DELETE FROM blobs WHERE digest = ?', blob.digest);
     this.#release(blob);
   }
 
   /** A manifest that names the digest, if there is one. */
-  namedBy(digest: Digest): string | null {
+  referencedBy(digest: Digest): string | null {
     const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
     return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;
   }
@@ -116,7 +116,7 @@ export class Links {
       expiresAt,
       JSON.stringify(digests),
     );
-    for (const { digest } of freed) this.#lookAgain(digest, expiresAt);
+    for (const { digest } of freed) this.#checkExpiryAt(digest, expiresAt);
   }
 
   /** Removes the links that are due, some at a time. */
@@ -130,8 +130,8 @@ export class Links {
     );
     for (const { digest } of due) {
       const blob = this.#row(digest);
-      if (blob === null || this.namedBy(digest) !== null) continue;
-      if ((blob.expires_at ?? 0) > now) this.#lookAgain(digest, blob.expires_at ?? 0);
+      if (blob === null || this.referencedBy(digest) !== null) continue;
+      if ((blob.expires_at ?? 0) > now) this.#checkExpiryAt(digest, blob.expires_at ?? 0);
       else this.remove(blob);
     }
   }
@@ -183,12 +183,12 @@ export class Links {
     return firstRow<BlobRow>(this.#sql, query, digest);
   }
 
-  #lookAgain(digest: Digest, at: number): void {
+  #checkExpiryAt(digest: Digest, at: number): void {
     this.#sql.exec('INSERT OR IGNORE INTO expiries (at, digest) VALUES (?, ?)', at, digest);
   }
 
   /** What is not in the store is no shard's concern. */
-  #release({ link, digest, key }: LinkOf): void {
+  #release({ link, digest, key }: LinkIdentity): void {
     if (isInline(key)) return;
     this.#sql.exec(
       'INSERT OR IGNORE INTO released_links (link, digest, key) VALUES (?, ?, ?)',

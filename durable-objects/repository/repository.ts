@@ -3,12 +3,12 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
-  FoundBlob,
+  BlobAnswer,
   LinkedBlob,
-  LinkOf,
+  LinkIdentity,
   ManifestAnswer,
+  NotFound,
   RepositoryObject,
-  Unknown,
 } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
@@ -25,7 +25,7 @@ import { Manifests } from './manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 
 /** Released links that are told to their shards at once. */
-const TOLD_AT_ONCE = 500;
+const RELEASED_AT_ONCE = 500;
 
 export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #sql: SqlStorage;
@@ -33,8 +33,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #manifests: Manifests;
   readonly #alarm: Alarm;
   /** When to repeat what others have not heard (Unix time, ms). */
-  #tellAgainAt = 0;
-  #made: boolean | null = null;
+  #notifyAgainAt = 0;
+  #hasTables: boolean | null = null;
   #name: string | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -42,11 +42,11 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#sql = ctx.storage.sql;
     this.#links = new Links(this.#sql);
     this.#manifests = new Manifests(this.#sql);
-    this.#alarm = new Alarm(ctx, { run: (now) => this.#clear(now), nextDue: (now) => this.#nextDue(now) });
+    this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
 
-  blob(digest: Digest): FoundBlob | null {
+  blob(digest: Digest): BlobAnswer | null {
     return this.#exists() ? this.#links.find(digest, Date.now()) : null;
   }
 
@@ -79,7 +79,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const result = this.ctx.storage.transactionSync(() => {
       const blob = this.#links.get(digest);
       if (blob === null) return 'unknown';
-      const referencedBy = this.#links.namedBy(digest);
+      const referencedBy = this.#links.referencedBy(digest);
       if (referencedBy !== null) return { referencedBy };
       this.#links.remove(blob);
       this.#setPresent(this.#holdsSomething());
@@ -89,7 +89,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return result;
   }
 
-  async loseBlob(digest: Digest, key: string): Promise<void> {
+  async dropLostBlob(digest: Digest, key: string): Promise<void> {
     if (!this.#exists()) return;
     const lost = this.ctx.storage.transactionSync(() => {
       const blob = this.#links.get(digest);
@@ -101,11 +101,11 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (lost) await this.#afterChange();
   }
 
-  hasLink(link: LinkOf): boolean {
+  hasLink(link: LinkIdentity): boolean {
     return this.#exists() && this.#links.holds(link);
   }
 
-  async settle(links: LinkOf[]): Promise<string[]> {
+  async settle(links: LinkIdentity[]): Promise<string[]> {
     const held = new Set(links.filter((link) => this.hasLink(link)).map(({ link }) => link));
     const others = links.map(({ link }) => link).filter((link) => !held.has(link));
     if (others.length > 0) await this.#refuse(others, VOID_LINK_MS);
@@ -116,12 +116,12 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     await this.#refuse([upload], 2 * UPLOAD_LIFETIME_MS);
   }
 
-  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | Unknown {
+  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | NotFound {
     if (!this.#exists()) return 'repository';
     return this.#manifests.byTag(tag, withBytes) ?? 'content';
   }
 
-  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | Unknown {
+  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound {
     if (!this.#exists()) return 'repository';
     return this.#manifests.byDigest(digest, withBytes) ?? 'content';
   }
@@ -140,7 +140,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return { missing: [] };
   }
 
-  async deleteManifest(digest: Digest): Promise<'deleted' | Unknown> {
+  async deleteManifest(digest: Digest): Promise<'deleted' | NotFound> {
     if (!this.#exists()) return 'repository';
     const now = Date.now();
     await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
@@ -157,7 +157,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return 'deleted';
   }
 
-  async deleteTag(tag: string): Promise<'deleted' | Unknown> {
+  async deleteTag(tag: string): Promise<'deleted' | NotFound> {
     if (!this.#exists()) return 'repository';
     const deleted = this.ctx.storage.transactionSync(() => this.#manifests.deleteTag(tag, Date.now()));
     await this.#afterChange();
@@ -183,7 +183,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
-  async #clear(now: number): Promise<void> {
+  async #cleanUp(now: number): Promise<void> {
     if (!this.#exists()) return;
     this.ctx.storage.transactionSync(() => {
       this.#manifests.removeTags();
@@ -192,10 +192,10 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#setPresent(this.#holdsSomething());
     });
     this.#forgetAnswers();
-    await this.#tell();
+    await this.#notify();
     // A repository that holds nothing, and that all have heard of, leaves nothing behind.
     if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
-    this.#made = false;
+    this.#hasTables = false;
     this.#name = null;
     await this.ctx.storage.deleteAll();
   }
@@ -203,7 +203,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   #nextDue(now: number): number | null {
     if (!this.#exists()) return null;
     const due = [
-      this.#isUntold() ? Math.max(now, this.#tellAgainAt) : null,
+      this.#hasToNotify() ? Math.max(now, this.#notifyAgainAt) : null,
       this.#manifests.hasTagsToRemove() ? now : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
@@ -233,9 +233,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   /** Forgets what the isolate remembers, and tells the others, with the alarm to repeat what they do not hear. */
   async #afterChange(): Promise<void> {
     this.#forgetAnswers();
-    if (!this.#isUntold()) return;
+    if (!this.#hasToNotify()) return;
     await this.#alarm.ringBy(Date.now() + RETRY_MS);
-    this.ctx.waitUntil(this.#tell());
+    this.ctx.waitUntil(this.#notify());
   }
 
   #forgetAnswers(): void {
@@ -250,35 +250,35 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   /** True where there is something for the shards or the catalog to hear. */
-  #isUntold(): boolean {
+  #hasToNotify(): boolean {
     const query = `SELECT 1 WHERE EXISTS (SELECT 1 FROM released_links)
       OR EXISTS (SELECT 1 FROM repository WHERE announced < version)`;
     return allRows(this.#sql, query).length > 0;
   }
 
-  async #tell(): Promise<void> {
+  async #notify(): Promise<void> {
     try {
-      await Promise.all([this.#tellCatalog(), this.#tellShards()]);
-      this.#tellAgainAt = 0;
-    } catch (fault) {
-      console.error('a message of a repository was not heard, and will be repeated', fault);
-      this.#tellAgainAt = Date.now() + RETRY_MS;
+      await Promise.all([this.#notifyCatalog(), this.#notifyShards()]);
+      this.#notifyAgainAt = 0;
+    } catch (error) {
+      console.error('a message of a repository was not heard, and will be repeated', error);
+      this.#notifyAgainAt = Date.now() + RETRY_MS;
     }
   }
 
-  async #tellCatalog(): Promise<void> {
+  async #notifyCatalog(): Promise<void> {
     const row = firstRow<{ name: string; present: number; version: number }>(
       this.#sql,
       'SELECT name, present, version FROM repository WHERE announced < version',
     );
     if (row === null) return;
-    await catalogOf(this.env).hear(row.name, row.present === 1, row.version);
+    await catalogOf(this.env).announce(row.name, row.present === 1, row.version);
     this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
   }
 
   /** Each shard hears of all its links at once. */
-  async #tellShards(): Promise<void> {
-    const released = this.#links.released(TOLD_AT_ONCE);
+  async #notifyShards(): Promise<void> {
+    const released = this.#links.released(RELEASED_AT_ONCE);
     const repository = this.#nameOf();
     if (released.length === 0 || repository === null) return;
     const shards = Map.groupBy(released, (link) => shardNameOf(this.env, link.digest));
@@ -292,14 +292,14 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   /** A repository that was never written to has no tables: names that are only asked for leave nothing behind. */
   #exists(): boolean {
-    if (this.#made === null && hasTables(this.#sql)) this.#makeTables();
-    this.#made ??= false;
-    return this.#made;
+    if (this.#hasTables === null && hasTables(this.#sql)) this.#makeTables();
+    this.#hasTables ??= false;
+    return this.#hasTables;
   }
 
   #makeTables(): void {
-    if (this.#made !== true) migrate(this.ctx.storage, REPOSITORY_MIGRATIONS);
-    this.#made = true;
+    if (this.#hasTables !== true) migrate(this.ctx.storage, REPOSITORY_MIGRATIONS);
+    this.#hasTables = true;
   }
 
   #create(name: string): void {

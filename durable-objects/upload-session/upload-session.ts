@@ -9,13 +9,13 @@ import { blobStore } from '../../worker/blob-store.ts';
 import type { Draft, Part } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
 import type {
-  Beginning,
+  ChunkStart,
   OpenUpload,
   Progress,
-  Refused,
-  Sealed,
+  Refusal,
+  SealResult,
+  UploadClaim,
   UploadSessionObject,
-  UploadStart,
 } from '../../worker/objects/upload-session.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { shardOf } from '../../worker/stubs.ts';
@@ -75,14 +75,14 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
 
   async begin(
     id: string,
-    start: UploadStart,
-    { at, reserve, tailMax }: Beginning,
-  ): Promise<OpenUpload | Refused> {
+    claim: UploadClaim,
+    { at, reserve, tailMax }: ChunkStart,
+  ): Promise<OpenUpload | Refusal> {
     const row = this.#row(id);
     if (row === null) {
-      if (start.begun) return { status: 'gone' };
+      if (claim.begun) return { status: 'gone' };
       if (at !== null && at !== 0) return { status: 'elsewhere', offset: 0 };
-      return this.#open(await this.#create(id, start, 'open', 1 + reserve), 1, 0);
+      return this.#open(await this.#create(id, claim, 'open', 1 + reserve), 1, 0);
     }
     if (row.state !== 'open') return { status: 'gone' };
     if (at !== null && at !== row.offset) return { status: 'elsewhere', offset: row.offset };
@@ -95,7 +95,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     return this.#tails.read(id);
   }
 
-  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refused {
+  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refusal {
     return this.ctx.storage.transactionSync(() => {
       const row = this.#row(id);
       if (row === null || row.state !== 'open') return { status: 'gone' };
@@ -125,7 +125,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     });
   }
 
-  async seal(id: string, digest: Digest, tailMax: number): Promise<Sealed> {
+  async seal(id: string, digest: Digest, tailMax: number): Promise<SealResult> {
     const row = this.#row(id);
     if (row === null) return { status: 'none' };
     if (row.state === 'cancelled' || (row.sealed !== null && row.sealed !== digest))
@@ -165,18 +165,18 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     });
   }
 
-  spoil(id: string): void {
+  markMismatch(id: string): void {
     if (this.#row(id)?.state === 'sealed') this.#cancel(id);
   }
 
   async cancel(
     id: string,
-    start: UploadStart,
+    claim: UploadClaim,
   ): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }> {
     const row = this.#row(id);
-    if (row === null && start.begun) return { status: 'gone' };
+    if (row === null && claim.begun) return { status: 'gone' };
     if (row !== null && row.state !== 'open') return { status: 'gone' };
-    const cancelled = row ?? (await this.#create(id, start, 'cancelled', 1));
+    const cancelled = row ?? (await this.#create(id, claim, 'cancelled', 1));
     const { draft } = this.#open(cancelled, cancelled.next_part, 0);
     if (row !== null) this.#cancel(id);
     return { status: 'cancelled', draft };
@@ -218,9 +218,9 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     // No request may seal it while its bytes are discarded.
     if (row.state === 'open') this.#cancel(id);
     try {
-      await this.#letGo(row);
-    } catch (fault) {
-      console.error('an upload that has ended could not be cleared away, and will be', fault);
+      await this.#discardBytes(row);
+    } catch (error) {
+      console.error('an upload that has ended could not be cleared away, and will be', error);
       this.#sql.exec('UPDATE uploads SET ends_at = ? WHERE id = ?', now + RETRY_MS, row.id);
       return;
     }
@@ -230,7 +230,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     });
   }
 
-  async #letGo(row: Row): Promise<void> {
+  async #discardBytes(row: Row): Promise<void> {
     if (row.state === 'published') return;
     const { draft } = this.#open(row, row.next_part, 0);
     const store = blobStore(this.env);
@@ -277,10 +277,10 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     return firstRow<Row>(this.#sql, `SELECT ${COLUMNS} FROM uploads WHERE id = ?`, id);
   }
 
-  async #create(id: string, start: UploadStart, state: State, nextPart: number): Promise<Row> {
+  async #create(id: string, claim: UploadClaim, state: State, nextPart: number): Promise<Row> {
     if (!this.#migrated) migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
-    const endsAt = start.expiresAt + UPLOAD_ABORT_DELAY_MS;
+    const endsAt = claim.expiresAt + UPLOAD_ABORT_DELAY_MS;
     // First: an alarm with nothing to do is harmless, a due row without one is not. Most uploads end soon.
     await this.#alarm.ringBy(Math.min(endsAt, Date.now() + ENDED_UPLOAD_KEPT_MS + ALARMS_APART_MS));
     this.#sql.exec(

@@ -19,7 +19,7 @@ export interface AppendAnswer {
   parts: number[];
   tail: number;
   multipart: boolean;
-  fault: string | null;
+  error: string | null;
   intact: boolean;
   /** The sha256 of what the tap saw in this append, and how much it was. */
   tapped: string;
@@ -66,8 +66,8 @@ async function store(
     const range = query.offset && { offset: Number(query.offset), length: Number(query.length) };
     const found = await blobs.get(key, range || undefined);
     return new Response(found?.body ?? null, { status: found === null ? 404 : 200 });
-  } catch (fault) {
-    return new Response(String(fault), { status: 500 });
+  } catch (error) {
+    return new Response(String(error), { status: 500 });
   }
 }
 
@@ -112,7 +112,7 @@ async function append(
     parts: draft.parts.map((part) => part.size),
     tail: draft.tail.size,
     multipart: draft.multipart !== null,
-    fault: added.fault === null ? null : String(added.fault),
+    error: added.error === null ? null : String(added.error),
     intact: added.intact,
     tapped: tapped.digest('hex'),
     tappedBytes,

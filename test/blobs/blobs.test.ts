@@ -139,14 +139,14 @@ eachHome(
           const name = store.newName();
           const bytes = content.subarray(0, failAfter + 2 * MiB);
           const broken = await store.append(name, bytes, { failAfter });
-          assert.match(broken.fault ?? '', /went away|disconnect|premature|abort/i);
+          assert.match(broken.error ?? '', /went away|disconnect|premature|abort/i);
           assert.equal(broken.intact, true);
           const kept = sum(broken.parts) + broken.tail;
           assert.ok(kept <= failAfter && kept > failAfter - MiB, `${kept} of ${failAfter} are kept`);
           assert.equal(broken.tappedBytes, kept);
           assert.equal(broken.tapped, sha256(bytes.subarray(0, kept)), 'what is kept is what was hashed');
           const rest = await store.append(name, bytes.subarray(kept), { announced: true });
-          assert.equal(rest.fault, null);
+          assert.equal(rest.error, null);
           assert.equal(compare(await store.get(await store.finish(name)), bytes), 'equal');
         });
       }

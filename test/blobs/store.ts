@@ -57,8 +57,8 @@ export class Store {
       const piece = bytes.subarray(at, at + size);
       const answer = await this.append(draft, piece, { announced });
       assert.deepEqual(
-        { fault: answer.fault, intact: answer.intact, tapped: answer.tapped },
-        { fault: null, intact: true, tapped: sha256(piece) },
+        { error: answer.error, intact: answer.intact, tapped: answer.tapped },
+        { error: null, intact: true, tapped: sha256(piece) },
       );
       answers.push(answer);
       at += size;

@@ -164,7 +164,7 @@ eachHome((home) => {
     it('is cleared by a success, but that of the address and that of the account stay', async () => {
       await accounts.fail('bob', '192.0.2.1', 6);
       assert.deepEqual(await standing('bob', '192.0.2.1'), [2 * LOGIN_WAIT_MIN_MS, true]);
-      await accounts.call('attempted', 'bob', '192.0.2.1', true);
+      await accounts.call('recordLogin', 'bob', '192.0.2.1', true);
       assert.deepEqual(await standing('bob', '192.0.2.1'), [0, false]);
       const rows = await accounts.rows('SELECT kind, failures FROM failed_logins ORDER BY kind');
       assert.deepEqual(rows, [
@@ -175,27 +175,29 @@ eachHome((home) => {
     });
 
     it('of an account does not hold up where it was logged in from before', async () => {
-      await accounts.call('attempted', 'bob', '198.51.100.9', true);
+      await accounts.call('recordLogin', 'bob', '198.51.100.9', true);
       for (let at = 0; at < FAILED_LOGINS_OF_ACCOUNT + 1; at++) await accounts.fail('bob', `203.0.113.${at}`);
       assert.equal((await standing('bob', '198.51.100.9'))[0], 0);
       assert.notEqual((await standing('bob', '198.51.100.10'))[0], 0);
     });
 
     it('of an address does not hold up who logged in from there before', async () => {
-      await accounts.call('attempted', 'bob', '192.0.2.1', true);
+      await accounts.call('recordLogin', 'bob', '192.0.2.1', true);
       for (let at = 0; at < 30; at++) await accounts.fail(`made-up-${at}`, '192.0.2.1');
       assert.equal((await standing('bob', '192.0.2.1'))[0], 0);
-      assert.equal(await accounts.call('mayTry', 'bob', '192.0.2.1'), true);
+      assert.equal(await accounts.call('mayTryPassword', 'bob', '192.0.2.1'), true);
       assert.notEqual((await standing('eve', '192.0.2.1'))[0], 0);
     });
 
     it('counts what is under way: many at once are tried no more often than one after another', async () => {
       const tried = await Promise.all(
-        Array.from({ length: 3 * FAILED_LOGINS_OF_PAIR }, () => accounts.call('mayTry', 'bob', '192.0.2.1')),
+        Array.from({ length: 3 * FAILED_LOGINS_OF_PAIR }, () =>
+          accounts.call('mayTryPassword', 'bob', '192.0.2.1'),
+        ),
       );
       assert.equal(tried.filter((may) => may === true).length, FAILED_LOGINS_OF_PAIR);
       await accounts.fail('bob', '192.0.2.1', FAILED_LOGINS_OF_PAIR);
-      assert.equal(await accounts.call('mayTry', 'bob', '192.0.2.1'), false);
+      assert.equal(await accounts.call('mayTryPassword', 'bob', '192.0.2.1'), false);
     });
 
     it('survives eviction', async () => {

@@ -29,7 +29,7 @@ export class Accounts {
   }
 
   async fail(account: string, address: string, times = 1): Promise<void> {
-    for (let time = 0; time < times; time++) await this.call('attempted', account, address, false);
+    for (let time = 0; time < times; time++) await this.call('recordLogin', account, address, false);
   }
 
   signingKeys(): Promise<SigningKey[]> {

@@ -96,11 +96,11 @@ eachHome((home) => {
   });
 
   it('secrets by purpose stay, and differ', async () => {
-    const upload = await accounts.call('key', 'upload');
+    const upload = await accounts.call('secret', 'upload');
     assert.equal(Object.keys(upload as object).length, 32);
-    assert.notDeepEqual(await accounts.call('key', 'blob-url'), upload);
+    assert.notDeepEqual(await accounts.call('secret', 'blob-url'), upload);
     await accounts.evict();
-    assert.deepEqual(await accounts.call('key', 'upload'), upload);
+    assert.deepEqual(await accounts.call('secret', 'upload'), upload);
   });
 
   describe('a token that was exchanged', () => {

@@ -13,7 +13,7 @@ import { OciError } from '../oci/errors.ts';
 import { BodyReader, READ_BYTES, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey, inlineBlobOf, isInline } from './key.ts';
-import type { Appended, BlobStore, Draft, Found, Part, Tap, Writing } from './store.ts';
+import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent, Tap } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 /** A chunk below this size waits in the session for the next one. */
@@ -28,7 +28,7 @@ type InlineBytes = (repository: string, digest: Digest) => Promise<Uint8Array | 
 type Pieces = [number: number, size: number][];
 
 export class DiskBlobs implements BlobStore {
-  readonly hashesLive = true;
+  readonly isSingleIsolate = true;
   /** A piece that is large enough is written to a file when it has been read. */
   readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
   readonly inlineMaxBytes: number;
@@ -65,10 +65,10 @@ export class DiskBlobs implements BlobStore {
     const hash = new NativeHash(algorithmOf(digest));
     let good = false;
     try {
-      const { bytes, fault } = await this.#write(key, new BodyReader(body, lease), null, (piece) =>
+      const { bytes, error } = await this.#write(key, new BodyReader(body, lease), null, (piece) =>
         hash.update(piece),
       );
-      if (fault !== null) throw fault;
+      if (error !== null) throw error;
       if (bytes !== size || hash.save().digest !== digest) return false;
       await this.#sync([key], lease);
       good = true;
@@ -103,31 +103,31 @@ export class DiskBlobs implements BlobStore {
     draft: Draft,
     body: ReadableStream<Uint8Array>,
     _size: number | null,
-    writing: Writing,
-  ): Promise<Appended> {
+    writing: AppendContext,
+  ): Promise<AppendResult> {
     const { lease, tap } = writing;
     const tail = new Tail(draft.tail, writing, {
       max: this.tailMax,
       keep: (bytes) => writing.keep({ multipart: null, parts: [], tail: bytes }),
-      relieve: async () => {},
+      freeMemory: async () => {},
     });
     const reader = new BodyReader(body, lease, () => tail.spill());
     try {
-      const { ended, fault } = await readHead(reader, tail);
-      if (ended) return { multipart: null, parts: [], tail: tail.fresh(), fault, intact: true };
+      const { ended, error } = await readHead(reader, tail);
+      if (ended) return { multipart: null, parts: [], tail: tail.fresh(), error, intact: true };
       const key = `${blobKey(draft.id)}/${draft.firstPart}`;
       const head = await tail.take();
       const written = await this.#write(key, reader, head.bytes, tap, () => lease.give(head.held));
       // The session is about to say that the upload stands behind this.
       await this.#sync([key], lease);
       const part: Part = { number: draft.firstPart, size: written.bytes, etag: '' };
-      return { multipart: null, parts: [part], tail: new Uint8Array(), fault: written.fault, intact: true };
-    } catch (fault) {
-      return { multipart: null, parts: [], tail: new Uint8Array(), fault, intact: false };
+      return { multipart: null, parts: [part], tail: new Uint8Array(), error: written.error, intact: true };
+    } catch (error) {
+      return { multipart: null, parts: [], tail: new Uint8Array(), error, intact: false };
     }
   }
 
-  async withdraw(draft: Draft, { parts }: Appended): Promise<void> {
+  async withdraw(draft: Draft, { parts }: AppendResult): Promise<void> {
     for (const { number } of parts) await this.#remove(`${blobKey(draft.id)}/${number}`);
   }
 
@@ -164,7 +164,7 @@ export class DiskBlobs implements BlobStore {
     await this.#removeContent(blobKey(draft.id));
   }
 
-  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+  async get(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
     if (isInline(key)) return this.#getInline(key, range);
     if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
     const pieces = await this.#piecesIn(key);
@@ -196,8 +196,8 @@ export class DiskBlobs implements BlobStore {
     for (const key of keys) {
       try {
         await this.#removeContent(key);
-      } catch (fault) {
-        console.error(`${key} could not be deleted`, fault);
+      } catch (error) {
+        console.error(`${key} could not be deleted`, error);
         failed.push(key);
       }
     }
@@ -222,8 +222,8 @@ export class DiskBlobs implements BlobStore {
       const response = await this.#syncs.fetch('http://sync/', init);
       const text = await response.text();
       if (!response.ok) throw new Error(`${response.status} ${text}`);
-    } catch (fault) {
-      console.error('files were written and could not be synced', keys, fault);
+    } catch (error) {
+      console.error('files were written and could not be synced', keys, error);
       throw new OciError('UNAVAILABLE', {
         message: 'the disk did not confirm that the content is safe: try again',
         headers: { 'Retry-After': '1' },
@@ -241,7 +241,7 @@ export class DiskBlobs implements BlobStore {
 
   /**
    * Writes what comes before and then what the reader has to a file, and says when the former is written. What the reader throws
-   * is given as `fault`, and the file then ends there; what the disk throws is thrown.
+   * is given as `error`, and the file then ends there; what the disk throws is thrown.
    */
   async #write(
     key: string,
@@ -249,13 +249,13 @@ export class DiskBlobs implements BlobStore {
     before: Uint8Array | null,
     tap: Tap,
     written: () => void = () => {},
-  ): Promise<{ bytes: number; fault: unknown }> {
+  ): Promise<{ bytes: number; error: unknown }> {
     const { readable, writable } = new IdentityTransformStream();
     const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
     stored.catch(() => undefined); // Awaited below; a failure shows in the writer first.
     const writer = writable.getWriter();
     let bytes = 0;
-    let fault: unknown = null;
+    let error: unknown = null;
     if (before !== null && before.length > 0) {
       await writer.write(before);
       bytes += before.length;
@@ -263,7 +263,7 @@ export class DiskBlobs implements BlobStore {
     written();
     for (;;) {
       const piece = await reader.read().catch((reason: unknown) => {
-        fault = reason;
+        error = reason;
         return null;
       });
       if (piece === null) break;
@@ -273,14 +273,14 @@ export class DiskBlobs implements BlobStore {
     }
     await writer.close();
     await checkStored(await stored);
-    return { bytes, fault };
+    return { bytes, error };
   }
 
   async #putBytes(key: string, bytes: Uint8Array): Promise<void> {
     await checkStored(await this.#disk.fetch(urlOf(key), { method: 'PUT', body: bytes as BodyInit }));
   }
 
-  async #getInline(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+  async #getInline(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
     const { repository, digest } = inlineBlobOf(key);
     const bytes = await this.#inline(repository, digest);
     if (bytes === null) return null;
@@ -289,7 +289,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   /** Null where the file is not there, or ends before the range does. */
-  async #getFile(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+  async #getFile(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
     const headers: HeadersInit =
       range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
     const response = await this.#disk.fetch(urlOf(key), { headers });
@@ -368,17 +368,17 @@ function piecesOf({ parts, tail, firstPart }: Draft): Pieces {
 }
 
 /** Reads until there is enough to be worth a file of its own. */
-async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolean; fault: unknown }> {
+async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolean; error: unknown }> {
   while (tail.size < DISK_PART_MIN_BYTES) {
-    let fault: unknown = null;
+    let error: unknown = null;
     const piece = await reader.read().catch((reason: unknown) => {
-      fault = reason; // The connection was cut: what came before is as good as it was.
+      error = reason; // The connection was cut: what came before is as good as it was.
       return null;
     });
-    if (piece === null) return { ended: true, fault };
+    if (piece === null) return { ended: true, error };
     await tail.add(piece);
   }
-  return { ended: false, fault: null };
+  return { ended: false, error: null };
 }
 
 async function checkStored(response: Response): Promise<void> {

@@ -6,7 +6,7 @@ import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './key.ts';
-import type { Appended, BlobStore, Draft, Found, Part, Writing } from './store.ts';
+import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 /**
@@ -34,7 +34,7 @@ const WRONG_DIGEST = 10037;
 const NO_SUCH_UPLOAD = 10024;
 
 export class R2Blobs implements BlobStore {
-  readonly hashesLive = false;
+  readonly isSingleIsolate = false;
   readonly tailMax = PART_BYTES;
   readonly inlineMaxBytes = null;
   readonly #bucket: R2Bucket;
@@ -49,9 +49,9 @@ export class R2Blobs implements BlobStore {
     try {
       await this.#bucket.put(key, content, { ...AS_DATA, [algorithmOf(digest)]: encodedOf(digest) });
       return true;
-    } catch (fault) {
-      if (codeOf(fault) === WRONG_DIGEST) return false;
-      throw fault;
+    } catch (error) {
+      if (codeOf(error) === WRONG_DIGEST) return false;
+      throw error;
     }
   }
 
@@ -63,31 +63,31 @@ export class R2Blobs implements BlobStore {
     draft: Draft,
     body: ReadableStream<Uint8Array>,
     size: number | null,
-    writing: Writing,
-  ): Promise<Appended> {
+    writing: AppendContext,
+  ): Promise<AppendResult> {
     const parts = new PartWriter(this.#bucket, draft, this.partsFor(size), writing);
     const reader = new BodyReader(body, writing.lease, () => parts.spill());
-    let fault: unknown = null;
+    let error: unknown = null;
     try {
       for (;;) {
         const piece = await reader.read().catch((reason: unknown) => {
-          fault = reason; // The connection was cut: what came before is as good as it was.
+          error = reason; // The connection was cut: what came before is as good as it was.
           return null;
         });
         if (piece === null) break;
         await parts.write(piece);
       }
       const tail = await parts.end();
-      return { multipart: parts.multipart, parts: parts.written, tail, fault, intact: true };
+      return { multipart: parts.multipart, parts: parts.written, tail, error, intact: true };
     } catch (reason) {
       await parts.settle();
       const { multipart, written } = parts;
-      return { multipart, parts: written, tail: new Uint8Array(), fault: reason, intact: false };
+      return { multipart, parts: written, tail: new Uint8Array(), error: reason, intact: false };
     }
   }
 
   /** Parts that are not named when an upload is completed are dropped by R2. */
-  async withdraw(draft: Draft, { multipart }: Appended): Promise<void> {
+  async withdraw(draft: Draft, { multipart }: AppendResult): Promise<void> {
     if (draft.multipart === null && multipart !== null) await this.#abort(blobKey(draft.id), multipart);
   }
 
@@ -103,8 +103,8 @@ export class R2Blobs implements BlobStore {
       if (again && (await there())) return true;
       try {
         await this.#bucket.put(key, bytesOf(draft.tail), AS_DATA);
-      } catch (fault) {
-        if (!(await there())) throw fault; // Refused because a repetition of this request was faster.
+      } catch (error) {
+        if (!(await there())) throw error; // Refused because a repetition of this request was faster.
       }
       return true;
     }
@@ -114,8 +114,8 @@ export class R2Blobs implements BlobStore {
       if (draft.tail.size > 0) parts.push(await upload.uploadPart(draft.firstPart, bytesOf(draft.tail)));
       await upload.complete(parts);
       return true;
-    } catch (fault) {
-      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
+    } catch (error) {
+      if (codeOf(error) !== NO_SUCH_UPLOAD) throw error;
       // Completed before, by a request whose answer was lost.
       return (await this.sizeOf(key)) === sizeOfDraft(draft);
     }
@@ -130,7 +130,7 @@ export class R2Blobs implements BlobStore {
     await this.#bucket.delete(this.keyOf(draft));
   }
 
-  async get(key: string, range?: { offset: number; length: number }): Promise<Found | null> {
+  async get(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
     const object = await this.#bucket.get(key, range === undefined ? {} : { range });
     return object === null ? null : { body: object.body, size: object.size };
   }
@@ -149,8 +149,8 @@ export class R2Blobs implements BlobStore {
     for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
       try {
         await this.#bucket.delete(batch);
-      } catch (fault) {
-        console.error(`${batch.length} keys from ${batch[0]} on could not be deleted`, fault);
+      } catch (error) {
+        console.error(`${batch.length} keys from ${batch[0]} on could not be deleted`, error);
         const half = batch.length >> 1;
         if (half === 0 || retries === DELETE_RETRIES_MAX) failed.push(...batch);
         else batches.unshift(batch.slice(0, half), batch.slice(half));
@@ -163,8 +163,8 @@ export class R2Blobs implements BlobStore {
   async #abort(key: string, multipart: string): Promise<void> {
     try {
       await this.#bucket.resumeMultipartUpload(key, multipart).abort();
-    } catch (fault) {
-      if (codeOf(fault) !== NO_SUCH_UPLOAD) throw fault;
+    } catch (error) {
+      if (codeOf(error) !== NO_SUCH_UPLOAD) throw error;
     }
   }
 }
@@ -176,14 +176,14 @@ class PartWriter {
   written: Part[] = [];
   readonly #bucket: R2Bucket;
   readonly #key: string;
-  readonly #writing: Writing;
+  readonly #writing: AppendContext;
   readonly #tail: Tail;
   /** The number of the next part, and the first that was not set aside. */
   #number: number;
   readonly #end: number;
   #uploading: Promise<void> | null = null;
 
-  constructor(bucket: R2Bucket, draft: Draft, reserved: number, writing: Writing) {
+  constructor(bucket: R2Bucket, draft: Draft, reserved: number, writing: AppendContext) {
     this.#bucket = bucket;
     this.#key = blobKey(draft.id);
     this.#writing = writing;
@@ -193,7 +193,7 @@ class PartWriter {
     this.#tail = new Tail(draft.tail, writing, {
       max: PART_BYTES,
       keep: (bytes) => this.#keep(bytes),
-      relieve: async () => this.#uploading ?? undefined,
+      freeMemory: async () => this.#uploading ?? undefined,
     });
   }
 
@@ -213,8 +213,8 @@ class PartWriter {
 
   /** Uploads a last full part, unless it is all there is, and gives the bytes that are left. */
   async end(): Promise<Uint8Array> {
-    const { size, isHere } = this.#tail;
-    if (size === PART_BYTES && isHere && this.multipart !== null) await this.#flush();
+    const { size, isInMemory } = this.#tail;
+    if (size === PART_BYTES && isInMemory && this.multipart !== null) await this.#flush();
     await this.#uploading;
     return this.#tail.fresh();
   }
@@ -255,15 +255,15 @@ class PartWriter {
         const { etag } = await upload.uploadPart(number, bytes);
         this.written.push({ number, size: bytes.length, etag });
         return;
-      } catch (fault) {
-        if (attempt === TRIES || codeOf(fault) === NO_SUCH_UPLOAD) throw fault;
+      } catch (error) {
+        if (attempt === TRIES || codeOf(error) === NO_SUCH_UPLOAD) throw error;
       }
     }
   }
 }
 
 /** The number in parentheses that ends the messages of R2's errors. */
-function codeOf(fault: unknown): number | null {
-  const match = fault instanceof Error ? /\((\d+)\)\s*$/.exec(fault.message) : null;
+function codeOf(error: unknown): number | null {
+  const match = error instanceof Error ? /\((\d+)\)\s*$/.exec(error.message) : null;
   return match === null ? null : Number(match[1]);
 }

@@ -42,15 +42,15 @@ export interface Added {
 }
 
 /** What a request has added to a draft when its body has ended. */
-export interface Appended extends Added {
+export interface AppendResult extends Added {
   /** What went wrong before the end of the body; what came before is kept. */
-  fault: unknown;
+  error: unknown;
   /** False where bytes went through the `tap` that were not kept. */
   intact: boolean;
 }
 
 /** What a request needs to add to a draft. */
-export interface Writing {
+export interface AppendContext {
   /** Its memory, with the bytes of the draft's tail in it. */
   lease: Lease;
   /** Is shown every byte that is added, in order. */
@@ -66,7 +66,7 @@ export interface BlobStore {
    * Whether an isolate that hashes on should do so natively, and read the content back where it could not: true where
    * requests of one upload always meet in one isolate.
    */
-  readonly hashesLive: boolean;
+  readonly isSingleIsolate: boolean;
 
   /** Content up to this size, in bytes, is put beside its link and not into the store; null for none, not even empty content. */
   readonly inlineMaxBytes: number | null;
@@ -86,10 +86,10 @@ export interface BlobStore {
     draft: Draft,
     body: ReadableStream<Uint8Array>,
     size: number | null,
-    writing: Writing,
-  ): Promise<Appended>;
+    writing: AppendContext,
+  ): Promise<AppendResult>;
   /** Takes back what a request has added, where the session did not take it. */
-  withdraw(draft: Draft, added: Appended): Promise<void>;
+  withdraw(draft: Draft, added: AppendResult): Promise<void>;
   /** The key that a draft will be read by once it is finished. */
   keyOf(draft: Draft): string;
   /**
@@ -103,14 +103,14 @@ export interface BlobStore {
   discard(draft: Draft): Promise<void>;
 
   /** The bytes of a key, or `length` of them from `offset`. Null where there are none, or not all of these. */
-  get(key: string, range?: { offset: number; length: number }): Promise<Found | null>;
+  get(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null>;
   /** The size of what is under a key, in bytes. Null where there is nothing, or not all of it. */
   sizeOf(key: string): Promise<number | null>;
   /** Deletes keys, however many, and gives those that could not be deleted. Keys that are not there are no error. */
   delete(keys: string[]): Promise<string[]>;
 }
 
-export interface Found {
+export interface StoredContent {
   body: ReadableStream<Uint8Array>;
   /** Of all that is under the key, in bytes. */
   size: number;

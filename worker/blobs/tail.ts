@@ -6,7 +6,7 @@
 
 import type { Lease } from '../memory/budget.ts';
 import { STEADY_READ_BYTES } from './body.ts';
-import type { Draft, StoredTail, Tap, Writing } from './store.ts';
+import type { AppendContext, Draft, StoredTail, Tap } from './store.ts';
 
 const EMPTY = new Uint8Array();
 
@@ -16,7 +16,7 @@ export interface TailOptions {
   /** Writes the bytes down, behind those that the session has. */
   keep: (bytes: Uint8Array) => Promise<void>;
   /** Waits for what gives memory back soon. */
-  relieve: () => Promise<void>;
+  freeMemory: () => Promise<void>;
 }
 
 export class Tail {
@@ -31,7 +31,7 @@ export class Tail {
   #filled = 0;
 
   /** The lease holds what is in the stored tail. */
-  constructor(stored: StoredTail, writing: Writing, options: TailOptions) {
+  constructor(stored: StoredTail, writing: AppendContext, options: TailOptions) {
     this.#lease = writing.lease;
     this.#tap = writing.tap;
     this.#load = writing.loadTail;
@@ -45,7 +45,7 @@ export class Tail {
   }
 
   /** True where all bytes are in memory. */
-  get isHere(): boolean {
+  get isInMemory(): boolean {
     return this.#loaded || this.#stored === 0;
   }
 
@@ -72,7 +72,7 @@ export class Tail {
 
   /** All bytes in one piece. They are the caller's, and so is the memory of `held` bytes; the tail is then empty. */
   async take(): Promise<{ bytes: Uint8Array; held: number }> {
-    if (!this.isHere) {
+    if (!this.isInMemory) {
       await this.spill(); // It waits with nothing in its hands.
       await this.#lease.take(2 * this.#stored);
       const bytes = await this.#load();
@@ -89,7 +89,7 @@ export class Tail {
 
   async #reserve(more: number): Promise<void> {
     if (this.#tryGrow(more)) return;
-    await this.#options.relieve();
+    await this.#options.freeMemory();
     if (this.#tryGrow(more)) return;
     await this.spill();
     const size = Math.max(more, STEADY_READ_BYTES);

@@ -37,7 +37,7 @@ export type SignInOutcome = { outcome: 'signed in' | 'disabled' | 'taken'; name:
  */
 export interface AccountsObject extends Rpc.DurableObjectBranded {
   /** The secret for a purpose, of 32 bytes. It is made when it is first asked for. */
-  key(purpose: string): Uint8Array;
+  secret(purpose: string): Uint8Array;
   /** The keys that sign tokens, oldest first. A new one is made when it is due. */
   signingKeys(): Promise<SigningKey[]>;
   /** What an isolate needs to check tokens without asking. */
@@ -47,10 +47,10 @@ export interface AccountsObject extends Rpc.DurableObjectBranded {
 
   /** Everything that decides a request with or without credentials, in one answer. */
   lookup(query: LookupQuery): Lookup;
-  /** Whether one more password may be checked now. If so, it counts as failed until `attempted` says how it ended. */
-  mayTry(account: string, address: string): boolean;
+  /** Whether one more password may be checked now. If so, it counts as failed until `recordLogin` says how it ended. */
+  mayTryPassword(account: string, address: string): boolean;
   /** Records how a login ended. */
-  attempted(account: string, address: string, succeeded: boolean): Promise<void>;
+  recordLogin(account: string, address: string, succeeded: boolean): Promise<void>;
   /** True the first time that an id is given. The id is remembered until `expiresAt` (Unix time, ms). */
   consume(id: string, expiresAt: number): Promise<boolean>;
 

@@ -43,9 +43,10 @@ export interface Leftover {
   size: number;
 }
 
-/** Content that the store may have lost. */
-export interface Lost {
+/** Where the store has the bytes of a blob. */
+export interface StoredBlob {
   digest: Digest;
+  /** The storage key. */
   key: string;
   /** In bytes. */
   size: number;
@@ -69,7 +70,7 @@ export interface BlobShardObject extends Rpc.DurableObjectBranded {
    * Whether the store has lost content: it has nothing under the key, or something of another size. If so, no new link leads to
    * this content, and the repositories that hold it are told.
    */
-  dropIfLost(lost: Lost): Promise<boolean>;
+  dropIfLost(blob: StoredBlob): Promise<boolean>;
   /**
    * Lists the content that was linked last. The alarm then compares its bytes with the digests, and drops what does not match as
    * `dropIfLost` does. For one machine: after a crash, the disk may have lost bytes that it had confirmed.

@@ -6,7 +6,7 @@ import type { Listing } from '../oci/page.ts';
 import type { ManifestPut } from '../oci/registry.ts';
 
 /** What does not exist: the repository, or the content that was asked for. */
-export type Unknown = 'repository' | 'content';
+export type NotFound = 'repository' | 'content';
 
 /** A blob of the repository, and the link that holds its content in the shard. */
 export interface LinkedBlob {
@@ -19,7 +19,7 @@ export interface LinkedBlob {
 }
 
 /** A blob, as a client may be told about it. */
-export interface FoundBlob extends LinkedBlob {
+export interface BlobAnswer extends LinkedBlob {
   /** The bytes of a small blob that the repository keeps itself; null if they are in the store. */
   bytes: Uint8Array | null;
   /** Until when (Unix time, ms) this answer may be repeated without asking; null for until the repository changes. */
@@ -27,14 +27,14 @@ export interface FoundBlob extends LinkedBlob {
 }
 
 /** What identifies a link. */
-export type LinkOf = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
+export type LinkIdentity = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
 export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
 
 /** There is one for each repository name. It keeps tags with their history, manifests, and the links to blobs. */
 export interface RepositoryObject extends Rpc.DurableObjectBranded {
   /** A blob that a client will be told about. If its expiry is near, it is put off, so that the client can push a manifest. */
-  blob(digest: Digest): FoundBlob | null;
+  blob(digest: Digest): BlobAnswer | null;
   /** The bytes of a small blob that the repository keeps itself; null if it does not. */
   inlineBytes(digest: Digest): Uint8Array | null;
   /**
@@ -50,25 +50,25 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   /** Deletes a blob, unless a manifest references it. */
   deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }>;
   /** Removes a blob whose bytes under this key are lost, even if manifests reference it. The next push adds it again. */
-  loseBlob(digest: Digest, key: string): Promise<void>;
-  hasLink(link: LinkOf): boolean;
+  dropLostBlob(digest: Digest, key: string): Promise<void>;
+  hasLink(link: LinkIdentity): boolean;
   /** Returns the ids of those links that the repository has, and refuses the others from now on. */
-  settle(links: LinkOf[]): Promise<string[]>;
+  settle(links: LinkIdentity[]): Promise<string[]>;
   /** Refuses to link what a cancelled upload may still bring. */
   refuseUpload(upload: string): Promise<void>;
 
   /** Without `withBytes`, `bytes` of the answer is empty. */
-  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | Unknown;
+  manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | NotFound;
   /** Without `withBytes`, `bytes` of the answer is empty. */
-  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | Unknown;
+  manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound;
   /**
    * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Unless
    * `sparse`, nothing is written if references are missing, and these are returned.
    */
   putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }>;
   /** Deletes a manifest and its tags. Blobs that no manifest references now begin to expire. */
-  deleteManifest(digest: Digest): Promise<'deleted' | Unknown>;
-  deleteTag(tag: string): Promise<'deleted' | Unknown>;
+  deleteManifest(digest: Digest): Promise<'deleted' | NotFound>;
+  deleteTag(tag: string): Promise<'deleted' | NotFound>;
 
   /** Up to `count` tags after `last`, in lexical order; null if the repository does not exist. */
   tags(count: number, last: string | null): Listing<string> | null;

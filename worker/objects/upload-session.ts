@@ -4,16 +4,16 @@ import type { Added, Draft } from '../blobs/store.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 
 /** What the client's token says about an upload. */
-export interface UploadStart {
+export interface UploadClaim {
   algorithm: Algorithm;
   /** Unix time, ms. */
   expiresAt: number;
-  /** The upload has had chunks. If the session does not know it, it has ended. */
+  /** The client says that it has sent chunks before; not proven. If the session does not know the upload, it has ended. */
   begun: boolean;
 }
 
 /** What a request says before it adds a chunk. */
-export interface Beginning {
+export interface ChunkStart {
   /** The offset of the chunk; null for the offset of the upload. */
   at: number | null;
   /** How many part numbers to reserve for the chunk. */
@@ -32,7 +32,7 @@ export interface OpenUpload {
 }
 
 /** `gone`: cancelled, expired or ended. `elsewhere`: the chunk does not begin at the offset. */
-export type Refused = { status: 'gone' } | { status: 'elsewhere'; offset: number };
+export type Refusal = { status: 'gone' } | { status: 'elsewhere'; offset: number };
 
 /** What a request has added. */
 export interface Progress extends Added {
@@ -52,7 +52,7 @@ export interface Progress extends Added {
  * `again`: an earlier request has sealed the upload for this digest. `published`: the blob was linked, and nothing is left to
  * do. `mismatch`: the content has another digest and is to be discarded. `none`: the session has no such upload.
  */
-export type Sealed =
+export type SealResult =
   | (OpenUpload & { again: boolean })
   | { status: 'published' }
   | { status: 'mismatch'; draft: Draft }
@@ -70,23 +70,23 @@ export interface UploadSessionObject extends Rpc.DurableObjectBranded {
    * Opens the upload for a chunk. Two requests may do so at once: they write parts with different numbers, and `advance` accepts
    * the first to finish.
    */
-  begin(id: string, start: UploadStart, beginning: Beginning): Promise<OpenUpload | Refused>;
+  begin(id: string, claim: UploadClaim, chunk: ChunkStart): Promise<OpenUpload | Refusal>;
   /** The bytes behind the last part. */
   tail(id: string): Uint8Array;
   /** Accepts what a chunk has added, if the offset has not moved since the chunk began. */
-  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refused;
+  advance(id: string, progress: Progress): { status: 'open'; offset: number } | Refusal;
   /** Ends the upload for the digest of its final PUT. After this, it accepts no chunk and no cancel. */
-  seal(id: string, digest: Digest, tailMax: number): Promise<Sealed>;
+  seal(id: string, digest: Digest, tailMax: number): Promise<SealResult>;
   /**
    * Records that the blob was linked, and whether its bytes are those of this upload (`ours`). If they are not, the bytes of the
    * upload stay until it is forgotten, because a repetition of the final PUT may be publishing them.
    */
   published(id: string, ours: boolean): void;
   /** Records that the content has another digest than it was sealed for. No request can publish it. */
-  spoil(id: string): void;
+  markMismatch(id: string): void;
   /**
    * Cancels the upload, also one without chunks, and returns the draft to discard. A sealed upload is `gone`: its bytes may be
    * published already.
    */
-  cancel(id: string, start: UploadStart): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }>;
+  cancel(id: string, claim: UploadClaim): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }>;
 }

@@ -6,7 +6,7 @@
  * read before the delete has expired, wherever it is still being written. Elsewhere an entry lives for the lifetime at most,
  * and the bytes for a day longer than their link.
  */
-import { chooseStore, type EdgeStore, type Kept } from './edge-stores.ts';
+import { type CacheEntry, chooseStore, type EdgeStore } from './edge-stores.ts';
 
 export interface EdgeCacheOptions {
   /** In seconds; more than none. */
@@ -34,16 +34,16 @@ export class EdgeCache {
   }
 
   /** What was kept as `about` a key, with its bytes if they are asked for, or null. */
-  async find<T>(key: string, withBytes: boolean): Promise<Kept<T> | null> {
+  async find<T>(key: string, withBytes: boolean): Promise<CacheEntry<T> | null> {
     const store = await this.#chosen();
-    const kept = await store.get(key, withBytes).catch((fault: unknown) => {
-      console.error('the edge cache did not answer', fault);
+    const kept = await store.get(key, withBytes).catch((error: unknown) => {
+      console.error('the edge cache did not answer', error);
       return null;
     });
     const now = Date.now();
     // What would live for longer comes of a lifetime that was set before, or of another clock.
     const fresh = kept !== null && kept.expiresAt > now && kept.expiresAt <= now + this.#lifetimeMs;
-    return fresh && !this.#isForgotten(key) ? (kept as Kept<T>) : null;
+    return fresh && !this.#isForgotten(key) ? (kept as CacheEntry<T>) : null;
   }
 
   /** To be called before the repository is asked: what is kept of the answer lives from here. Unix time, in ms. */
@@ -53,7 +53,7 @@ export class EdgeCache {
   }
 
   /** Keeps what the repository answered. `since` is what `begin` gave. */
-  keep(key: string, kept: Omit<Kept<unknown>, 'expiresAt'>, since: number): void {
+  keep(key: string, kept: Omit<CacheEntry<unknown>, 'expiresAt'>, since: number): void {
     const expiresAt = since + this.#lifetimeMs;
     if (this.#store === null || expiresAt <= Date.now() || this.#isForgotten(key)) return;
     this.#options.later(this.#put(this.#store, key, { ...kept, expiresAt }));
@@ -73,18 +73,18 @@ export class EdgeCache {
       this.#silentUntil = now + this.#lifetimeMs;
     }
     const store = await this.#chosen();
-    await store.delete(key).catch((fault: unknown) => {
-      console.error(`the edge cache still has ${key}, until it expires`, fault);
+    await store.delete(key).catch((error: unknown) => {
+      console.error(`the edge cache still has ${key}, until it expires`, error);
     });
   }
 
-  async #put(store: EdgeStore, key: string, kept: Kept<unknown>): Promise<void> {
+  async #put(store: EdgeStore, key: string, kept: CacheEntry<unknown>): Promise<void> {
     try {
       await store.put(key, kept);
       // Forgotten while it was written: this isolate would not take it, but others of the data centre would.
       if (this.#isForgotten(key)) await store.delete(key);
-    } catch (fault) {
-      console.error('the edge cache did not keep what it was given', fault);
+    } catch (error) {
+      console.error('the edge cache did not keep what it was given', error);
     }
   }
 

@@ -9,7 +9,7 @@ import { CountedCache, memory } from '../memory/budget.ts';
 const EDGE_MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** What is kept of an answer. */
-export interface Kept<T> {
+export interface CacheEntry<T> {
   /** Plain JSON. */
   about: T;
   /** None where they were not asked for. */
@@ -20,8 +20,8 @@ export interface Kept<T> {
 
 /** A store may give what has expired, and may lose anything at any time. */
 export interface EdgeStore {
-  get(key: string, withBytes: boolean): Promise<Kept<unknown> | null>;
-  put(key: string, kept: Kept<unknown>): Promise<void>;
+  get(key: string, withBytes: boolean): Promise<CacheEntry<unknown> | null>;
+  put(key: string, kept: CacheEntry<unknown>): Promise<void>;
   delete(key: string): Promise<void>;
 }
 
@@ -57,16 +57,16 @@ class DataCentre implements EdgeStore {
     this.#cache = cache;
   }
 
-  async get(key: string, withBytes: boolean): Promise<Kept<unknown> | null> {
+  async get(key: string, withBytes: boolean): Promise<CacheEntry<unknown> | null> {
     const found = await this.#cache.match(urlOf(key));
     if (found === undefined) return null;
-    const entry = JSON.parse(decodeURIComponent(found.headers.get(ENTRY) ?? '')) as Kept<unknown>;
+    const entry = JSON.parse(decodeURIComponent(found.headers.get(ENTRY) ?? '')) as CacheEntry<unknown>;
     if (withBytes) return { ...entry, bytes: new Uint8Array(await found.arrayBuffer()) };
     await found.body?.cancel();
     return { ...entry, bytes: new Uint8Array() };
   }
 
-  async put(key: string, { about, bytes, expiresAt }: Kept<unknown>): Promise<void> {
+  async put(key: string, { about, bytes, expiresAt }: CacheEntry<unknown>): Promise<void> {
     const seconds = Math.ceil((expiresAt - Date.now()) / 1000);
     const headers = {
       'Cache-Control': `max-age=${seconds}`,
@@ -86,16 +86,16 @@ const ABOUT_BYTES = 600;
 const ENTRIES_MAX = 50_000;
 
 class IsolateMemory implements EdgeStore {
-  readonly #entries = new CountedCache<Kept<unknown>>(memory, {
+  readonly #entries = new CountedCache<CacheEntry<unknown>>(memory, {
     entries: ENTRIES_MAX,
     bytes: EDGE_MEMORY_BYTES,
   });
 
-  async get(key: string): Promise<Kept<unknown> | null> {
+  async get(key: string): Promise<CacheEntry<unknown> | null> {
     return this.#entries.get(key) ?? null;
   }
 
-  async put(key: string, kept: Kept<unknown>): Promise<void> {
+  async put(key: string, kept: CacheEntry<unknown>): Promise<void> {
     this.#entries.set(key, kept, kept.bytes.byteLength + ABOUT_BYTES);
   }
 

@@ -20,7 +20,7 @@ export class Keys {
   async get(purpose: KeyPurpose): Promise<CryptoKey> {
     const known = this.#keys.get(purpose);
     if (known !== undefined) return known;
-    const key = await hmacKey(await accountsOf(this.#env).key(purpose));
+    const key = await hmacKey(await accountsOf(this.#env).secret(purpose));
     this.#keys.set(purpose, key);
     return key;
   }

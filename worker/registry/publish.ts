@@ -37,18 +37,18 @@ export async function publish(
   const shard = shardOf(env, digest);
   const { link, object } = await linkedObject(env, { repository, digest, size, key });
   const held = { link, digest, repository, key: object.key };
-  const letGo = () => shard.release([held]).catch(() => undefined); // If this fails, the shard finds out later.
+  const release = () => shard.release([held]).catch(() => undefined); // If this fails, the shard finds out later.
   try {
     if (!(await store(object))) throw wrongDigest(digest);
-  } catch (fault) {
-    await letGo();
-    throw fault;
+  } catch (error) {
+    await release();
+    throw error;
   }
   // Where the answer to this is lost, the repository may have the link: it must not be let go, the shard will settle it.
   const blob = { digest, key: object.key, size: object.size, link };
   const linked = await repositoryOf(env, repository).linkBlob(repository, blob, upload);
   if (linked) return object.key;
-  await letGo();
+  await release();
   throw new OciError('BLOB_UPLOAD_UNKNOWN');
 }
 
@@ -72,7 +72,7 @@ async function linkedObject(
     if (!isElsewhere || !(await isLost(env, { digest, key: object.key, size: object.size })))
       return { link, object };
     // What the client sends is stored again, and this repository must not keep the link to what is lost.
-    await repositoryOf(env, repository).loseBlob(digest, object.key);
+    await repositoryOf(env, repository).dropLostBlob(digest, object.key);
   }
   throw new OciError('UNAVAILABLE', {
     message: `the store has lost this blob ${TRIES} times: push it again`,

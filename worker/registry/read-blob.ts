@@ -1,22 +1,16 @@
 /**
  * Reads the bytes of a blob that a repository links. Where the store has lost them, or has others of another size, the shard of
- * the digest drops them, so that they are pushed again. It looks for itself first: a fault of the store is not a loss.
+ * the digest drops them, so that they are pushed again. It looks for itself first: an error of the store is not a loss.
  */
 
 import { blobStore } from '../blob-store.ts';
 import type { Env } from '../env.ts';
-import type { Digest } from '../oci/digest.ts';
+import type { StoredBlob } from '../objects/blob-shard.ts';
 import { OciError } from '../oci/errors.ts';
 import { type ByteRange, lengthOf } from '../oci/range.ts';
 import { shardOf } from '../stubs.ts';
 
-export interface StoredBlob {
-  digest: Digest;
-  /** Where the store has the bytes. */
-  key: string;
-  /** In bytes. */
-  size: number;
-}
+export type { StoredBlob } from '../objects/blob-shard.ts';
 
 /**
  * The bytes of a blob, or a range of them.
@@ -30,11 +24,11 @@ export async function readBlob(
   range: ByteRange | null,
 ): Promise<ReadableStream<Uint8Array>> {
   const slice = range === null ? undefined : { offset: range.first, length: lengthOf(range) };
-  let fault: unknown = null;
+  let error: unknown = null;
   const found = await blobStore(env)
     .get(blob.key, slice)
     .catch((reason: unknown) => {
-      fault = reason;
+      error = reason;
       return null;
     });
   if (found !== null && found.size === blob.size) return found.body;
@@ -42,11 +36,11 @@ export async function readBlob(
   const lost = await shardOf(env, blob.digest)
     .dropIfLost(blob)
     .catch((reason: unknown) => {
-      fault ??= reason;
+      error ??= reason;
       return false;
     });
   if (!lost) {
-    console.error(`the store did not give ${blob.digest} under ${blob.key}`, fault);
+    console.error(`the store did not give ${blob.digest} under ${blob.key}`, error);
     throw noAnswer();
   }
   throw new OciError('BLOB_UNKNOWN', {
@@ -63,8 +57,8 @@ export async function isLost(env: Env, blob: StoredBlob): Promise<boolean> {
   try {
     if ((await blobStore(env).sizeOf(blob.key)) === blob.size) return false;
     return await shardOf(env, blob.digest).dropIfLost(blob);
-  } catch (fault) {
-    console.error(`whether ${blob.digest} is under ${blob.key} could not be checked`, fault);
+  } catch (error) {
+    console.error(`whether ${blob.digest} is under ${blob.key} could not be checked`, error);
     throw noAnswer();
   }
 }

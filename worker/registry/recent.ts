@@ -8,7 +8,7 @@ export async function verifyRecent(env: Env): Promise<void> {
   if (env.DISTURBED === undefined) return;
   try {
     await shardOfMachine(env).verifyRecent();
-  } catch (fault) {
-    console.error('what was stored last could not be listed, and is not verified', fault);
+  } catch (error) {
+    console.error('what was stored last could not be listed, and is not verified', error);
   }
 }

@@ -3,8 +3,8 @@
 import { inlineKey } from '../blobs/key.ts';
 import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
-import type { LinkContent } from '../objects/blob-shard.ts';
-import type { LinkedBlob, ManifestAnswer, RepositoryObject, Unknown } from '../objects/repository.ts';
+import type { LinkContent, StoredBlob } from '../objects/blob-shard.ts';
+import type { LinkedBlob, ManifestAnswer, NotFound, RepositoryObject } from '../objects/repository.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -18,7 +18,7 @@ import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Uploa
 import { platformOf } from '../platform.ts';
 import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
-import { readBlob, type StoredBlob } from './read-blob.ts';
+import { readBlob } from './read-blob.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
@@ -203,11 +203,11 @@ export class DurableRepository implements Repository {
   async #readStored(blob: StoredBlob, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
     try {
       return await readBlob(this.#env, blob, range);
-    } catch (fault) {
+    } catch (error) {
       const { digest, key } = blob;
-      if (fault instanceof OciError && fault.code === 'BLOB_UNKNOWN')
-        await this.#forgetting('blobs', digest, async () => this.#state().loseBlob(digest, key));
-      throw fault;
+      if (error instanceof OciError && error.code === 'BLOB_UNKNOWN')
+        await this.#forgetting('blobs', digest, async () => this.#state().dropLostBlob(digest, key));
+      throw error;
     }
   }
 
@@ -229,7 +229,7 @@ export class DurableRepository implements Repository {
 
   async #askForManifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
     const name = reference.kind === 'tag' ? reference.tag : reference.digest;
-    const answer = await this.#remembered<ManifestAnswer | Unknown>(
+    const answer = await this.#remembered<ManifestAnswer | NotFound>(
       `${withBytes ? 'GET' : 'HEAD'} ${name}`,
       () =>
         this.#ask('repository', async (state) =>
@@ -252,7 +252,7 @@ export class DurableRepository implements Repository {
     }
   }
 
-  #unknownManifest(what: Unknown, detail: Record<string, string>): OciError {
+  #unknownManifest(what: NotFound, detail: Record<string, string>): OciError {
     return what === 'repository'
       ? new OciError('NAME_UNKNOWN', { detail: { name: this.name } })
       : new OciError('MANIFEST_UNKNOWN', { detail: { name: this.name, ...detail } });

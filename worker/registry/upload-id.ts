@@ -2,18 +2,10 @@
  * Upload ids that prove themselves: a MAC over repository, id, expiry and algorithm, by a key that a Durable Object made. So
  * starting an upload writes nothing, and made-up ids are refused without asking anybody.
  */
+import type { UploadClaim } from '../objects/upload-session.ts';
 import { ALGORITHMS, type Algorithm } from '../oci/digest.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import type { Keys } from './keys.ts';
-
-/** What a token says. */
-export interface UploadClaim {
-  algorithm: Algorithm;
-  /** Unix time, ms. */
-  expiresAt: number;
-  /** The client says that it has sent chunks before; a hint, not proven. */
-  begun: boolean;
-}
 
 const TOKEN = /^(sha256|sha512)-([0-9a-z]{1,9})-([0-9a-f]{64})(-begun)?$/;
 

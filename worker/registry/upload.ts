@@ -12,7 +12,7 @@ import type { Added, BlobStore, Draft } from '../blobs/store.ts';
 import { bytesOf } from '../blobs/tail.ts';
 import type { Env } from '../env.ts';
 import { CountedCache, type Lease, memory } from '../memory/budget.ts';
-import type { OpenUpload, Refused, UploadSessionObject } from '../objects/upload-session.ts';
+import type { OpenUpload, Refusal, UploadClaim, UploadSessionObject } from '../objects/upload-session.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
@@ -21,7 +21,7 @@ import type { Chunk, Upload } from '../oci/registry.ts';
 import { hasRepository, repositoryOf, type Stub, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { rememberHolder } from './small-holders.ts';
-import { begunToken, type UploadClaim } from './upload-id.ts';
+import { begunToken } from './upload-id.ts';
 
 const NOTHING: Chunk = { body: null, size: 0, range: null };
 
@@ -144,7 +144,7 @@ export class DurableUpload implements Upload {
     body: ReadableStream<Uint8Array>,
     lease: Lease,
   ): Promise<number> {
-    const native = this.#store.hashesLive || chunk.range === null;
+    const native = this.#store.isSingleIsolate || chunk.range === null;
     const { algorithm } = this.#claim;
     const hash = resumeHash(this.id, { algorithm, offset: upload.offset, saved: upload.hash, native });
     const { draft } = upload;
@@ -171,26 +171,26 @@ export class DurableUpload implements Upload {
       lease,
       tap: (bytes) => hash?.update(bytes),
       keep: (some) =>
-        advance(some, true, false).catch((fault: unknown) => {
-          refusal = fault;
-          throw fault;
+        advance(some, true, false).catch((error: unknown) => {
+          refusal = error;
+          throw error;
         }),
       loadTail: () => this.#session().tail(this.id),
     });
     if (refusal === null) {
       refusal = await advance(added, added.intact, true).then(
         () => null,
-        (fault: unknown) => fault,
+        (error: unknown) => error,
       );
     }
     // Where the answer was lost, the session may have what was added.
     if (refusal instanceof OciError) {
-      await this.#store.withdraw(draft, added).catch((fault: unknown) => {
-        console.error('what a refused chunk had stored could not be taken back', fault);
+      await this.#store.withdraw(draft, added).catch((error: unknown) => {
+        console.error('what a refused chunk had stored could not be taken back', error);
       });
     }
     if (refusal !== null) throw refusal;
-    if (added.fault !== null) throw interrupted(added.fault, added.intact);
+    if (added.error !== null) throw interrupted(added.error, added.intact);
     const received = offset - upload.offset;
     if (chunk.size !== null && received !== chunk.size) throw wrongLength(chunk.size, received);
     if (chunk.range !== null && received !== lengthOf(chunk.range))
@@ -202,9 +202,9 @@ export class DurableUpload implements Upload {
   async #appendLast(chunk: Chunk): Promise<void> {
     try {
       await this.append(chunk);
-    } catch (fault) {
+    } catch (error) {
       // Whether it was this digest that ended the upload is seen next.
-      if (!(fault instanceof OciError) || fault.code !== 'BLOB_UPLOAD_UNKNOWN') throw fault;
+      if (!(error instanceof OciError) || error.code !== 'BLOB_UPLOAD_UNKNOWN') throw error;
     }
   }
 
@@ -251,14 +251,14 @@ export class DurableUpload implements Upload {
     // Without the running hash the content is finished first and read back once, before anybody may see it.
     if (!known) await finish();
     if (known ? running !== digest : !(await this.#isContent(digest, key))) {
-      await this.#session().spoil(this.id);
+      await this.#session().markMismatch(this.id);
       await this.#store.discard(draft);
       throw wrongDigest(digest);
     }
     if (known && draft.parts.length === 0 && this.#isInline(offset)) {
       await this.#loadTail(draft, lease);
       await this.#linkInline(digest, bytesOf(draft.tail), null);
-      this.#tellPublished(false);
+      this.#reportPublished(false);
       return;
     }
     const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
@@ -268,11 +268,11 @@ export class DurableUpload implements Upload {
       if (object.key === key && known && !object.stored) await finish();
       return true;
     });
-    this.#tellPublished(used === key);
+    this.#reportPublished(used === key);
   }
 
   /** If this is not heard, the session finds out when it ends. */
-  #tellPublished(isDraftUsed: boolean): void {
+  #reportPublished(isDraftUsed: boolean): void {
     waitUntil(
       this.#session()
         .published(this.id, isDraftUsed)
@@ -337,20 +337,20 @@ function wrongLength(announced: number, received: number): OciError {
 }
 
 /** The body ended early (what came is kept, and the client may go on from there), or the store failed. */
-function interrupted(fault: unknown, byClient: boolean): unknown {
-  if (fault instanceof OciError) return fault;
+function interrupted(error: unknown, byClient: boolean): unknown {
+  if (error instanceof OciError) return error;
   if (byClient)
     return new OciError('SIZE_INVALID', {
       message: 'the body was cut off: go on from where the upload stands',
     });
-  console.error('the store did not take a chunk', fault);
+  console.error('the store did not take a chunk', error);
   return new OciError('UNAVAILABLE', {
     message: 'the bytes could not be stored: go on from where the upload stands',
     headers: { 'Retry-After': '1' },
   });
 }
 
-function refused(why: Refused): OciError {
+function refused(why: Refusal): OciError {
   if (why.status === 'gone') return new OciError('BLOB_UPLOAD_UNKNOWN');
   return new OciError('BLOB_UPLOAD_INVALID', {
     message: `the next chunk begins at ${why.offset}`,

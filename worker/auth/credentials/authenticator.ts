@@ -192,11 +192,11 @@ export class Authenticator {
     const rules = this.rulesOf(name, lookup.user, lookup.rules);
     const isRight = await this.#passwords.matches(name, password, lookup.user);
     if (isRight && rules !== null) {
-      if (lookup.hasFailed || lookup.isNew) await accountsOf(this.#env).attempted(account, address, true);
+      if (lookup.hasFailed || lookup.isNew) await accountsOf(this.#env).recordLogin(account, address, true);
       return { subject: `user:${name}`, rules, limits: null };
     }
     this.#passwords.rememberFailure(name, password, lookup.user);
-    await accountsOf(this.#env).attempted(account, address, false);
+    await accountsOf(this.#env).recordLogin(account, address, false);
     await failure;
     return null;
   }
@@ -227,7 +227,7 @@ export class Authenticator {
       if (!lookup.isNew && this.#passwords.hasMatched(name, password, lookup.user)) return true;
       const waitMs = isFree ? 0 : budget.take(Date.now());
       if (waitMs === 0) {
-        if (await accountsOf(this.#env).mayTry(account, address)) return true;
+        if (await accountsOf(this.#env).mayTryPassword(account, address)) return true;
         if (!isFree) budget.giveBack();
       }
       if (tries === LOGIN_TRIES) throw tooManyAttempts(Math.max(1000, waitMs));
