@@ -70,7 +70,7 @@ async function headersOf(url: string, prefix: string, admin: string): Promise<Pl
   await make('rules', { ...GRANT, subject: `user:${USER.name}` });
   const robot = { Authorization: `Basic ${btoa(`robot:${secret}`)}` };
   const user = { Authorization: `Basic ${btoa(`${USER.name}:${USER.password}`)}` };
-  const issue = (headers: HeadersInit): Promise<{ token?: string }> =>
+  const issue = (headers: Record<string, string>): Promise<{ token?: string }> =>
     json(`${url}/token?scope=repository:${prefix}:pull,push`, { headers });
   await issue(user);
   const { token } = await issue(robot);

@@ -100,7 +100,8 @@ async function statusOf(place: Place, blob: BenchBlob): Promise<number> {
 async function checkBytes(place: Place, blob: BenchBlob, spans: readonly (ByteSpan | undefined)[]) {
   const hash = createHash('sha256');
   for (const span of spans) {
-    const headers: HeadersInit = span === undefined ? {} : { Range: `bytes=${span.from}-${span.to - 1}` };
+    const headers: Record<string, string> =
+      span === undefined ? {} : { Range: `bytes=${span.from}-${span.to - 1}` };
     const answer = await fetch(place.url + pathOf(place, blob), { headers });
     for await (const piece of answer.body ?? []) hash.update(piece);
   }

@@ -40,8 +40,9 @@ export function runWorkerd(config: string, lockFd: number): Workerd {
     // In a process group of its own it does not hear the terminal's Ctrl-C: its parent does, and ends it in order.
     detached: true,
   });
-  // Node's types know neither the fourth stream nor that a pipe is one that can be read.
-  const [, stdout, stderr, control] = child.stdio as unknown as [null, Readable, Readable, Readable];
+  const { stdout, stderr } = child;
+  // Node's types do not know which end of a further pipe this is.
+  const control = child.stdio[CONTROL_FD] as Readable;
   // Without a pid there was no such program, of which `exited` tells.
   const pid = child.pid ?? 0;
   endWithThisProcess(child, pid);
@@ -49,7 +50,7 @@ export function runWorkerd(config: string, lockFd: number): Workerd {
   let kept = '';
   const listeners: ((chunk: string) => void)[] = [];
   for (const stream of [stdout, stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
+    stream?.setEncoding('utf8').on('data', (chunk: string) => {
       if (stream === stderr) kept = (kept + chunk).slice(-STDERR_KEPT_CHARACTERS);
       for (const listener of listeners) listener(chunk);
     });

@@ -66,7 +66,7 @@ export class BodyReader {
         const first = await Promise.race([reading, look]);
         if (first !== LOOK) return first;
       } finally {
-        clearTimeout(timer);
+        if (timer !== undefined) clearTimeout(timer);
       }
       this.#lease.seen();
       if (this.#lease.budget.isShort) await this.#whileIdle();
