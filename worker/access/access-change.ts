@@ -1,6 +1,6 @@
 /**
- * Tells the isolate that `Accounts` runs in that it revoked something. On one machine that is the only isolate, so a change
- * counts at once; elsewhere isolates ask every few seconds.
+ * Counts the revocations that this isolate has made. On one machine, `Accounts` runs in the only isolate, so a
+ * revocation takes effect immediately. On Cloudflare, other isolates ask `Accounts` every few seconds.
  */
 let changes = 0;
 
@@ -8,7 +8,7 @@ export function accessChanged(): void {
   changes++;
 }
 
-/** How many changes this isolate has heard of. */
+/** The number of revocations so far in this isolate. */
 export function accessChanges(): number {
   return changes;
 }

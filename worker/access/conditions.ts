@@ -1,11 +1,11 @@
-/** What must hold when an access is used, beside the token: where the client is, which certificate it has, which tags. */
+/** Conditions of an access, which are checked for each request: the network and certificate of the client, and the tags. */
 import { inNetwork } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
 import { matches, type Pattern } from '../oci/pattern.ts';
 import type { Client } from './client.ts';
 import type { Access } from './decide.ts';
 
-/** Throws DENIED: no other token would help. */
+/** Checks networks and certificates. Throws DENIED and not UNAUTHORIZED, because no other token would help. */
 export function checkClient(access: Access, { address, certificate }: Client): void {
   for (const networks of access.networks ?? []) {
     if (networks.some((network) => inNetwork(address, network))) continue;
@@ -31,16 +31,16 @@ export function checkTags(access: Access, action: 'push' | 'delete', wanted: str
   });
 }
 
-/** Throws DENIED where a manifest that others tag would get a referrer. */
+/** Throws DENIED if the subject of a new referrer has a tag that the access does not cover. */
 export function checkSubjectTags(access: Access, subject: string, tags: string[]): void {
   const other = outside(access, 'push', tags);
   if (other === null) return;
   throw new OciError('DENIED', {
-    message: `nothing may be attached to ${subject}, which has the tag ${other.tag}: only to what has no other tags than ${other.patterns.join(', ')}, by ${access.rule}`,
+    message: `no referrer may be attached to ${subject}, because it has the tag ${other.tag}: ${access.rule} covers only ${other.patterns.join(', ')}`,
   });
 }
 
-/** The first tag that an access does not cover, and the patterns that it does not match. */
+/** The first tag that an access does not cover, with the patterns that it does not match. Null if all are covered. */
 function outside({ tags }: Access, action: 'push' | 'delete', wanted: string[]) {
   for (const patterns of tags?.[action] ?? []) {
     const tag = wanted.find((one) => !patterns.some((pattern) => matches(pattern as Pattern, one)));

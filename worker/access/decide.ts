@@ -1,6 +1,6 @@
 /**
- * Decides what an identity may do with a repository, and says why: the rule that gives it, or what is missing. A decision
- * rests on what the identity brought along; nobody is asked.
+ * Decides what an identity may do with a repository, and says why: the rule that allows it, or what is missing.
+ * Everything is in the identity, so no decision needs another request.
  */
 
 import { PULL_PATTERNS_MAX } from '../oci/limits.ts';
@@ -8,44 +8,47 @@ import { EVERYTHING, matches, type Pattern } from '../oci/pattern.ts';
 import { ACTIONS, type Action, type Grant, type Policy, ROLES, type Rule } from './model.ts';
 import type { Scope } from './scope.ts';
 
-/** Somebody who has proven who they are, or `anonymous`, and all that decides about them. */
+/** An authenticated subject, or `anonymous`, with everything that decides what it may do. */
 export interface Identity {
   /** `user:bob`, `token:ci`, `trust:github:acme/api`, or `anonymous`. */
   subject: string;
   rules: Rule[];
-  /** What a token of a user is narrowed to; null for no narrower than the rules. */
+  /** The grants that a user's token is limited to; null if it has all rights of the user. */
   limits: Grant[] | null;
   policies: Policy[];
-  /** The number of the last change of who may log in, when this was found. */
+  /** The revision of the accounts when this identity was found. A later revocation of the subject has a higher one. */
   revision: number;
 }
 
 /**
- * What may be done with one repository: the `access` entry of a token (Docker token specification, "Token Content"), with
- * what must hold when it is used. Of each inner list one must match, of every list.
+ * The access to one repository: the `access` entry of a token (Docker token specification, "Token Content"), with its
+ * conditions. The conditions are lists of lists: at least one entry of each inner list must match.
  */
 export interface Access {
   type: 'repository';
   name: string;
   actions: Action[];
-  /** Patterns of tags that may be set, and of those that may be deleted. */
+  /** Patterns of the tags that may be set, and of those that may be deleted. */
   tags?: Partial<Record<'push' | 'delete', string[][]>>;
   /** Networks (CIDR) that the client must be in. */
   networks?: string[][];
-  /** Subjects of client certificates; an empty list is any that is verified. */
+  /** Subjects of client certificates. An empty list takes any verified certificate. */
   certificates?: string[][];
-  /** The rule that gives it, for the audit log. */
+  /** The rules that allow it, in words, for the audit log. */
   rule: string;
 }
 
-/** What was asked for and not given. */
+/** Actions that were requested and not allowed. */
 export interface Denial {
   name: string;
   actions: Action[];
   why: string;
 }
 
-/** What a scope of a repository comes to. `exists` is asked only where names are not free to be created. */
+/**
+ * Decides the requested scope of a repository. `exists` is called only if policies restrict which repositories a push
+ * may create.
+ */
 export async function decide(
   identity: Identity,
   scope: Scope,
@@ -86,7 +89,7 @@ export async function decide(
   };
 }
 
-/** True for those who manage the registry. */
+/** Whether an identity may manage the registry: the role admin on `**`, for all tags. */
 export function isAdmin({ rules, limits }: Identity): boolean {
   const all = (grants: Grant[]) =>
     grants.some(({ role, repositories, tags }) => {
@@ -95,7 +98,7 @@ export function isAdmin({ rules, limits }: Identity): boolean {
   return all(rules) && (limits === null || all(limits));
 }
 
-/** True for those who may pull everything, whatever policies ask for, and so may see every name. */
+/** Whether an identity may pull every repository without conditions, so that it may list all names. */
 export function seesCatalog({ rules, limits, policies }: Identity): boolean {
   if (policies.some(({ kind, repositories }) => kind !== 'create' && repositories === EVERYTHING))
     return false;
@@ -104,8 +107,8 @@ export function seesCatalog({ rules, limits, policies }: Identity): boolean {
 }
 
 /**
- * The patterns of what may be pulled, for mounts that name no source: a repository must match one of each list. Null where
- * policies make it depend on more, or where they are too many for a token.
+ * The patterns of the repositories that an identity may pull, for mounts without a source. A repository must match one
+ * pattern of each list. Null if policies add conditions, or if a token cannot hold that many patterns.
  */
 export function pullPatterns({ rules, limits, policies }: Identity): Pattern[][] | null {
   if (policies.some(({ kind }) => kind !== 'create')) return null;
@@ -114,10 +117,10 @@ export function pullPatterns({ rules, limits, policies }: Identity): Pattern[][]
   return lists.some((list) => list.length > PULL_PATTERNS_MAX) ? null : lists;
 }
 
-/** Rules that one access names. */
+/** The number of rules that the text of an access names. */
 const RULES_TOLD_MAX = 3;
 
-/** What an identity has that is about one repository. Every pattern is matched here, once, and nothing below does it again. */
+/** The part of an identity that applies to one repository. All patterns are matched here, once. */
 function about(identity: Identity, name: string): Identity {
   const covers = ({ repositories }: { repositories: Pattern }) => matches(repositories, name);
   return {
@@ -128,7 +131,7 @@ function about(identity: Identity, name: string): Identity {
   };
 }
 
-/** The grants that give an action: of the rules, and of the limits where there are some. */
+/** The grants that allow an action: those of the rules, and those of the limits if there are limits. */
 function grantsOf({ rules, limits }: Identity, action: Action): Grant[][] {
   const giving = (grants: Grant[]) => grants.filter((grant) => gives(grant, action));
   return [giving(rules), ...(limits === null ? [] : [giving(limits)])];
@@ -138,7 +141,7 @@ function gives({ role }: Grant, action: Action): boolean {
   return (ROLES[role] as readonly Action[]).includes(action);
 }
 
-/** Where every grant of an action is only for some tags, those. */
+/** The tag patterns of an action. A list of grants restricts tags only if every grant in it does. */
 function tagsOf(mine: Identity, action: Action): string[][] {
   return grantsOf(mine, action).flatMap((grants) => {
     const tags = grants.map((grant) => grant.tags);
@@ -153,7 +156,7 @@ function policiesOf<Kind extends Policy['kind']>(
   return policies.filter((policy): policy is Extract<Policy, { kind: Kind }> => policy.kind === kind);
 }
 
-/** `mine` is what of the identity is about the repository. */
+/** `mine` is the part of the identity that applies to the repository. */
 function mayCreate(identity: Identity, mine: Identity): boolean {
   return policiesOf(identity, 'create').length === 0 || policiesOf(mine, 'create').length > 0;
 }
@@ -165,7 +168,7 @@ function ruleOf({ rules }: Identity, actions: Action[]): string {
   return [...words.slice(0, RULES_TOLD_MAX), ...(more > 0 ? [`${more} more`] : [])].join('; ');
 }
 
-/** Says nothing about whether the repository exists: the answer is the same for one that does not. */
+/** The text does not reveal whether the repository exists. */
 function whyNot({ subject, rules, limits }: Identity, name: string, actions: Action[]): string {
   const what = `${subject} may not ${actions.join(' and ')} ${name}`;
   if (subject === 'anonymous')

@@ -1,6 +1,6 @@
 /**
- * Who may do what, as it is kept: roles on patterns of repositories, given to subjects, and policies that no role overrules.
- * This is the vocabulary that the `Accounts` object, the token endpoint and the management API share.
+ * The stored model of access: rules give roles on repositories to subjects, and policies add conditions that no role
+ * overrides. The `Accounts` object, the token endpoint and the management API share these types.
  */
 import type { Pattern } from '../oci/pattern.ts';
 
@@ -10,7 +10,7 @@ export type Action = (typeof ACTIONS)[number];
 /** The access that an endpoint requires: an action on its repository, the catalog, or only valid credentials (`none`). */
 export type RequiredAccess = 'none' | 'catalog' | Action;
 
-/** What each role may do. An `admin` of `**` also manages the registry, a maintainer deletes. */
+/** The actions of each role. An `admin` of `**` also manages the registry. */
 export const ROLES = {
   reader: ['pull'],
   writer: ['pull', 'push'],
@@ -19,7 +19,7 @@ export const ROLES = {
 } as const satisfies Record<string, readonly Action[]>;
 export type Role = keyof typeof ROLES;
 
-/** A role on the repositories of a pattern; where `tags` is one, only such tags may be set or deleted. */
+/** A role on the repositories that match a pattern. With `tags`, only tags that match may be set or deleted. */
 export interface Grant {
   role: Role;
   repositories: Pattern;
@@ -27,8 +27,8 @@ export interface Grant {
 }
 
 /**
- * Whom a rule is for: `user:bob`, `token:ci`, `group:developers`, `authenticated` (all but those without credentials), or
- * `anonymous` (everybody: the repositories of its rules are public).
+ * The subject of a rule: `user:bob`, `token:ci`, `group:developers`, `authenticated` (everyone with credentials), or
+ * `anonymous` (everyone, so the repositories of the rule are public).
  */
 export type Subject = `${'user' | 'token' | 'group' | 'trust'}:${string}` | 'authenticated' | 'anonymous';
 
@@ -37,18 +37,21 @@ export interface Rule extends Grant {
   subject: Subject;
 }
 
-/** What must hold besides a role. Several policies on one repository must all hold, but of `create` one is enough. */
+/**
+ * A condition besides the role. All `networks` and `certificate` policies on a repository must hold; of the `create`
+ * policies, one that matches is enough.
+ */
 export type Policy = { id: string; repositories: Pattern } & (
   | { kind: 'networks'; networks: string[] }
-  /** A verified client certificate, of one of these subjects (distinguished names); of any where there are none. */
+  /** A verified client certificate with one of these subjects (distinguished names). An empty list takes any. */
   | { kind: 'certificate'; subjects: string[] }
-  /** Where there is one of these, only such names come to be by a push. */
+  /** If such policies exist, a push creates only repositories that one of them matches. */
   | { kind: 'create' }
 );
 
 export interface User {
   name: string;
-  /** What `hashPassword` made; null for one that signs in elsewhere. */
+  /** What `hashPassword` returned; null for a user who signs in at an issuer. */
   password: string | null;
   groups: string[];
   disabled: boolean;
@@ -56,29 +59,29 @@ export interface User {
   createdAt: number;
 }
 
-/** Somebody who signs in at an issuer, in the registry's words. */
+/** A person who signs in at an issuer. */
 export interface Person {
-  /** A hash of issuer and subject: who it is. */
+  /** A hash of issuer and subject, which identifies the person. */
   mark: string;
-  /** The name of the account that a first sign-in makes. */
+  /** The name of the account that the first sign-in creates. */
   account: string;
-  /** What the issuer calls the person; decides nothing. */
+  /** The name of the person at the issuer. It gives no rights. */
   displayName: string;
   groups: string[];
-  /** What all groups of the issuer begin with; may be empty. */
+  /** The prefix of all groups of the issuer; may be empty. */
   groupsPrefix: string;
 }
 
 export interface Token {
-  /** Part of the token's text; no secret. */
+  /** Part of the token's text, and not secret. */
   id: string;
-  /** What people call it; unique among those of its owner, or among robots. */
+  /** Unique among the tokens of its owner, or among robots. */
   name: string;
-  /** The user whose rights it has at the most; null for a robot, whose rights are its grants alone. */
+  /** The user whose rights it has. Null for a robot, which has the rights of its grants and of the rules for it. */
   owner: string | null;
   /** SHA-256 of the secret, in hexadecimal. */
   hash: string;
-  /** Of a user's token: what it is narrowed to; none means all that the user may. */
+  /** For a user's token, the limit of its rights; an empty list sets no limit. */
   grants: Grant[];
   /** Unix time, ms; null for never. */
   expiresAt: number | null;
@@ -86,7 +89,7 @@ export interface Token {
   createdAt: number;
 }
 
-/** An issuer of OpenID Connect tokens that is trusted, for those whose claims meet the conditions. */
+/** Trust in an issuer of OpenID Connect tokens. Tokens whose claims meet the conditions get the grants. */
 export interface Trust {
   id: string;
   name: string;
@@ -96,34 +99,34 @@ export interface Trust {
   conditions: Record<string, string>;
   /** Patterns may hold `{claim}`, and `{claim_name}` for what comes after the last slash of a claim. */
   grants: { role: Role; repositories: string; tags: string | null }[];
-  /** The issuer's key set (JSON), for one that cannot be reached; null to discover it. */
+  /** The key set of an issuer that the registry cannot reach, as JSON. Null to fetch it. */
   jwks: string | null;
 }
 
-/** What tells the names of tokens apart: those of users are their own. Lists are in this order. */
+/** The stored name of a token, which is unique: two users may have tokens of the same name. Lists are in this order. */
 export function tokenKey({ owner, name }: Pick<Token, 'owner' | 'name'>): string {
   return owner === null ? name : `${owner}/${name}`;
 }
 
-/** Tokens that a sign-in gives; no other token can have such a name. */
+/** The prefix of the names of tokens that a sign-in creates. Other names have no spaces. */
 export const SIGN_IN_TOKEN = 'sign-in ';
 
-/** What `Accounts` is asked when somebody shows credentials. */
+/** The lookup for a request with or without credentials. */
 export interface LookupQuery {
-  /** Who it claims to be: failed logins are counted by it. */
+  /** The claimed account, by which failed logins are counted. Empty if the login is not counted. */
   account: string;
   /** Address of the client; empty where it is not known. */
   address: string;
   user: string | null;
   /** Id of a token. */
   token: string | null;
-  /** The hash of the secret that came with it: a use is written down only where it is the right one. */
+  /** The hash of the secret that came with the id. The use is recorded only if the hash is right. */
   tokenHash?: string;
   issuer: string | null;
 }
 
 export interface Lookup {
-  /** How long this account or address must wait before the next attempt, in ms; 0 for not at all. */
+  /** How long this account or address must wait before the next attempt, in ms. 0 if it need not wait. */
   waitMs: number;
   user: User | null;
   token: Token | null;
@@ -131,34 +134,34 @@ export interface Lookup {
   /** The rules for the user, the token, their groups, for `authenticated` and for `anonymous`. */
   rules: Rule[];
   policies: Policy[];
-  /** Failed logins of this account from this address are on record, which a success clears. */
+  /** Whether a success would clear failed logins of this account from this address. */
   hasFailed: boolean;
-  /** Nobody has logged in to the account from this address yet. */
+  /** Whether no login to the account from this address has succeeded yet. */
   isNew: boolean;
-  /** False while nobody has been added. */
+  /** Whether there is a user, a token or a trust. */
   hasAccounts: boolean;
-  /** The number of the last change of who may log in. */
+  /** The revision: the number of the last revocation. */
   revision: number;
 }
 
-/** A key that tokens are signed with, as `Accounts` keeps it. JWK of ES256. */
+/** A key that signs tokens, as `Accounts` stores it (JWK, ES256). */
 export interface SigningKey {
   kid: string;
   privateJwk: JsonWebKey;
   publicJwk: JsonWebKey;
-  /** Unix time, ms; until then it is only published. */
+  /** When it starts to sign (Unix time, ms). Until then it is only published. */
   signsFrom: number;
 }
 
-/** Which tokens are revoked: those whose revision is below that of their subject, or below the floor. */
+/** Revoked tokens: those with a revision lower than that of their subject, or lower than the floor. */
 export interface Revoked {
-  /** The number of the last change. */
+  /** The number of the last revocation. */
   revision: number;
   floor: number;
   subjects: Record<string, number>;
 }
 
-/** What an isolate knows of `Accounts` to check tokens without asking. */
+/** What an isolate needs to verify tokens without asking `Accounts`. */
 export interface AccessState {
   keys: SigningKey[];
   revoked: Revoked;
@@ -168,12 +171,12 @@ export interface AccessState {
 export interface AuditEvent {
   /** Unix time, ms. */
   at: number;
-  /** `user:bob`, `token:ci`, `trust:github`, `anonymous`; `unknown:` and a hash for a name that is no account's. */
+  /** `user:bob`, `token:ci`, `trust:github` or `anonymous`. For a name without an account, `unknown:` and a hash of it. */
   actor: string;
-  /** `login`, `token`, `pull`, `push`, `delete`, `mount`, or of the management API `user.create` and the like. */
+  /** `login`, `token`, `pull`, `push`, `delete`, `mount`, or an operation of the management API such as `user.create`. */
   action: string;
   repository: string | null;
-  /** A tag or a digest, or whatever else was acted upon. */
+  /** A tag, a digest, or another object of the action. */
   reference: string | null;
   address: string;
   userAgent: string;
@@ -181,8 +184,8 @@ export interface AuditEvent {
   /** The rule that decided, in words. */
   rule: string;
   requestId: string;
-  /** Of how many events of the same sort this is the first: pulls and refusals are counted together. */
+  /** How many events of the same kind this one counts: pulls and refusals are counted together. */
   count: number;
-  /** Of refusals that were counted together: what others of them asked for, and why they were refused. */
+  /** For refusals that were counted together: the actions and reasons of some of the others. */
   examples: string[];
 }

@@ -1,6 +1,6 @@
 /**
- * Scopes of the Docker token specification ("Token Scope Documentation"): `type:name:action,action`. The type ends at the
- * first colon and the actions begin after the last, since names may hold ports.
+ * Scopes of the Docker token specification ("Token Scope Documentation"): `type:name:action,action`. The type ends at
+ * the first colon and the actions begin after the last, because names may contain ports.
  */
 import { NAME_MAX_LENGTH, SCOPE_MAX_LENGTH, SCOPE_NAMES_MAX_LENGTH, SCOPES_MAX } from '../oci/limits.ts';
 
@@ -12,7 +12,10 @@ export interface Scope {
 
 const ONE_SCOPE = /^([a-z]+)(?:\([a-z]+\))?:(.+):([a-z*]*(?:,[a-z*]+)*)$/;
 
-/** Reads `scope` parameters, each of which may hold several, separated by spaces. What is none, or past a limit, is left out. */
+/**
+ * Parses `scope` parameters, each of which may contain several scopes, separated by spaces. Invalid scopes and those
+ * beyond a limit are ignored.
+ */
 export function parseScopes(texts: string[]): Scope[] {
   const scopes = new Map<string, Scope>();
   let namesLength = 0;

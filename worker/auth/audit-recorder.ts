@@ -1,7 +1,7 @@
 /**
- * What goes into the audit log: who did what to which repository, from where, with the decision and its rule. Events are
- * written after the answer, those of several requests together. What changes nothing is counted: the log gets one event for
- * the pulls, or the refusals, of the same sort. Secrets never get this far.
+ * Records events for the audit log: who did what to which repository, from where, with the decision and its rule.
+ * Events are written after the response, those of several requests together. Pulls and refusals of the same kind are
+ * counted in one event. Secrets never get this far.
  */
 
 import { waitUntil } from 'cloudflare:workers';
@@ -25,9 +25,9 @@ import type { Caller } from './caller.ts';
 import { accountOf } from './credentials/authenticator.ts';
 import { TrustRefusal } from './openid/trusts.ts';
 
-/** What changes something is written down each time. */
+/** Actions that change something are recorded one by one. */
 const CHANGES = /^(?:push|delete|mount|[a-z]+\..+)$/;
-/** A timer may end this much before the clock says so. */
+/** A timer may end this much before its time. */
 const TIMER_SLACK_MS = 50;
 const STRANGER = 'unknown';
 
@@ -35,28 +35,28 @@ type EventDetails = Pick<
   AuditEvent,
   'actor' | 'action' | 'repository' | 'reference' | 'decision' | 'rule'
 > & {
-  /** A name that is no account's. It may be a password in the wrong field: only a hash of it is kept. */
+  /** A typed name without an account. It may be a password in the wrong field, so only a hash of it is kept. */
   typed?: string;
 };
 type Pending = AuditEvent & { typed?: string };
 
-/** Those that have events to write, for tests that do not wait. */
+/** Recorders that have events to write, for tests that flush them. */
 export const recordersToFlush = new Set<AuditRecorder>();
 
 export class AuditRecorder {
   readonly #env: Env;
-  /** The key that names are hashed by. */
+  /** The key that hashes typed names. */
   readonly #nameKey: () => Promise<CryptoKey>;
   #changes: Pending[] = [];
-  /** What is counted, by what makes it the same sort. */
+  /** Events that are counted, by their kind. */
   #counted = new Map<string, Pending>();
-  /** When refusals were last written, by their sort: the next of them can wait. */
+  /** When the last refusals were written, by kind. Further ones of the kind can wait. */
   #refused = new Map<string, number>();
-  /** Events that were not taken because too many waited. */
+  /** The number of events that were dropped because too many waited. */
   #lost = 0;
   /** When the next flush is due (Unix time, ms). */
   #dueAt = Number.POSITIVE_INFINITY;
-  /** After a flush that failed, the next one is not before this (Unix time, ms). */
+  /** After a failed flush, the earliest time of the next one (Unix time, ms). */
   #notBefore = 0;
 
   constructor(env: Env, nameKey: () => Promise<CryptoKey>) {
@@ -80,7 +80,7 @@ export class AuditRecorder {
     this.#record(request, client, { actor, action, repository, reference: null, decision: 'denied', rule });
   }
 
-  /** A login that failed; `typed` is the name that came with it, null where none is asked for. */
+  /** A failed login. `typed` is the name that came with it; null where none is asked for. */
   loginFailed(request: Request, client: Client, error: Error, typed: string | null, action = 'login'): void {
     const account = accountOf(error);
     const known = account ?? (typed === null ? 'anonymous' : null);
@@ -100,13 +100,13 @@ export class AuditRecorder {
     this.#record(request, client, { ...what, actor, reference: scopes });
   }
 
-  /** A change that the management API made. */
+  /** A change by an operation of the management API. */
   changed(request: Request, client: Client, actor: string, action: string, reference: string): void {
     const what = { repository: null, decision: 'allowed', rule: 'admin' } as const;
     this.#record(request, client, { ...what, actor, action, reference });
   }
 
-  /** Writes what waits. What cannot be written waits for the next flush. */
+  /** Writes all waiting events. Those that cannot be written wait for the next flush. */
   async flush(): Promise<void> {
     const changes = this.#changes;
     const counted = this.#counted;
@@ -127,7 +127,7 @@ export class AuditRecorder {
       this.#lost += lost;
       this.#notBefore = Date.now() + AUDIT_REFUSALS_MS;
       for (const event of changes) this.#addChange(event);
-      for (const [sort, event] of counted) this.#count(sort, event);
+      for (const [kind, event] of counted) this.#count(kind, event);
     }
   }
 
@@ -143,10 +143,10 @@ export class AuditRecorder {
     };
     const { isSingleIsolate } = platformOf(this.#env);
     if (what.decision !== 'allowed') {
-      const sort = this.#refusalSort(event);
-      const isFirst = Math.abs(event.at - (this.#refused.get(sort) ?? 0)) > AUDIT_COUNTED_MS;
-      if (isFirst) this.#refused.set(sort, event.at);
-      this.#count(sort, event);
+      const kind = this.#refusalKind(event);
+      const isFirst = Math.abs(event.at - (this.#refused.get(kind) ?? 0)) > AUDIT_COUNTED_MS;
+      if (isFirst) this.#refused.set(kind, event.at);
+      this.#count(kind, event);
       this.#flushBy(event.at + (isFirst ? AUDIT_REFUSALS_MS : AUDIT_COUNTED_MS));
     } else if (CHANGES.test(what.action)) {
       this.#addChange(event);
@@ -158,17 +158,20 @@ export class AuditRecorder {
     }
   }
 
-  /** Refusals are of one sort by actor and address. Made-up names are one actor, and many addresses become one sort. */
-  #refusalSort({ actor, address, decision }: AuditEvent): string {
+  /**
+   * The kind of a refusal: its decision, actor and address. Unknown names count as one actor. If there are too many
+   * addresses, all further refusals are of one kind.
+   */
+  #refusalKind({ actor, address, decision }: AuditEvent): string {
     const now = Date.now();
-    for (const [sort, at] of this.#refused) {
-      if (Math.abs(now - at) <= AUDIT_COUNTED_MS) break; // They are in the order of their times.
-      this.#refused.delete(sort);
+    for (const [kind, at] of this.#refused) {
+      if (Math.abs(now - at) <= AUDIT_COUNTED_MS) break; // The entries are in the order of their times.
+      this.#refused.delete(kind);
     }
     const isStranger = actor === STRANGER || actor === 'anonymous';
-    const sort = JSON.stringify([decision, isStranger ? STRANGER : actor, address]);
+    const kind = JSON.stringify([decision, isStranger ? STRANGER : actor, address]);
     const isMany = this.#refused.size >= (isStranger ? AUDIT_STRANGERS_MAX : AUDIT_PENDING_MAX);
-    return isMany && !this.#refused.has(sort) ? decision : sort;
+    return isMany && !this.#refused.has(kind) ? decision : kind;
   }
 
   #addChange(event: Pending): void {
@@ -176,11 +179,11 @@ export class AuditRecorder {
     else this.#changes.push(event);
   }
 
-  #count(sort: string, event: Pending): void {
-    const first = this.#counted.get(sort);
+  #count(kind: string, event: Pending): void {
+    const first = this.#counted.get(kind);
     if (first === undefined) {
       if (this.#counted.size >= AUDIT_PENDING_MAX) this.#lost += event.count;
-      else this.#counted.set(sort, event);
+      else this.#counted.set(kind, event);
       return;
     }
     first.count += event.count;
@@ -190,7 +193,10 @@ export class AuditRecorder {
     if (isNew && !first.examples.includes(example)) first.examples.push(example);
   }
 
-  /** A flush at the time, unless one comes sooner; one whose request was cut off before it does not count. */
+  /**
+   * Flushes at a time, or earlier if that is already planned. A plan does not count if its request was ended before the
+   * time.
+   */
   #flushBy(at: number): void {
     recordersToFlush.add(this);
     const isFull = Math.max(this.#changes.length, this.#counted.size) >= AUDIT_PENDING_MAX;
@@ -203,11 +209,11 @@ export class AuditRecorder {
   async #flushAt(due: number): Promise<void> {
     const waitMs = due - Date.now();
     if (waitMs > 0) await scheduler.wait(waitMs);
-    // What waited was written sooner, or is due later, with another timer.
+    // Otherwise the events were written earlier, or another timer writes them later.
     if (Date.now() + TIMER_SLACK_MS >= this.#dueAt) await this.flush();
   }
 
-  /** The event as it is kept: of a name that is no account's, enough to see that it is the same one again. */
+  /** Replaces a typed name by a hash, which shows only that it is the same name again. */
   async #named({ typed, ...event }: Pending): Promise<AuditEvent> {
     if (typed === undefined) return event;
     const mac = await crypto.subtle.sign('HMAC', await this.#nameKey(), new TextEncoder().encode(typed));
@@ -216,7 +222,7 @@ export class AuditRecorder {
   }
 }
 
-/** A copy: a slice would keep the whole text in memory. */
+/** A copy, because a slice would keep the whole text in memory. */
 function shortened(text: string): string {
   if (text.length <= AUDIT_TEXT_MAX_LENGTH) return text;
   return Buffer.from(text.slice(0, AUDIT_TEXT_MAX_LENGTH)).toString();
@@ -232,7 +238,7 @@ function lostEvent(count: number): AuditEvent {
     address: '',
     userAgent: '',
     decision: 'allowed',
-    rule: 'the log did not answer in time',
+    rule: 'too many events waited for the log',
     requestId: '',
     count,
     examples: [],

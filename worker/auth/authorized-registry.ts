@@ -1,6 +1,7 @@
 /**
- * The registry as a caller may use it: the seam again, with what the table of endpoints cannot see checked (where a mount
- * comes from, which tags are set, whether an upload was begun while a token lived), and everything that is done written down.
+ * The registry as one caller may use it. It implements the seam again and checks what the table of endpoints cannot:
+ * the source of a mount, the tags of a push, and whether an upload began before the token expired. It records what was
+ * done.
  */
 
 import { checkClient, checkSubjectTags, checkTags } from '../access/conditions.ts';
@@ -33,7 +34,7 @@ export class AuthorizedRegistry implements Registry {
   readonly #access: Access;
   readonly #audit: AuditRecorder;
 
-  /** `access` is what the caller may do with the one repository that is asked for. */
+  /** `access` is the caller's access to the repository of the request. */
   constructor(inner: Registry, caller: Caller, access: Access, audit: AuditRecorder) {
     this.#inner = inner;
     this.#caller = caller;
@@ -42,7 +43,8 @@ export class AuthorizedRegistry implements Registry {
   }
 
   repository(name: RepositoryName): Repository {
-    if (name !== this.#access.name) throw new Error(`access to ${this.#access.name} is none to ${name}`);
+    if (name !== this.#access.name)
+      throw new Error(`the access to ${this.#access.name} does not cover ${name}`);
     return new AuthorizedRepository(this.#inner.repository(name), this.#caller, this.#access, this.#audit);
   }
 
@@ -76,7 +78,7 @@ class AuthorizedRepository implements Repository {
     this.#done('delete', digest);
   }
 
-  /** Without a source, any that the caller may pull will do. Throws UNAUTHORIZED, DENIED. */
+  /** Without a source, any repository that the caller may pull can be the source. Throws UNAUTHORIZED, DENIED. */
   async mountBlob(digest: Digest, from: MountSource): Promise<boolean> {
     const source = typeof from === 'string' ? this.#checkSource(from) : this.#caller.claims.pulls;
     const mounted = source !== null && (await this.#inner.mountBlob(digest, source));
@@ -89,7 +91,7 @@ class AuthorizedRepository implements Repository {
     return this.#inner.startUpload(algorithm);
   }
 
-  /** What was authorised when it began may end after the token has expired. */
+  /** An upload may end after the token has expired, if it began before. */
   async upload(id: string, token: string): Promise<Upload> {
     const upload = await this.#inner.upload(id, token);
     this.#checkNotExpired(upload.startedAt);
@@ -116,7 +118,7 @@ class AuthorizedRepository implements Repository {
     this.#done('push', [...put.tags, put.digest].join(' '));
   }
 
-  /** Takes the tags along that point to it, so who may touch only some tags may not do it. */
+  /** Also deletes the tags that point to the manifest, so it needs access to all tags. */
   async deleteManifest(digest: Digest): Promise<void> {
     this.#checkAllTags();
     await this.#inner.deleteManifest(digest);
@@ -142,8 +144,8 @@ class AuthorizedRepository implements Repository {
   }
 
   /**
-   * Null where the caller may not pull from the source: the blob is then uploaded. A token that was never asked for it is
-   * refused with the scopes of both, for the client to ask again.
+   * The source of a mount. Null if the caller may not pull from it: the client then uploads the blob. Throws
+   * UNAUTHORIZED with the scopes of both repositories if the token was not requested for the source.
    */
   #checkSource(from: RepositoryName): RepositoryName | null {
     const { claims, client, isLive, request } = this.#caller;
@@ -161,7 +163,7 @@ class AuthorizedRepository implements Repository {
     throw challenge(
       request,
       scopesOfMount(this.name, from),
-      `a mount needs pull on ${from} as well: ask for a token with both scopes`,
+      `a mount also needs pull on ${from}: request a token with both scopes`,
       'insufficient_scope',
     );
   }
@@ -172,7 +174,7 @@ class AuthorizedRepository implements Repository {
     throw challenge(
       request,
       [{ type: 'repository', name: this.name, actions: ['pull', 'push'] }],
-      'this token has expired, and the upload was begun after that: get a new one',
+      'this token expired before the upload began: get a new one',
       'invalid_token',
     );
   }
@@ -180,13 +182,15 @@ class AuthorizedRepository implements Repository {
   #checkAllTags(): void {
     this.#refuses('delete', () => {
       if (this.#access.tags?.delete === undefined) return;
-      throw new OciError('DENIED', { message: 'access to some tags only deletes nothing but those tags' });
+      throw new OciError('DENIED', {
+        message: 'access to some tags deletes only those tags, and this would delete others',
+      });
     });
   }
 
   /**
-   * What a manifest is attached to shows it to all who pull that: who may set only some tags attaches to what only these point
-   * to. A subject without a tag may be a part of an image that others tag, and one that is missing may be pushed by others.
+   * A referrer appears in the list of its subject, so access to some tags attaches only to subjects with no other tags.
+   * A subject without a tag may be part of an image with other tags, and a missing one may be pushed by others later.
    */
   async #checkSubject({ manifest: { subject } }: ManifestPut): Promise<void> {
     if (subject === null) return;
@@ -195,14 +199,14 @@ class AuthorizedRepository implements Repository {
       if (tags.length === 0 || tags.length > SUBJECT_TAGS_CHECKED) {
         const what = tags.length === 0 ? 'no tag here' : `more than ${SUBJECT_TAGS_CHECKED} tags`;
         throw new OciError('DENIED', {
-          message: `access to some tags only attaches nothing to ${subject}, which has ${what}: give it a tag that this access covers first`,
+          message: `access to some tags cannot attach to ${subject}, which has ${what}: give it a tag that this access covers first`,
         });
       }
       checkSubjectTags(this.#access, subject, tags);
     });
   }
 
-  /** Other tags may point to the manifest: who may set only some does not change what it is taken for. */
+  /** Other tags may point to the same manifest, so access to some tags must not change its media type. */
   async #checkSameType({ digest, manifest }: ManifestPut): Promise<void> {
     const known = await this.#inner.headManifest({ kind: 'digest', digest }).catch((error: unknown) => {
       if (error instanceof OciError && error.status === 404) return null;
@@ -211,7 +215,7 @@ class AuthorizedRepository implements Repository {
     if (known === null || known.mediaType === manifest.mediaType) return;
     this.#refuses('push', () => {
       throw new OciError('DENIED', {
-        message: 'access to some tags only does not change the media type of a manifest',
+        message: 'access to some tags cannot change the media type of a manifest',
       });
     });
   }

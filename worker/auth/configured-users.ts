@@ -1,10 +1,10 @@
-/** The users that settings name, beside those that `Accounts` keeps. */
+/** The users that the settings name, in addition to those in `Accounts`. */
 import type { AuthSettings } from '../settings.ts';
 
-/** The user whose password is a setting. */
+/** The user whose password is in ADMIN_PASSWORD. */
 export const ADMIN = 'admin';
 
-/** The setting that names a user; null for a user that only `Accounts` may know. */
+/** The setting that names a user; null if no setting does. */
 export function settingOf(
   name: string,
   { adminPassword, htpasswd }: Pick<AuthSettings, 'adminPassword' | 'htpasswd'>,

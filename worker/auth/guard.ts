@@ -1,6 +1,6 @@
 /**
- * Stands before the registry: who may come in, and what they get to see of it. It lets a request through with the registry
- * wrapped, so that what the table of endpoints cannot know (sources of mounts, tags, uploads) is checked as well.
+ * Admits requests to the registry: checks the credentials and the required access, and returns the registry wrapped for
+ * the caller, which checks the rest (sources of mounts, tags, uploads).
  */
 
 import { createHmac, randomBytes } from 'node:crypto';
@@ -37,12 +37,12 @@ export class Guard {
   readonly #authenticator: Authenticator;
   readonly #audit: AuditRecorder;
   readonly #limit: RequestLimit | undefined;
-  /** Who has shown Basic credentials here, by a keyed hash of them, for as long as a token would live. */
+  /** Identities of recent Basic credentials, by a keyed hash of these, for as long as a token would live. */
   readonly #identities = new QuickLRU<string, { identity: Identity; until: number }>({
     maxSize: IDENTITIES_REMEMBERED,
   });
   readonly #key = randomBytes(32);
-  /** Requests that came with credentials, or a token, of a user or a robot. */
+  /** Requests with valid credentials, or with a token, of a user or a robot. */
   readonly #known = new WeakSet<Request>();
 
   constructor(
@@ -64,7 +64,13 @@ export class Guard {
     keys.onChange(() => this.#identities.clear());
   }
 
-  /** The registry as this request may use it. Throws UNAUTHORIZED with a challenge, DENIED, TOOMANYREQUESTS. */
+  /**
+   * The registry as this request may use it. `name` is the repository in the path.
+   *
+   * Throws UNAUTHORIZED with a challenge.
+   * Throws DENIED where no other token would help.
+   * Throws TOOMANYREQUESTS.
+   */
   async admit(request: Request, required: RequiredAccess, name: string | null): Promise<Registry> {
     if (isOpen(this.#settings, request)) {
       this.#known.add(request);
@@ -74,7 +80,7 @@ export class Guard {
     const caller = await this.#caller(request, scopes);
     await this.#checkRate(caller, required, name);
     if (required === 'none') return this.#registry;
-    // Of a name that no repository can have, no other token would help.
+    // No token would help for an invalid name, so this comes before the challenge.
     if (name !== null) parseRepositoryName(name);
     if (required === 'catalog') {
       if (caller.claims.catalog) return this.#registry;
@@ -87,7 +93,7 @@ export class Guard {
     const access = caller.claims.access.find((entry) => entry.name === name);
     if (access === undefined || !access.actions.includes(required)) {
       const denial = denialOf(caller.claims, name ?? '', required);
-      // With what was denied no source helps a mount, and podman complains of every challenge with two scopes.
+      // After a denial a scope for the source would not help, and podman logs an error for a challenge with two scopes.
       const wanted = denial === undefined ? scopes : scopes.slice(0, 1);
       throw this.#refusal(caller, wanted, denial?.why ?? notAskedFor(name ?? '', required));
     }
@@ -100,7 +106,7 @@ export class Guard {
     return new AuthorizedRegistry(this.#registry, caller, access, this.#audit);
   }
 
-  /** True where the request was admitted, or refused, for a user or a robot. */
+  /** Whether the request came from a user or a robot. True also if it was refused. */
   knows(request: Request): boolean {
     return this.#known.has(request);
   }
@@ -113,7 +119,8 @@ export class Guard {
     await this.#keys.refresh();
     if (credentials.kind === 'bearer') {
       const claims = await this.#tokens.verify(credentials.token, originOf(request));
-      if (claims === null) throw challenge(request, scopes, 'this token is not one of ours', 'invalid_token');
+      if (claims === null)
+        throw challenge(request, scopes, 'this token is not valid here: get a new one', 'invalid_token');
       if (this.#keys.isRevoked(claims.subject, claims.revision)) {
         throw challenge(request, scopes, 'this token has been revoked: log in again', 'invalid_token');
       }
@@ -156,7 +163,7 @@ export class Guard {
     if (known !== undefined && known.until > Date.now()) return known.identity;
     await checkRate(this.#limit, client.address);
     const identity = await this.#authenticator.identify(credentials, client, origin);
-    // A login can wait for a while, and the password may be another one by now.
+    // The login may have waited, and the password may have changed meanwhile.
     await this.#keys.refresh();
     if (this.#keys.isRevoked(identity.subject, identity.revision)) {
       throw new OciError('UNAUTHORIZED', {
@@ -175,7 +182,7 @@ export class Guard {
   }
 }
 
-/** Who is counted: a user or a robot, and else an address. */
+/** The key of the request limit: the user or robot, or the address of an anonymous client. */
 function keyOf({ claims, client }: Caller): string {
   return claims.subject === 'anonymous' ? client.address : claims.subject;
 }
@@ -189,22 +196,22 @@ export async function checkRate(limit: RequestLimit | undefined, key: string): P
   });
 }
 
-/** Whether access control is off. Throws DENIED where it is off for others than the one who asks. */
+/** Whether access control is off. Throws DENIED if it is off and the request does not come from this machine. */
 export function isOpen({ off, onMachine }: AuthSettings, request: Request): boolean {
   if (off) checkLocal(request, onMachine);
   return off;
 }
 
-/** Why an action is not among the claims, as whoever issued them was told. */
+/** The reason that the claims were issued without an action. */
 function denialOf(claims: Claims, name: string, action: Action): Denial | undefined {
   return claims.denials.find((entry) => entry.name === name && entry.actions.includes(action));
 }
 
 function notAskedFor(name: string, action: Action): string {
-  return `this needs ${action} on ${name}, for which the token was not made: ask for a new one`;
+  return `this needs ${action} on ${name}, which the token was not requested for: request a new one`;
 }
 
-/** Those who go on with an upload that they began; whether they may is seen when the upload is known. */
+/** Whether a request continues an upload. An expired token is accepted for these if the upload began in time. */
 function isUpload(request: Request): boolean {
   return request.method !== 'POST' && /\/blobs\/uploads\/[^/]+$/.test(new URL(request.url).pathname);
 }

@@ -1,6 +1,6 @@
 /**
- * How many requests a minute one user, robot or address may send. On Cloudflare a binding counts them, at each location and
- * roughly (Cloudflare docs, "Rate Limiting"). On one machine they are counted here, exactly.
+ * The limit of requests per minute for one user, robot or address. On Cloudflare a binding counts them at each
+ * location, approximately (Cloudflare docs, "Rate Limiting"). On one machine this class counts them exactly.
  */
 
 import type { Env } from '../env.ts';
@@ -10,7 +10,7 @@ export type RequestLimit = Pick<RateLimit, 'limit'>;
 
 const WINDOW_MS = 60_000;
 
-/** What counts requests; undefined for no limit. `binding` is that of Cloudflare, where there is one. */
+/** The counter of requests; undefined without a limit. `binding` is Cloudflare's, where it is bound. */
 export function requestLimit(
   binding: Env['REQUEST_LIMIT'],
   requestsPerMinute: number,
@@ -19,7 +19,7 @@ export function requestLimit(
   return requestsPerMinute === 0 ? undefined : new RequestCounter(requestsPerMinute);
 }
 
-/** Counts in windows of a minute, as the binding does. */
+/** Counts in windows of one minute, like the binding. */
 export class RequestCounter implements RequestLimit {
   readonly #perMinute: number;
   readonly #counts = new Map<string, number>();
@@ -35,7 +35,7 @@ export class RequestCounter implements RequestLimit {
     this.#window = window;
     const count = (this.#counts.get(key) ?? 0) + 1;
     if (count > this.#perMinute) return { success: false };
-    // The first that came is the first to be forgotten, for the rest of this minute.
+    // When there are too many keys, the oldest is forgotten for the rest of this minute.
     const [first] = this.#counts.keys();
     if (count === 1 && first !== undefined && this.#counts.size >= REQUESTERS_MAX) this.#counts.delete(first);
     this.#counts.set(key, count);

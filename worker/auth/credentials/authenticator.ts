@@ -1,6 +1,6 @@
 /**
- * From what a client shows to who it is. A password may be that of a user, a named token, a login token, or a token of a
- * trusted issuer; which one is seen by its form. Who fails must wait before the next attempt.
+ * Authenticates clients. The password may be that of a user, a named token, a login token, or a token of a trusted
+ * issuer; its form tells which. After failed logins a client must wait.
  */
 
 import type { Client } from '../../access/client.ts';
@@ -20,7 +20,7 @@ import { hashPassword } from './password.ts';
 import { Passwords } from './passwords.ts';
 import { parseToken, withoutSecrets } from './token-text.ts';
 
-/** What a client shows, as in Basic authentication. */
+/** The credentials of Basic authentication. */
 export interface BasicCredentials {
   name: string;
   password: string;
@@ -42,10 +42,10 @@ export const NO_CREDENTIALS: LookupQuery = {
 
 type Recognised = Omit<Identity, 'policies' | 'revision'>;
 
-/** The accounts that failed logins were for. */
+/** The accounts of failed logins, by the error that they ended with. */
 const accounts = new WeakMap<Error, string>();
 
-/** The account that a login which failed was for; null where what was typed as its name is no account. */
+/** The account of a failed login; null if the typed name has no account. */
 export function accountOf(error: Error): string | null {
   return accounts.get(error) ?? null;
 }
@@ -69,11 +69,16 @@ export class Authenticator {
     this.#adminWeakness = adminPassword === null ? null : weaknessOf(adminPassword, ADMIN);
   }
 
-  /** Throws UNAUTHORIZED, TOOMANYREQUESTS. */
+  /**
+   * The identity for credentials. `origin` is the URL of the registry.
+   *
+   * Throws UNAUTHORIZED for wrong credentials.
+   * Throws TOOMANYREQUESTS while the client must wait.
+   */
   async identify(credentials: BasicCredentials, client: Client, origin: string): Promise<Identity> {
     const token = parseToken(credentials.password);
     const issuer = issuerOf(credentials.password);
-    // What cannot be guessed is not counted, and never waits for what others fail.
+    // Secrets that cannot be guessed are not counted and need not wait.
     const isSecret = token !== null || issuer !== null;
     const lookup = await this.#lookup({
       account: isSecret ? '' : withoutSecrets(credentials.name),
@@ -96,7 +101,7 @@ export class Authenticator {
     }
   }
 
-  /** The account that a login was for, where there is one. */
+  /** The account of a login; null if there is none. */
   #accountShown({ name }: BasicCredentials, { user, token }: Lookup): string | null {
     if (token !== null) return token.owner === null ? `token:${token.name}` : `user:${token.owner}`;
     const { adminPassword, htpasswd } = this.#settings;
@@ -104,16 +109,18 @@ export class Authenticator {
     return isKnown ? `user:${name}` : null;
   }
 
-  /** A token of a trusted issuer becomes a login, once. Throws UNAUTHORIZED. */
+  /** Exchanges a token of a trusted issuer for a login. Each token can be exchanged once. Throws UNAUTHORIZED. */
   async exchange(assertion: string): Promise<Login> {
     const issuer = issuerOf(assertion);
     const lookup = await this.#lookup({ ...NO_CREDENTIALS, issuer });
     const { subject, trust, rules, id, expiresAt } = await this.#verify(assertion, lookup.trusts);
     if (await accountsOf(this.#env).consume(`${issuer} ${id}`, expiresAt)) return { subject, trust, rules };
-    throw new OciError('UNAUTHORIZED', { message: 'this token has been exchanged before' });
+    throw new OciError('UNAUTHORIZED', {
+      message: 'this token was exchanged before: request a new one from its issuer',
+    });
   }
 
-  /** Who shows nothing. Throws UNAUTHORIZED where the registry has no admin yet. */
+  /** The identity of a client without credentials. Throws UNAUTHORIZED while the registry has no admin. */
   async anonymous(): Promise<Identity> {
     const lookup = await this.#lookup(NO_CREDENTIALS);
     if (!this.#isSetUp(lookup)) throw new OciError('UNAUTHORIZED', { message: NO_ADMIN });
@@ -121,7 +128,7 @@ export class Authenticator {
     return { subject: 'anonymous', rules: rules.filter(isAnonymous), limits: null, policies, revision };
   }
 
-  /** What the page of the registry says to people: before there is an admin, how to get one. */
+  /** The text of the registry's page. Until there is an admin, it says how to create one. */
   async welcome(): Promise<string> {
     const isSetUp = this.#isSetUp(await this.#lookup(NO_CREDENTIALS));
     return isSetUp ? 'This is a Longshore container registry: its API is at /v2/.' : `Welcome: ${NO_ADMIN}.`;
@@ -135,7 +142,7 @@ export class Authenticator {
     return hasAccounts || this.#settings.adminPassword !== null || this.#settings.htpasswd.size > 0;
   }
 
-  /** By a named token, a login token, or a token of a trusted issuer. */
+  /** Identifies by a named token, a login token, or a token of a trusted issuer. Null if it is not valid. */
   async #bySecret(
     hash: string | null,
     secret: string,
@@ -164,13 +171,13 @@ export class Authenticator {
       if (error.code === 'UNAUTHORIZED') throw new TrustRefusal(error.message);
       console.warn(error.message);
       throw new OciError('UNAVAILABLE', {
-        message: 'the issuer of this token cannot be asked for its keys: try again',
+        message: 'the keys of the issuer of this token cannot be fetched: try again',
         headers: { 'Retry-After': '10' },
       });
     }
   }
 
-  /** By name and password. Failures are counted, and a success forgives them. Throws TOOMANYREQUESTS, UNAVAILABLE. */
+  /** Identifies by name and password. A success clears failed logins. Throws TOOMANYREQUESTS, UNAVAILABLE. */
   async #byName(
     credentials: BasicCredentials,
     lookup: Lookup,
@@ -178,10 +185,10 @@ export class Authenticator {
   ): Promise<Recognised | null> {
     const { name, password } = credentials;
     const account = withoutSecrets(name);
-    // Without users there is nothing to guess.
+    // Without users there is no password to guess.
     if (!this.#isSetUp(lookup)) return null;
     this.#refuseWeakAdmin(credentials);
-    // Machines that go on with an old password do not lock out who has the new one.
+    // A machine that repeats an old password must not lock out clients with the new one.
     if (this.#passwords.hasFailed(name, password, lookup.user)) {
       await this.#passwords.failure();
       return null;
@@ -201,7 +208,10 @@ export class Authenticator {
     return null;
   }
 
-  /** A password that is guessed at once is no login, however right it is; all others go on working. Throws UNAVAILABLE. */
+  /**
+   * Throws UNAVAILABLE for logins as admin while ADMIN_PASSWORD is too weak, even with the right password. Other users
+   * can log in.
+   */
   #refuseWeakAdmin({ name }: BasicCredentials): void {
     if (name !== ADMIN || this.#adminWeakness === null) return;
     throw new OciError('UNAVAILABLE', {
@@ -210,8 +220,8 @@ export class Authenticator {
   }
 
   /**
-   * Before a password is tried: of many attempts at once, only so many are, and fewer slow hashes. False where the same login has
-   * failed meanwhile. Throws TOOMANYREQUESTS.
+   * Limits how many passwords are checked at once. False if the same login has failed meanwhile. Throws
+   * TOOMANYREQUESTS.
    */
   async #begin(
     { name, password }: BasicCredentials,
@@ -222,7 +232,7 @@ export class Authenticator {
     const budget = this.#passwords.budget(lookup.isNew);
     for (let tries = 0; ; tries++) {
       if (this.#passwords.hasFailed(name, password, lookup.user)) return false;
-      // The first of several with the right password is enough for all.
+      // If several logins have the right password, one check is enough for all of them.
       const isFree = this.#passwords.isFree(name, password, lookup.user);
       if (!lookup.isNew && this.#passwords.hasMatched(name, password, lookup.user)) return true;
       const waitMs = isFree ? 0 : budget.take(Date.now());
@@ -235,7 +245,7 @@ export class Authenticator {
     }
   }
 
-  /** The hash of a new password that a user asks for. Throws TOOMANYREQUESTS where users ask for too many. */
+  /** The hash of a new password. Throws TOOMANYREQUESTS if users change too many passwords at once. */
   newHash(password: string): string {
     const waitMs = this.#passwords.budget(false).take(Date.now());
     if (waitMs === 0) return hashPassword(password);
@@ -276,8 +286,8 @@ export class Authenticator {
   }
 
   /**
-   * The rules of a user; null for one that is not known, or that is disabled: also where HTPASSWD has the name. The password of the
-   * setting ADMIN_PASSWORD always works, because it repairs the rest.
+   * The rules of a user. Null for an unknown or disabled user, also if HTPASSWD has the name. The password in
+   * ADMIN_PASSWORD always works, because the admin repairs everything else.
    */
   rulesOf(name: string, user: User | null, rules: Rule[]): Rule[] | null {
     const { adminPassword, htpasswd, htpasswdRole } = this.#settings;

@@ -1,11 +1,14 @@
-/** The Authorization header: Bearer tokens, and Basic credentials, which some clients send unasked (RFC 7617). */
+/**
+ * The Authorization header: Bearer tokens, and Basic credentials, which some clients send without a challenge (RFC
+ * 7617).
+ */
 import { AUTHORIZATION_MAX_LENGTH } from '../../oci/limits.ts';
 
 export type Authorization =
   | { kind: 'bearer'; token: string }
   | { kind: 'basic'; name: string; password: string };
 
-/** Null where there is none that can be read. */
+/** Null if there is no such header, or it cannot be parsed. */
 export function authorizationOf(request: Request): Authorization | null {
   const header = request.headers.get('Authorization') ?? '';
   if (header.length > AUTHORIZATION_MAX_LENGTH) return null;

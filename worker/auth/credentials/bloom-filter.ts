@@ -1,15 +1,15 @@
-/** A Bloom filter of texts: what is in it is always found, and of a thousand other texts about one is found as well. */
+/** A Bloom filter of texts. It finds every text that is in it, and about one in a thousand of other texts. */
 import { createHash } from 'node:crypto';
 
 export const BITS_PER_ENTRY = 14;
 const HASHES = 10;
 
-/** True for what is in the filter. */
+/** Whether a text is in the filter. */
 export function isIn(filter: Uint8Array, text: string): boolean {
   return bitsOf(text, filter.length).every((bit) => ((filter[bit >> 3] ?? 0) & (1 << (bit & 7))) !== 0);
 }
 
-/** The bits of a text in a filter of so many bytes. */
+/** The positions of a text's bits in a filter of `bytes` bytes. */
 export function bitsOf(text: string, bytes: number): number[] {
   const digest = createHash('sha256').update(text).digest();
   const [first, second] = [digest.readUInt32BE(0), digest.readUInt32BE(4)];

@@ -1,6 +1,6 @@
 /**
- * How many slow hashes an isolate computes in a second. Each one holds up all its other requests, so guesses must not be able
- * to fill the time, from however many addresses they come.
+ * Limits the slow hashes that an isolate computes per second. A hash delays all other requests of the isolate, so
+ * guesses from many addresses must not use all the time.
  */
 export class HashBudget {
   readonly #burst: number;
@@ -14,9 +14,9 @@ export class HashBudget {
     this.#left = burst;
   }
 
-  /** Takes one. Gives 0, or how long until there is another, in ms. */
+  /** Takes one hash. Returns 0, or the time until the next one is available, in ms. */
   take(now: number): number {
-    // A clock that was put back gives nothing, and takes nothing.
+    // A clock that goes back adds nothing and removes nothing.
     const passed = Math.max(0, now - this.#countedAt);
     this.#left = Math.min(this.#burst, this.#left + (passed / 1000) * this.#perSecond);
     this.#countedAt = now;

@@ -1,18 +1,18 @@
 /**
- * Whether a new password may be used. Guesses over the network are slowed down, but a password that is on every list of
- * guesses falls at once. Passwords that are stored already go on working. NIST SP 800-63B, section 5.1.1.2.
+ * Checks new passwords. Online guessing is slowed down, but a password on a list of common ones would still be found
+ * soon. Stored passwords keep working. NIST SP 800-63B, section 5.1.1.2.
  */
 import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../../oci/limits.ts';
 import { isIn } from './bloom-filter.ts';
 import { COMMON_PASSWORDS } from './common-passwords.ts';
 
-/** What is left of a password without its guessable pieces has at least this many characters, of which so many differ. */
+/** The minimum length of a password without its guessable parts, and the minimum number of different characters. */
 const REST_MIN_LENGTH = 6;
 const COMMON_MAX_LENGTH = 20;
 const DIFFERENT_MIN = 5;
-/** A run of characters that follow one another, or that are neighbours on a keyboard, is guessable from this length. */
+/** The minimum length of a guessable sequence of neighbours in the alphabet or on a keyboard. */
 const RUN_MIN_LENGTH = 4;
-/** One word of this many letters is guessable, whatever digits and signs stand around it. */
+/** A single word of this length is guessable, whatever digits and signs surround it. */
 const WORD_MIN_LENGTH = 4;
 const WORD_MAX_LENGTH = 10;
 
@@ -29,7 +29,7 @@ const FORWARD = [
 ];
 const ORDERS = FORWARD.flatMap((order) => [order, [...order].reverse().join('')]);
 
-/** Words that guesses are built from: those of every list, and those of registries. Longer words come first. */
+/** Words that guesses often contain: common ones, and those of registries. Longer words come first. */
 const WORDS = [
   'administrator',
   'kubernetes',
@@ -74,7 +74,7 @@ const WORDS = [
   'pass',
 ];
 
-/** Signs that people put in the place of letters. */
+/** Signs that often replace letters. */
 const LEET: Record<string, string> = {
   '@': 'a',
   '4': 'a',
@@ -87,7 +87,7 @@ const LEET: Record<string, string> = {
   '7': 't',
 };
 
-/** Why a password may not be used, as the end of a sentence that begins with "the password"; null where it may. */
+/** Why a password is too weak, as the end of a sentence that begins with "the password". Null if it is not. */
 export function weaknessOf(password: string, name: string): string | null {
   const text = password.normalize('NFKC');
   const length = [...text].length;
@@ -106,12 +106,12 @@ export function weaknessOf(password: string, name: string): string | null {
   return null;
 }
 
-/** Longer ones are on no list, and a few of them would be taken for one that is. */
+/** Longer passwords are not on the list, so a match would be a false one. */
 function isCommon(text: string): boolean {
   return text.length <= COMMON_MAX_LENGTH && isIn(Buffer.from(COMMON_PASSWORDS, 'base64'), text);
 }
 
-/** `abcabcabcabc`: one unit of up to half the length, several times, of which the last may be cut off. */
+/** Whether a text is one unit repeated, such as `abcabcabcabc`. The last unit may be cut off. */
 function isRepeated(text: string): boolean {
   for (let unit = 1; unit <= text.length / 2; unit++) {
     if (text.startsWith(text.slice(unit))) return true;
@@ -119,7 +119,7 @@ function isRepeated(text: string): boolean {
   return false;
 }
 
-/** `Jennifer2024!!`: one word, written as words are, with digits on one side only. Random characters are rarely so. */
+/** Whether a text is one word with digits on one side only, such as `Jennifer2024!!`. Random characters rarely are. */
 function isOneWord(text: string): boolean {
   const [word = '', ...more] = text.match(/\p{L}+/gu) ?? [];
   const isWord = /^(?:\p{L}\p{Ll}*|\p{Lu}+)$/u.test(word) && !/[bcdfghjklmnpqrstvwxz]{5}/i.test(word);
@@ -132,7 +132,7 @@ function unleeted(text: string): string {
   return [...text].map((character) => LEET[character] ?? character).join('');
 }
 
-/** What is left without sequences, years, the name of the user, and words that every list has. */
+/** The rest of a text without sequences, years, the user's name and common words. */
 function withoutGuessable(text: string, name: string): string {
   const names = name
     .toLowerCase()

@@ -1,6 +1,6 @@
 /**
- * Slow hashes of passwords: scrypt for those that the registry keeps (OWASP, "Password Storage": N 2^14, r 8, p 5, in 16 MiB),
- * and bcrypt as `htpasswd -B` writes it.
+ * Slow hashes of passwords: scrypt for passwords that the registry stores (OWASP, "Password Storage": N 2^14, r 8, p 5,
+ * 16 MiB), and bcrypt from `htpasswd -B`.
  */
 import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 import bcrypt from 'bcryptjs';
@@ -11,7 +11,7 @@ const HASH_BYTES = 32;
 const SALT_BYTES = 16;
 const STORED = /^scrypt\$(\d{1,7})\$(\d{1,2})\$(\d{1,2})\$([\w-]+)\$([\w-]+)$/;
 
-/** How many slow hashes this isolate has computed. */
+/** The number of slow hashes that this isolate has computed. */
 export const slowHashes = { computed: 0 };
 
 /** `scrypt$N$r$p$salt$hash`, the last two in base64url. */
@@ -22,7 +22,7 @@ export function hashPassword(password: string): string {
   return `scrypt$${COST.N}$${COST.r}$${COST.p}$${salt.toString('base64url')}$${hash.toString('base64url')}`;
 }
 
-/** Checks a password against either kind of hash. False for a hash of another kind. */
+/** Checks a password against a hash of either kind. False for any other hash. */
 export async function verifyPassword(password: string, stored: string): Promise<boolean> {
   slowHashes.computed++;
   if (BCRYPT_HASH.test(stored)) return bcrypt.compare(password, stored.replace(/^\$2[xy]/, '$2b'));

@@ -1,6 +1,6 @@
 /**
- * Checks passwords, within a budget: a slow hash is computed only for a name that has one, and only so many in a second. What
- * fails takes the same time for every name, so the time tells nothing about which names exist.
+ * Checks passwords within a budget of slow hashes. A hash is computed only if the name has a password. A failed check
+ * takes the same time for every name, so the time does not reveal which names exist.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import QuickLRU from 'quick-lru';
@@ -18,14 +18,14 @@ import { ADMIN } from '../configured-users.ts';
 import { HashBudget } from './hash-budget.ts';
 import { bcryptCostOf, verifyPassword } from './password.ts';
 
-/** Stands for the hash that the password of a setting has none of. */
+/** Takes the place of a stored hash for the password in ADMIN_PASSWORD. */
 const ADMIN_MARK = 'ADMIN_PASSWORD';
 
 export class Passwords {
   readonly #settings: AuthSettings;
-  /** Passwords that matched a stored hash, by a keyed hash of both: the slow one is paid once. */
+  /** Passwords that matched a stored hash, by a keyed hash of both, so that each slow hash is computed once. */
   readonly #matched = new QuickLRU<string, true>({ maxSize: PASSWORDS_REMEMBERED });
-  /** Logins that failed, likewise: the same again is no guess. */
+  /** Failed logins, also by a keyed hash. To repeat one is not a new guess. */
   readonly #failed = new QuickLRU<string, true>({ maxSize: PASSWORDS_REMEMBERED });
   readonly #key = randomBytes(32);
   readonly #strangers = new HashBudget(HASHES_OF_STRANGERS.burst, HASHES_OF_STRANGERS.perSecond);
@@ -38,13 +38,13 @@ export class Passwords {
     this.#failureMs = Math.max(FAILED_LOGIN_MIN_MS, ...costs.map((cost) => 2 ** cost * BCRYPT_ROUND_MS));
   }
 
-  /** Whether a password matched here before, and so costs no hash. */
+  /** Whether a password has matched before, so that the check needs no slow hash. */
   hasMatched(name: string, password: string, user: User | null): boolean {
     const stored = this.#storedOf(name, user);
     return stored !== null && this.#matched.has(this.#markOf(password, stored));
   }
 
-  /** Whether the same login has failed here before, and nothing has changed since: trying it again would tell nobody more. */
+  /** Whether the same login has failed before with the same stored password. */
   hasFailed(name: string, password: string, user: User | null): boolean {
     return this.#failed.has(this.#markOfFailure(name, password, user));
   }
@@ -53,12 +53,12 @@ export class Passwords {
     this.#failed.set(this.#markOfFailure(name, password, user), true);
   }
 
-  /** Whether a check computes no slow hash, for a name that has a password: what matched before, and the password of a setting. */
+  /** Whether the check needs no slow hash, for a name that has a password. */
   isFree(name: string, password: string, user: User | null): boolean {
     return this.#storedOf(name, user) === ADMIN_MARK || this.hasMatched(name, password, user);
   }
 
-  /** The budget of those who have logged in from where they are, or of all others. */
+  /** The budget of a client: `isNew` is true if no login from its address has succeeded yet. */
   budget(isNew: boolean): HashBudget {
     return isNew ? this.#strangers : this.#known;
   }
@@ -78,12 +78,12 @@ export class Passwords {
     return true;
   }
 
-  /** To be called before a check, and awaited when it has failed: real time passes while a hash is computed. */
+  /** Waits as long as a failed check should take. Start it before the check, and await it after a failure. */
   failure(): Promise<void> {
     return new Promise((resolve) => setTimeout(resolve, this.#failureMs));
   }
 
-  /** Where a setting names the admin, no other password is the admin's. */
+  /** With ADMIN_PASSWORD set, the admin has no other password. */
   #storedOf(name: string, user: User | null): string | null {
     const { adminPassword, htpasswd } = this.#settings;
     if (name === ADMIN && adminPassword !== null) return ADMIN_MARK;
@@ -94,7 +94,10 @@ export class Passwords {
     return this.#mark([password, stored]);
   }
 
-  /** A name without a password fails like one that has another, and a user who is enabled again may log in. */
+  /**
+   * The mark includes the stored password and whether the user is disabled, so a change of either allows another
+   * attempt.
+   */
   #markOfFailure(name: string, password: string, user: User | null): string {
     return this.#mark([name, password, this.#storedOf(name, user), user?.disabled ?? null]);
   }

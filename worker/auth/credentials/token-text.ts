@@ -1,4 +1,4 @@
-/** The text of a named token: `lsr_<id>_<secret>`. The prefix is for people and for scanners that look for leaked secrets. */
+/** The text of a named token: `lsr_<id>_<secret>`. The prefix lets people and secret scanners recognise it. */
 import { randomBytes } from 'node:crypto';
 import { sha256 } from '../../oci/secret.ts';
 
@@ -13,13 +13,13 @@ export function newToken(): { id: string; hash: string; text: string } {
   return { id, hash: sha256(secret), text: `${PREFIX}_${id}_${secret}` };
 }
 
-/** Null for what is no such token. The secret has 256 random bits, so a fast hash keeps it. */
+/** Null for any other text. A fast hash is enough, because the secret has 256 random bits. */
 export function parseToken(text: string): { id: string; hash: string } | null {
   const [, id, secret] = TOKEN.exec(text) ?? [];
   return id === undefined || secret === undefined ? null : { id, hash: sha256(secret) };
 }
 
-/** What somebody has put into the place of a name, fit to be written down: of a token no more than its id is left. */
+/** A typed name that is safe to log: of a token only its id is left. */
 export function withoutSecrets(text: string): string {
   return text.replace(/lsr_([0-9a-f]{16})_[\w-]*/g, 'lsr_$1_...').replace(/eyJ[\w-]*\.[\w.-]*/g, '(a token)');
 }

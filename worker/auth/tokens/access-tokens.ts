@@ -1,6 +1,7 @@
 /**
- * The tokens that the registry issues: JWTs as the Docker token specification has them, which say what their holder may do,
- * and login tokens, which stand for a password for an hour. They differ in `typ`, and neither is taken for the other.
+ * The tokens that the registry issues. Access tokens are JWTs in the form of the Docker token specification; they
+ * contain what their holder may do. Login tokens replace a password for an hour. They differ in `typ`, so neither is
+ * accepted as the other.
  */
 import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { Access, Denial } from '../../access/decide.ts';
@@ -17,22 +18,22 @@ import {
 import type { Pattern } from '../../oci/pattern.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
 
-/** What an access token says. */
+/** The claims of an access token. */
 export interface Claims {
-  /** Who, as in `Identity`. */
+  /** The subject, as in `Identity`. */
   subject: string;
   access: Access[];
   denials: Denial[];
   /** See `pullPatterns`. */
   pulls: Pattern[][] | null;
   catalog: boolean;
-  /** Of the identity that it was made for: an earlier one than that of its subject's last change is refused. */
+  /** The revision of the identity. The token is revoked if its subject has a later revision. */
   revision: number;
   /** Unix time, s. */
   expiresAt: number;
 }
 
-/** What a login token says: who was let in by which trust, and the rules that follow. */
+/** The claims of a login token: the subject, the trusts that accepted it, and its rules. */
 export interface Login {
   subject: string;
   trust: string;
@@ -48,7 +49,7 @@ const LOGIN = 'login+jwt';
 export class AccessTokens {
   readonly #keys: KeyRing;
   readonly #lifetime: number;
-  /** Tokens whose signature was checked here. */
+  /** Tokens whose signature this isolate has verified. */
   readonly #verified = new CountedCache<{ claims: Claims; audience: string }>(memory, {
     entries: ACCESS_TOKENS_REMEMBERED,
     bytes: ACCESS_TOKENS_REMEMBERED_BYTES,
@@ -61,7 +62,7 @@ export class AccessTokens {
     keys.onChange(() => this.#verified.clear());
   }
 
-  /** `origin` is where the registry is reached; its host is the audience. */
+  /** Issues an access token. `origin` is the URL of the registry, and its host is the audience. */
   async issue(
     claims: Omit<Claims, 'expiresAt'>,
     origin: string,
@@ -77,8 +78,8 @@ export class AccessTokens {
   }
 
   /**
-   * The claims of a token of ours, also of one that has expired within the life of an upload (`expiresAt` tells). Null for
-   * anything else.
+   * The claims of an access token of this registry. A token that expired is also accepted for the life of an upload, so
+   * the caller checks `expiresAt`. Null for any other token.
    */
   async verify(token: string, origin: string): Promise<Claims | null> {
     const audience = new URL(origin).host;
@@ -111,7 +112,7 @@ export class AccessTokens {
     return { token, lifetime: LOGIN_TOKEN_LIFETIME_S };
   }
 
-  /** Null for what is no login token of ours, or has expired. */
+  /** The claims of a login token of this registry. Null for any other token, and for one that has expired. */
   async verifyLogin(token: string, origin: string): Promise<Login | null> {
     const payload = await this.#open(token, LOGIN, new URL(origin).host, 0);
     if (payload === null) return null;
@@ -163,7 +164,7 @@ export class AccessTokens {
       );
       return (payload.iat ?? 0) <= Date.now() / 1000 + CLOCK_SKEW_S ? payload : null;
     } catch (error) {
-      // What `Accounts` could not answer is no error of the token.
+      // An error of `Accounts` does not make the token invalid.
       if (error === unknown || (error instanceof Error && 'code' in error)) return null;
       throw error;
     }

@@ -1,6 +1,6 @@
 /**
- * Refusals that tell a client what to do: the challenge of the Docker token specification ("Requesting a Token"). There is
- * only ever one `WWW-Authenticate`: some clients read no other.
+ * The challenge of the Docker token specification ("Requesting a Token"), which tells a client what to request. A
+ * response has only one `WWW-Authenticate` header, because some clients read only one.
  */
 
 import { formatScope, type Scope } from '../../access/scope.ts';
@@ -9,7 +9,7 @@ import { originOf } from '../../oci/origin.ts';
 
 export type ChallengeError = 'invalid_token' | 'insufficient_scope';
 
-/** 401 with a challenge for the scopes that are needed. `error` is left out where no token came. */
+/** A 401 with a challenge for the required scopes. `error` is null if the request had no token. */
 export function challenge(
   request: Request,
   scopes: Scope[],

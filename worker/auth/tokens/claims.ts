@@ -1,4 +1,4 @@
-/** What an identity gets of the scopes that were asked for: the claims of a token, or of a request with Basic credentials. */
+/** The claims that an identity gets for the requested scopes, for a token or for a request with Basic credentials. */
 
 import { type Access, decide, type Identity, pullPatterns, seesCatalog } from '../../access/decide.ts';
 import type { Scope } from '../../access/scope.ts';
@@ -10,7 +10,7 @@ import type { Claims } from './access-tokens.ts';
 
 const NO_RULE = 'no rule gives it';
 
-/** They live for ever: whoever issues a token sets their end. */
+/** The claims do not expire: the token gets its expiry when it is issued. */
 export async function claimsFor(identity: Identity, scopes: Scope[], registry: Registry): Promise<Claims> {
   const access: Access[] = [];
   const claims: Claims = {
@@ -27,7 +27,7 @@ export async function claimsFor(identity: Identity, scopes: Scope[], registry: R
     if (scope.type !== 'repository' || !isRepositoryName(scope.name)) continue;
     const decision = await decide(identity, scope, (name) => holds(registry, name));
     if (decision.access !== null) access.push(decision.access);
-    // A token must fit into a header, whatever was asked for.
+    // The token must fit into a header, so the number of explanations is limited.
     const explained = claims.denials.length < DENIALS_EXPLAINED_MAX;
     claims.denials.push(
       ...decision.denials.map((denial) => (explained ? denial : { ...denial, why: NO_RULE })),
@@ -36,7 +36,7 @@ export async function claimsFor(identity: Identity, scopes: Scope[], registry: R
   return claims;
 }
 
-/** True where a repository of this name holds something. */
+/** Whether a repository exists. */
 async function holds(registry: Registry, name: string): Promise<boolean> {
   try {
     await registry.repository(parseRepositoryName(name)).tags({ count: 0, last: null });

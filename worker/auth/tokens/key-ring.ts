@@ -1,6 +1,6 @@
 /**
- * What tokens are checked by: the keys that they are signed with, and which are revoked. `Accounts` makes, keeps and rotates the
- * keys; an isolate holds them, so that a token is checked without asking. A new key is published long before it signs.
+ * The keys that sign tokens, and the revocations. `Accounts` creates, stores and rotates the keys. An isolate holds a
+ * copy, so it verifies tokens without another request. A new key is published long before it signs.
  */
 
 import { waitUntil } from 'cloudflare:workers';
@@ -22,13 +22,13 @@ export const ALGORITHM = 'ES256';
 
 interface Ring {
   keys: SigningKey[];
-  /** Tokens of an earlier revision are refused. */
+  /** Tokens of a lower revision are revoked. */
   floor: number;
   revision: number;
-  /** Subject -> the earliest revision of its tokens that are not refused. */
+  /** Subject -> the lowest revision of its tokens that is not revoked. */
   subjects: Record<string, number>;
   fetchedAt: number;
-  /** The changes that the isolate had heard of before it asked. */
+  /** The value of `accessChanges` before `Accounts` was asked. */
   changes: number;
 }
 
@@ -43,12 +43,15 @@ export class KeyRing {
     this.#env = env;
   }
 
-  /** Runs when somebody's tokens or the keys have changed: what was remembered of them is to be forgotten. */
+  /** Calls the listener when tokens were revoked or keys have changed, so that it can forget what it remembers of them. */
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
-  /** Makes sure that what is known is no older than ACCESS_STATE_LIFETIME_MS. A request that finds it half old asks for the next. */
+  /**
+   * Refreshes the copy if it is older than ACCESS_STATE_LIFETIME_MS. A request that finds it half as old refreshes it
+   * in the background.
+   */
   async refresh(): Promise<void> {
     const ring = await this.#current(this.#lifetime());
     const age = Date.now() - ring.fetchedAt;
@@ -58,7 +61,7 @@ export class KeyRing {
     waitUntil(this.#fetch().catch((error) => console.error('the revocations could not be fetched', error)));
   }
 
-  /** Whether tokens of a revision no longer count. Of a trust, all subjects are revoked together. */
+  /** Whether a token is revoked. All subjects of a trust are revoked together. */
   isRevoked(subject: string, revision: number): boolean {
     if (this.#ring === null) return false;
     const { floor, subjects } = this.#ring;
@@ -66,21 +69,21 @@ export class KeyRing {
     return revision < Math.max(floor, subjects[named] ?? 0);
   }
 
-  /** The key to sign with now. */
+  /** The key that signs tokens now. */
   async signing(): Promise<{ kid: string; key: CryptoKey }> {
     const newest = signsNow(await this.#current(this.#lifetime())) ?? signsNow(await this.#fetch());
     if (newest === undefined) throw new Error('there is no key to sign with');
     return { kid: newest.kid, key: await this.#import(newest.kid, newest.privateJwk) };
   }
 
-  /** The key that a token names. Null where there is none, not even among keys that are newer than what is held. */
+  /** The public key with an id. Null if there is none, also after the copy was refreshed. */
   async verifying(kid: string): Promise<CryptoKey | null> {
     const find = ({ keys }: Ring) => keys.find((key) => key.kid === kid);
     const key = find(await this.#current(this.#lifetime())) ?? find(await this.#current(KEY_RING_RETRY_MS));
     return key === undefined ? null : this.#import(`${kid} public`, key.publicJwk);
   }
 
-  /** What `/.well-known/jwks.json` says (RFC 7517, section 5). */
+  /** The key set at `/.well-known/jwks.json` (RFC 7517, section 5). */
   async published(): Promise<{ keys: JsonWebKey[] }> {
     const { keys } = await this.#current(this.#lifetime());
     return {
@@ -92,7 +95,10 @@ export class KeyRing {
     return platformOf(this.#env).isSingleIsolate ? KEY_RING_LIFETIME_MS : ACCESS_STATE_LIFETIME_MS;
   }
 
-  /** What is known, fetched again where it is older than that, in ms, or was fetched by a clock that was ahead. */
+  /**
+   * The copy of the keys and revocations. It is fetched again if it is older than `maxAgeMs`, or has a time in the
+   * future because a clock was wrong.
+   */
   async #current(maxAgeMs: number): Promise<Ring> {
     const held = this.#ring;
     if (held === null) return this.#fetch();
@@ -100,7 +106,7 @@ export class KeyRing {
     const hasHeard = platformOf(this.#env).isSingleIsolate && held.changes !== accessChanges();
     if (age >= 0 && age < maxAgeMs && !hasHeard) return held;
     try {
-      // No request waits for what another has begun: it ends with its client.
+      // Each request fetches for itself: a fetch ends with the request that began it.
       return await this.#fetch();
     } catch (error) {
       if (hasHeard || age < 0 || age > ACCESS_STATE_STALE_MAX_MS) throw error;

@@ -1,6 +1,6 @@
 /**
- * `GET` and `POST /token`: credentials become a token for the scopes that were asked for, or for as much of them as the rules
- * give. Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
+ * `GET` and `POST /token`: exchanges credentials for a token with the requested scopes, as far as the rules allow them.
+ * Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
  */
 
 import { clientOf } from '../../access/client.ts';
@@ -36,7 +36,7 @@ const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 interface TokenRequest {
   credentials: BasicCredentials | null;
   scopes: string[];
-  /** A token of a trusted issuer, to be exchanged. */
+  /** A token of a trusted issuer, to exchange for a login token. */
   assertion: string | null;
 }
 
@@ -66,7 +66,7 @@ export async function tokenEndpoint(request: Request, parts: TokenParts): Promis
     const scopes = parseScopes(asked.scopes);
     const claims = await claimsFor(identity, scopes, parts.registry);
     const { token, lifetime, issuedAt } = await parts.tokens.issue(claims, origin);
-    // Anybody may ask for any number of tokens without a login. What is pulled by them is written down.
+    // Anonymous tokens are not recorded, because any client may request any number. Pulls with them are.
     if (asked.credentials !== null) {
       audit.tokenIssued(request, client, identity.subject, claims.access.map(formatScope).join(' '));
     }
@@ -91,7 +91,7 @@ async function read(request: Request): Promise<TokenRequest> {
   if (request.method === 'GET') return readQuery(request);
   if (request.method === 'POST') return readForm(request);
   throw new OciError('UNSUPPORTED', {
-    message: 'tokens are asked for with GET or POST',
+    message: 'request tokens with GET or POST',
     headers: { Allow: 'GET, POST' },
   });
 }
@@ -118,14 +118,14 @@ async function readForm(request: Request): Promise<TokenRequest> {
   });
 }
 
-/** Authenticator that are there but cannot be read are wrong ones, and not none. */
+/** An unreadable Authorization header counts as wrong credentials, and not as a request without any. */
 function credentialsIn(request: Request): BasicCredentials | null {
   if (!request.headers.has('Authorization')) return null;
   const credentials = authorizationOf(request);
   return credentials?.kind === 'basic' ? credentials : { name: '', password: '' };
 }
 
-/** A token must not be kept by anybody on the way (RFC 6749, section 5.1). */
+/** No cache may store a token (RFC 6749, section 5.1). */
 function answer(body: Record<string, unknown>): Response {
   return Response.json(body, { headers: { 'Cache-Control': 'no-store' } });
 }
