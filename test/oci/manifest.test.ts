@@ -19,6 +19,7 @@ describe('parseManifest', () => {
     const layers = [layer(), layer()];
     assert.deepEqual(read({ layers, annotations: { a: 'b' } }), {
       mediaType: mediaTypes.imageManifest,
+      statesMediaType: true,
       artifactType: mediaTypes.imageConfig,
       annotations: { a: 'b' },
       subject: null,
@@ -33,6 +34,7 @@ describe('parseManifest', () => {
     const index = { schemaVersion: 2, manifests: [manifest], artifactType: 'a/b' };
     assert.deepEqual(parseManifest(bytesOf(index), mediaTypes.imageIndex), {
       mediaType: mediaTypes.imageIndex,
+      statesMediaType: false,
       artifactType: 'a/b',
       annotations: null,
       subject: null,

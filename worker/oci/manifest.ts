@@ -9,6 +9,8 @@ import { MANIFEST_MAX_REFERENCES, MEDIA_TYPE_MAX_LENGTH, REFERRER_ANNOTATIONS_MA
 
 export interface Manifest {
   mediaType: string;
+  /** True where the bytes have a `mediaType` field, so that every push of them has the same type. */
+  statesMediaType: boolean;
   /** Of an image manifest that says none, the media type of its config ("Pushing Manifests with Subject"). */
   artifactType: string | null;
   annotations: Record<string, string> | null;
@@ -81,6 +83,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
   if (subject !== null && annotations !== null) checkReferrer(annotations);
   return {
     mediaType,
+    statesMediaType: Boolean(json.mediaType),
     artifactType: said !== null && said !== '' ? said : isImage && config !== null ? config.mediaType : null,
     annotations,
     subject: subject === null ? null : subject.digest,

@@ -9,7 +9,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
-import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
+import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
@@ -125,8 +125,8 @@ export class DurableRepository implements Repository {
 
   async putManifest(put: ManifestPut): Promise<void> {
     const write = async () => this.#state().putManifest(this.name, put, this.#allowsSparse);
-    // Of bytes that do not say what they are, a push changes the media type.
-    const { missing } = await (this.#edge === null || saysItsType(put.bytes)
+    // Without a mediaType field in the bytes, another push may have given them another media type.
+    const { missing } = await (this.#edge === null || put.manifest.statesMediaType
       ? write()
       : this.#forgetting('manifests', put.digest, write));
     if (missing.length === 0) return;
@@ -287,14 +287,4 @@ function sizeOfPage(page: Listing<string> | null): number | null {
 /** A stream that knows its length. */
 function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
   return new Response(bytes as BodyInit).body ?? new ReadableStream();
-}
-
-/** True where a manifest has its media type in itself. */
-function saysItsType(bytes: Uint8Array): boolean {
-  try {
-    parseManifest(bytes, null);
-    return true;
-  } catch {
-    return false;
-  }
 }
