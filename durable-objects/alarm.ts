@@ -1,7 +1,6 @@
 /**
- * The alarm of a Durable Object. There is one, so several due times share it. The platform repeats an alarm that fails six
- * times, and then never again (Cloudflare docs, "Alarms"): here no error leaves it, and what fails is repeated for as long
- * as it takes.
+ * The alarm of a Durable Object. An object has only one, so several due times share it. The platform repeats a failed alarm up
+ * to six times and then drops it (Cloudflare docs, "Alarms"). So an alarm here never throws, and sets itself again after an error.
  */
 
 /** How soon something that failed is tried again. */
@@ -11,16 +10,16 @@ const RETRY_MAX_MS = 3600 * 1000;
 
 /** What an object does when its alarm rings. */
 export interface AlarmTasks {
-  /** Does what is due, some of it at a time. What it throws is logged, and it runs again later. */
+  /** Does a bounded part of what is due. If it throws, the error is logged and it runs again later. */
   run(now: number): void | Promise<void>;
-  /** When there is something to do next (Unix time, ms), by what is stored; null for never. A time that has passed is now. */
+  /** When `run` is due next (Unix time, ms), according to the tables; null for never. A time in the past means now. */
   nextDue(now: number): number | null;
 }
 
 export class Alarm {
   readonly #ctx: DurableObjectState;
   readonly #tasks: AlarmTasks;
-  /** When it rings, where this instance knows: asking costs as much as a row. */
+  /** When the alarm rings, if this instance knows; 0 if not. Reading the alarm costs as much as reading a row. */
   #ringsAt = 0;
   #isRinging = false;
   #failures = 0;
@@ -39,19 +38,19 @@ export class Alarm {
     this.#ringsAt = set === null ? at : Math.min(set, at);
   }
 
-  /** To be called when the alarm rings. Does not throw. */
+  /** Call this in `alarm()` of the object. Does not throw. */
   async ring(): Promise<void> {
     this.#isRinging = true;
     const next = await this.#run(Date.now());
     this.#isRinging = false;
     this.#ringsAt = 0;
-    // A request may have set an earlier one meanwhile.
+    // A request may have set an earlier alarm meanwhile.
     if (next !== null) await this.ringBy(next);
   }
 
   /**
-   * To be called once when the object starts and has tables: where something is due and no alarm is set, it was dropped, and
-   * is set again. No request waits for this. An object that starts because its alarm rings has nothing to look for.
+   * Call this once when the object starts and has tables. If something is due and no alarm is set, the platform has dropped it, and
+   * it is set again. No request waits for this. If the object starts because its alarm rings, there is nothing to do.
    */
   check(): void {
     this.#ctx.waitUntil(this.#check());
@@ -65,7 +64,7 @@ export class Alarm {
       return next;
     } catch (error) {
       const delayMs = Math.min(RETRY_MS * 2 ** this.#failures++, RETRY_MAX_MS);
-      console.error(`an alarm failed, and rings again in ${delayMs / 1000} seconds`, error);
+      console.error(`an alarm failed, and will run again in ${delayMs / 1000} seconds`, error);
       return Date.now() + delayMs;
     }
   }
@@ -77,7 +76,7 @@ export class Alarm {
       const due = this.#tasks.nextDue(Date.now());
       if (due !== null) await this.ringBy(due);
     } catch (error) {
-      console.error('whether an alarm is missing could not be checked', error);
+      console.error('could not check whether an alarm is missing', error);
     }
   }
 }

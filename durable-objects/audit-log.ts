@@ -62,7 +62,7 @@ const MIGRATIONS: Migration[] = [
 /** The older table first: its events are older than those of all batches. */
 const TABLES = ['events', 'batches'] as const;
 
-/** An event is known by its batch and its place there. Batches begin above all ids of the older table. */
+/** The id of an event is made of its batch and its place there. Batches begin above all ids of the older table. */
 const FIRST_BATCH = 1_000_000;
 const DAY_MS = 24 * 3600 * 1000;
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -71,10 +71,10 @@ const idOf = (batch: number, place: number) => batch * AUDIT_ROW_EVENTS_MAX + pl
 export class AuditLog extends DurableObject<Env> implements AuditLogObject {
   readonly #retentionMs: number;
   readonly #alarm: Alarm;
-  /** Whether the last pass found something, so that there may be more. */
+  /** Whether the last alarm deleted rows, so that there may be more. */
   #hasSwept = false;
   readonly #rowsMax: number;
-  /** Rows of nothing but refusals: how many were written in the minute, and the events that were left out. */
+  /** Rows that have only refusals: how many were written in this minute, and how many events were left out. */
   #refusals = { minute: 0, rows: 0, leftOut: 0 };
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -93,7 +93,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     const now = Date.now();
     const kept = this.#withinLimit(events, now).map((event) => shortened(event, now));
     if (kept.length === 0) return;
-    // The time of the oldest: the setting may have been longer when the alarm was set.
+    // Use the time of the oldest row, because the setting may have been longer when the alarm was set.
     await this.#alarm.ringBy(Math.max(now, (this.#oldest() ?? now) + this.#retentionMs));
     this.ctx.storage.transactionSync(() => {
       kept.push(...this.#makeRoom(now));
@@ -123,12 +123,12 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     await this.#alarm.ring();
   }
 
-  /** Removes the oldest rows whose time is over, some at a time. */
+  /** Removes the oldest expired rows, up to EXPIRED_ROWS_AT_A_TIME. */
   #sweep(now: number): void {
     this.#hasSwept = this.#deleteOldest(EXPIRED_ROWS_AT_A_TIME, now - this.#retentionMs).rows > 0;
   }
 
-  /** Rows that end one after another are deleted in one pass. */
+  /** The delay lets one alarm delete many rows. */
   #nextSweep(now: number): number | null {
     const oldest = this.#oldest();
     if (oldest === null) return null;
@@ -137,7 +137,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     return isMoreDue ? now : Math.max(dueAt, now + AUDIT_SWEEP_MS);
   }
 
-  /** The events of each row before an id, newest first. Rows are read when they are asked for. */
+  /** The events of each row before an id, newest first. Reads a row only when the caller asks for it. */
   *#batchesBefore(before: number, scanned: { rows: number; length: number }): Generator<ListedEvent[]> {
     const { sql } = this.ctx.storage;
     const batches = sql.exec<{ id: number; events: string }>(
@@ -164,7 +164,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     }
   }
 
-  /** Leaves out what is nothing but refusals where the minute has had enough of it, and says so with what comes later. */
+  /** Leaves out refusals beyond the limit of a minute, and adds an event that says so to the next row. */
   #withinLimit(events: AuditEvent[], now: number): AuditEvent[] {
     const minute = Math.floor(now / 60_000);
     if (this.#refusals.minute !== minute) this.#refusals = { ...this.#refusals, minute, rows: 0 };
@@ -173,9 +173,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
       refusals.rows++;
       if (refusals.rows > AUDIT_REFUSAL_ROWS_A_MINUTE) {
         if (refusals.rows === AUDIT_REFUSAL_ROWS_A_MINUTE + 1)
-          console.warn(
-            'the audit log gets too many refusals: those of this minute are only counted from here on',
-          );
+          console.warn('the audit log gets too many refusals: it only counts the rest of this minute');
         refusals.leftOut += events.reduce((sum, { count }) => sum + count, 0);
         return [];
       }
@@ -187,10 +185,10 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     return [...events, dropEvent(now, leftOut, `${leftOut} refusals were not written`, why)];
   }
 
-  /** Deletes the oldest rows where the log is full, and gives the event that says so. */
+  /** Deletes the oldest rows if the log is full, and returns the event that says so. */
   #makeRoom(now: number): AuditEvent[] {
     const { sql } = this.ctx.storage;
-    // Only the oldest are ever deleted, so the ids have no gaps. Each of the two reads one row.
+    // Only the oldest rows are ever deleted, so the ids have no gaps. MIN and MAX read one row each.
     const count = 'SELECT (SELECT MAX(id) FROM batches) - (SELECT MIN(id) FROM batches) + 1 AS rows';
     const rows = firstRow<{ rows: number | null }>(sql, count)?.rows ?? 0;
     const hasTooMany = rows >= this.#rowsMax;
@@ -206,7 +204,7 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
     return [dropEvent(now, deleted.rows, `${deleted.rows} rows until ${until} were deleted`, why)];
   }
 
-  /** Of rows that were written until a time. Both tables have `id` and `at`. */
+  /** Deletes the oldest rows that were written until a time. Both tables have `id` and `at`. */
   #deleteOldest(count: number, writtenUntil: number): { rows: number; until: number } {
     let rows = 0;
     let until = 0;
@@ -237,7 +235,7 @@ function isWanted(event: AuditEvent, filter: Omit<AuditQuery, 'before' | 'count'
   return event.actor === actor && event.repository === repository && event.decision === decision;
 }
 
-/** What the log itself has to tell. */
+/** An event about the log itself. */
 function dropEvent(at: number, count: number, reference: string, rule: string): AuditEvent {
   return {
     at,
@@ -255,7 +253,7 @@ function dropEvent(at: number, count: number, reference: string, rule: string): 
   };
 }
 
-/** As JSON, each within the length of a row. */
+/** The events as JSON, in as many rows as they need. */
 function rowsOf(events: AuditEvent[]): string[] {
   const rows: string[][] = [];
   let length = Number.POSITIVE_INFINITY;
@@ -270,7 +268,7 @@ function rowsOf(events: AuditEvent[]): string[] {
   return rows.map((texts) => `[${texts.join(',')}]`);
 }
 
-/** No text is longer than it is for, whatever was sent. A clock that runs ahead must not give a time to come. */
+/** Cuts long texts. If the clock of an isolate is ahead, the event still does not get a time in the future. */
 function shortened(event: AuditEvent, now: number): AuditEvent {
   const short = (text: string) => text.slice(0, AUDIT_TEXT_MAX_LENGTH);
   const { repository, reference } = event;

@@ -1,4 +1,4 @@
-/** Reading rows of a Durable Object's SQLite as values of a type that the caller knows from its query. */
+/** Reads rows of a Durable Object's SQLite as values of a type. The caller must name the type that its query returns. */
 import type { Listing } from '../worker/oci/page.ts';
 
 /** Expired rows are removed this many at a time, so that a request never waits long. */
@@ -20,7 +20,7 @@ export function firstRow<Row extends object>(
   return allRows<Row>(sql, query, ...values)[0] ?? null;
 }
 
-/** One page of a list, of entries of which one more was asked for than the page takes. */
+/** One page of a list. The query must read `count + 1` entries, so that it is known whether there are more. */
 export function pageOf<T>(entries: T[], count: number): Listing<T> {
   return { entries: entries.slice(0, count), more: entries.length > count };
 }

@@ -251,7 +251,7 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     this.#revocations.sweep(now);
   }
 
-  /** Many that end one after another are removed in one pass, unless a pass was too short for all that had ended. */
+  /** The delay lets one alarm remove many rows. If the last one left expired rows, the next runs immediately. */
   #nextSweep(now: number): number | null {
     const query = `SELECT MIN(at) AS at FROM (SELECT MIN(expires_at) AS at FROM failed_logins
       UNION ALL SELECT MIN(expires_at) FROM consumed UNION ALL SELECT MIN(expires_at) FROM revocations)`;
@@ -259,7 +259,7 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     return at === null || at <= now ? at : at + ACCOUNTS_SWEEP_MS;
   }
 
-  /** A change and the revocations that follow from it, in one transaction. */
+  /** Makes a change and the revocations that follow from it, in one transaction. */
   async #revoking<T>(change: () => { outcome: T; revoked: string[] }): Promise<T> {
     const now = Date.now();
     const { outcome, revoked } = this.ctx.storage.transactionSync(() => {

@@ -1,6 +1,6 @@
 /**
- * Failed logins, and how long they make others wait: those of an account from one address, of an address, and of an account
- * from anywhere. With time they are forgotten, one after another, and there are never more than so many records.
+ * Failed logins and the delays that follow from them. They are counted in three ways: for an account from one address, for an
+ * address, and for an account from anywhere. Failures are forgotten one by one with time, and the number of rows is bounded.
  */
 import { clientNetwork } from '../../worker/oci/address.ts';
 import { EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
@@ -27,12 +27,12 @@ export const FAILED_LOGIN_ROWS_MAX = 10_000;
 /** Characters of an account name that are compared. */
 const FAILED_LOGIN_TEXT_MAX_LENGTH = 256;
 
-/** How many failures of a kind cost nothing, and the longest wait of those that do. */
+/** For each kind of counter: the failures without a delay, and the longest delay. */
 const KINDS = {
   pair: { free: FAILED_LOGINS_OF_PAIR, waitMaxMs: LOGIN_WAIT_MAX_MS },
   address: { free: FAILED_LOGINS_OF_ADDRESS, waitMaxMs: LOGIN_WAIT_OF_ADDRESS_MAX_MS },
   account: { free: FAILED_LOGINS_OF_ACCOUNT, waitMaxMs: LOGIN_WAIT_OF_ACCOUNT_MAX_MS },
-  /** No failures, but that somebody has logged in to an account from an address. */
+  /** Counts nothing: records that a login to an account from an address succeeded. */
   known: { free: Number.POSITIVE_INFINITY, waitMaxMs: 0 },
 } as const;
 
@@ -44,9 +44,9 @@ interface Mark {
 
 export interface Standing {
   waitMs: number;
-  /** There are failures that a success would clear. */
+  /** There are failures that a successful login would clear. */
   hasFailed: boolean;
-  /** Nobody has logged in to the account from the address yet, as far as is remembered. */
+  /** No remembered login to the account came from this address. */
   isNew: boolean;
 }
 
@@ -57,16 +57,15 @@ interface Row {
 
 export class Attempts {
   readonly #sql: SqlStorage;
-  /** Attempts under way. Memory is enough: there is one instance. */
+  /** Logins that are running. They are kept in memory only, because there is one instance. */
   readonly #underWay = new Map<string, number[]>();
-  /** How many records there are, once they have been counted. */
+  /** The number of rows; null before they are counted. */
   #rows: number | null = null;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
   }
 
-  /** How long somebody must wait, and whether there are failures that a success would clear. */
   standing(account: string, address: string, now: number): Standing {
     const rows = this.#counting(account, address).map((mark) => ({ kind: mark.kind, row: this.#row(mark) }));
     const waits = rows.map(({ kind, row }) => (row === null ? 0 : waitOf(kind, row, now)));
@@ -79,8 +78,8 @@ export class Attempts {
   }
 
   /**
-   * Lets one attempt of a pair that has failed too often pass, and the next only after a moment: many at once would else all
-   * be let in by the end of one wait.
+   * Delays the next login of an account from an address that has failed too often. Otherwise many concurrent logins would pass
+   * together when one delay ends.
    */
   begin(account: string, address: string, now: number): void {
     const mark = marksOf(account, address).find(({ kind }) => kind === 'pair');
@@ -95,8 +94,8 @@ export class Attempts {
   }
 
   /**
-   * Whether one more password may be tried now: those under way count as if they had failed, or many at once would all be
-   * tried before the first has.
+   * Whether one more password may be checked now. Running checks count as failed. Otherwise many concurrent ones would all be allowed
+   * before the first has failed.
    */
   mayTry(account: string, address: string, now: number): boolean {
     const marks = this.#counting(account, address);
@@ -111,7 +110,7 @@ export class Attempts {
     return true;
   }
 
-  /** An account that was logged in to from an address is what it claims to be; of the address that says nothing. */
+  /** Clears the failures of the account from this address. It says nothing about other accounts at the address. */
   succeeded(account: string, address: string, now: number): void {
     for (const mark of marksOf(account, address)) {
       this.#ended(mark);
@@ -124,12 +123,12 @@ export class Attempts {
   failed(account: string, address: string, now: number): void {
     for (const mark of marksOf(account, address)) this.#ended(mark);
     for (const mark of marksOf(account, address)) this.#count(mark, now);
-    // The first to be forgotten goes first: whoever makes names up does not get rid of what slows him.
+    // Delete the rows that would expire first, so that an attacker cannot push out his own delays with made-up names.
     const surplus = this.#total() - FAILED_LOGIN_ROWS_MAX;
     if (surplus > 0) this.#deleteFirst(surplus, Number.MAX_SAFE_INTEGER);
   }
 
-  /** Removes what is forgotten, some at a time. */
+  /** Removes expired rows, up to EXPIRED_ROWS_AT_A_TIME. */
   sweep(now: number): void {
     this.#deleteFirst(EXPIRED_ROWS_AT_A_TIME, now);
   }
@@ -137,7 +136,7 @@ export class Attempts {
   #count(mark: Mark, now: number): void {
     const { free, waitMaxMs } = KINDS[mark.kind];
     const before = this.#row(mark);
-    // No more than what brings the longest wait, or it would take for ever to be forgotten.
+    // Stop counting at the longest delay, so that the failures are forgotten in a reasonable time.
     const most = free + Math.ceil(Math.log2(waitMaxMs / LOGIN_WAIT_MIN_MS));
     const failures = Math.min(most, remembered(before, now) + 1);
     const waitMs = failures < free ? 0 : Math.min(waitMaxMs, LOGIN_WAIT_MIN_MS * 2 ** (failures - free));
@@ -162,7 +161,7 @@ export class Attempts {
     this.#rows = isNew ? total + 1 : total;
   }
 
-  /** What counts: who has logged in from here before waits for failures of that account from here, and for no others. */
+  /** The counters that apply. After a login from an address, only failures of the same account from there cause a delay. */
   #counting(account: string, address: string): Mark[] {
     const marks = marksOf(account, address);
     const pair = marks.find(({ kind }) => kind === 'pair');
@@ -170,7 +169,7 @@ export class Attempts {
     return isKnown ? marks.filter(({ kind }) => kind === 'pair') : marks;
   }
 
-  /** When the attempts began of which no end was heard (Unix time, ms). */
+  /** When the running logins began (Unix time, ms). */
   #begun(mark: Mark, now: number): number[] {
     return (this.#underWay.get(keyOf(mark)) ?? []).filter((at) => Math.abs(now - at) < LOGIN_UNDER_WAY_MS);
   }
@@ -206,7 +205,7 @@ export class Attempts {
     if (this.#rows !== null) this.#rows -= deleted;
   }
 
-  /** Counted once by an instance, then kept: to count them costs as many reads as there are. */
+  /** An instance counts the rows once and then keeps the number, because counting reads every row. */
   #total(): number {
     this.#rows ??= this.#sql
       .exec<{ count: number }>('SELECT COUNT(*) AS count FROM failed_logins')
@@ -215,11 +214,11 @@ export class Attempts {
   }
 }
 
-/** From no address that is known, failures count for the account alone: everybody may be there. */
+/** The counters of a login. If the address is not known, failures count for the account only. */
 function marksOf(account: string, address: string): Mark[] {
   const name = account.slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
   const network = clientNetwork(address).slice(0, FAILED_LOGIN_TEXT_MAX_LENGTH);
-  // What nobody can guess is no account that others could be kept out of.
+  // Without an account name, the credentials cannot be guessed (a token), so only the address counts.
   if (name === '') return network === '' ? [] : [{ kind: 'address', account: '', address: network }];
   const ofAccount: Mark = { kind: 'account', account: name, address: '' };
   if (network === '') return [ofAccount];
@@ -234,14 +233,14 @@ function keyOf({ kind, account, address }: Mark): string {
   return JSON.stringify([kind, account, address]);
 }
 
-/** The failures that are not forgotten: time counts from the end of the wait that the last one brought. */
+/** The failures that are not forgotten yet. The time counts from the end of the last delay. */
 function remembered(row: Row | null, now: number): number {
   if (row === null) return 0;
   const forgotten = Math.floor(Math.max(0, now - row.wait_until) / FAILED_LOGIN_FORGOTTEN_MS);
   return Math.max(0, row.failures - forgotten);
 }
 
-/** A clock that goes back makes nobody wait where there is no wait, nor for longer than anybody ever does. */
+/** The delay in ms. If the clock was set back, it is still not longer than the longest delay. */
 function waitOf(kind: Mark['kind'], { failures, wait_until: until }: Row, now: number): number {
   const { free, waitMaxMs } = KINDS[kind];
   return failures < free ? 0 : Math.min(waitMaxMs, until - now);

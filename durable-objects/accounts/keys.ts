@@ -1,6 +1,6 @@
 /**
- * The keys that the registry makes and keeps itself: secrets by purpose, and those that tokens are signed with. The latter
- * follow one another; each is published before it signs, and stays for a while after it has been followed.
+ * The keys that the registry makes itself: one secret for each purpose, and the keys that sign tokens. Signing keys replace one
+ * another. Each is published before it signs, and is kept for a while after its successor signs.
  */
 import type { SigningKey } from '../../worker/access/model.ts';
 import { allRows, firstRow } from '../rows.ts';
@@ -20,7 +20,7 @@ export class RegistryKeys {
     this.#sql = sql;
   }
 
-  /** The secret for a purpose, of 32 bytes; made at its first use. */
+  /** The secret for a purpose, of 32 bytes. It is made when it is first asked for. */
   secret(purpose: string): Uint8Array {
     const fresh = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
     this.#sql.exec(
@@ -34,16 +34,16 @@ export class RegistryKeys {
     return new Uint8Array(bytes);
   }
 
-  /** All keys that may have signed a token that still counts, and the one that signs next; oldest first. */
+  /** All keys that may have signed a valid token, and the one that signs next; oldest first. */
   async signingKeys(): Promise<SigningKey[]> {
     this.#deleteImpossible();
     if (this.#nextSignsFrom() !== null) {
       const key = await generate();
-      // While it was generated another call may have put one down: only the first is taken.
+      // Another call may have inserted a key while this one was generated. Only the first is used.
       const signsFrom = this.#nextSignsFrom();
       if (signsFrom !== null) this.#insert(key, signsFrom);
     }
-    // A key goes when one that came after it has been signing for so long.
+    // Delete a key when a newer one has been signing for SIGNING_KEY_KEPT_MS.
     this.#sql.exec(
       `DELETE FROM signing_keys WHERE signs_from <
          (SELECT MAX(signs_from) FROM signing_keys WHERE signs_from <= ?)`,
@@ -53,8 +53,8 @@ export class RegistryKeys {
   }
 
   /**
-   * A new key that signs at once. The old ones stay until their tokens have ended, or are dropped, which ends all tokens
-   * that they signed.
+   * Makes a new key that signs immediately. The old keys stay until their tokens have expired, or are deleted if `dropsOld`, which
+   * ends all tokens that they signed.
    */
   async rotate(dropsOld: boolean): Promise<void> {
     const key = await generate();
@@ -72,13 +72,13 @@ export class RegistryKeys {
     );
   }
 
-  /** No key is made so far ahead: the clock was wrong. What such a key signed lies in the future and is refused anyway. */
+  /** Deletes keys whose time is so far in the future that the clock must have been wrong. Their tokens are refused anyway. */
   #deleteImpossible(): void {
     const query = 'DELETE FROM signing_keys WHERE signs_from > ?';
     this.#sql.exec(query, Date.now() + 2 * SIGNING_KEY_PUBLISHED_MS);
   }
 
-  /** From when a new key signs, where one is needed. Where none signs now, it signs at once. */
+  /** When a new key is to sign; null if none is needed. If no key signs now, it signs immediately. */
   #nextSignsFrom(): number | null {
     const now = Date.now();
     const query = `SELECT MAX(signs_from) AS newest, MIN(signs_from) AS oldest FROM signing_keys`;

@@ -1,7 +1,7 @@
-/** What a lookup takes into account: whom the rules are for, and whether a token is used by who has it. */
+/** Which subjects a lookup finds rules for, and whether the secret of a token is right. */
 import type { LookupQuery, Subject, Token, User } from '../../worker/access/model.ts';
 
-/** A token of a user has the user's rights at the most, so no rules of its own. */
+/** A user's token has no rules of its own: it can do what the user can do, or less. */
 export function subjectsOf(
   query: LookupQuery,
   name: string | null,
@@ -17,7 +17,7 @@ export function subjectsOf(
   return subjects;
 }
 
-/** Its id is no secret: only who has the rest of it uses it. */
+/** Whether the query has the token's secret and the token has not expired. The id of a token is not secret. */
 export function isRight({ hash, expiresAt }: Token, { tokenHash }: LookupQuery, now: number): boolean {
   return hash === tokenHash && (expiresAt === null || expiresAt > now);
 }

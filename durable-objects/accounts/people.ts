@@ -1,4 +1,4 @@
-/** Users and tokens, as `Accounts` keeps them. Every method is one step; what belongs to a name goes with it. */
+/** Users and tokens, as `Accounts` keeps them. What belongs to a user or a token is deleted with it. */
 import { SIGN_IN_TOKEN, type Token, tokenKey, type User } from '../../worker/access/model.ts';
 import type { UserPut } from '../../worker/objects/accounts.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
@@ -53,7 +53,7 @@ export class People {
     const { name, password, groups, disabled, onlyNew } = put;
     const before = this.user(name);
     if (before !== null && onlyNew) return 'taken';
-    // Whoever had the name before, in a setting, was somebody else.
+    // Tokens of this name belong to an earlier user, who was in a setting.
     if (before === null) this.#sql.exec('DELETE FROM tokens WHERE owner = ?', name);
     const user = before ?? { password: null, groups: [], disabled: false, createdAt: now };
     this.#sql.exec(
@@ -69,7 +69,7 @@ export class People {
 
   deleteUser(name: string): boolean {
     const users = allRows(this.#sql, 'DELETE FROM users WHERE name = ? RETURNING 1', name);
-    // A user of a setting has tokens here, and nothing else.
+    // Of a user in a setting, this table has tokens only.
     const tokens = allRows(this.#sql, 'DELETE FROM tokens WHERE owner = ? RETURNING 1', name);
     this.#sql.exec('DELETE FROM sign_ins WHERE user = ?', name);
     if (users.length + tokens.length === 0) return false;
@@ -93,7 +93,7 @@ export class People {
     return null;
   }
 
-  /** By `tokenKey`, which is also what `last` is. Of everybody where `owner` is undefined, of robots where it is null. */
+  /** By `tokenKey`, which is also `last`. All tokens if `owner` is undefined, those of robots if it is null. */
   tokens(owner: string | null | undefined, { count, last }: Page): Listing<Token> {
     const query = `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE ${owner === undefined ? '' : 'owner IS ? AND '}name > ?
       ORDER BY name LIMIT ?`;
@@ -101,7 +101,7 @@ export class People {
     return pageOf(allRows<TokenRow>(this.#sql, query, ...values).map(asToken), count);
   }
 
-  /** `ofSetting`: the owner is a user of a setting, of whom nothing is kept here. */
+  /** `ofSetting`: the owner is a user in a setting, and has no row here. */
   createToken(token: Token, ofSetting: boolean): 'created' | 'name taken' | 'no owner' {
     if (token.owner !== null && !ofSetting && this.user(token.owner) === null) return 'no owner';
     const made = allRows(
@@ -120,7 +120,7 @@ export class People {
     return made.length === 1 ? 'created' : 'name taken';
   }
 
-  /** Adds a token that a sign-in gives. Of the others, only the newest `others` of its owner stay, and none that has ended. */
+  /** Creates a token for a sign-in. Of the owner's other sign-in tokens, only the newest `others` that have not expired stay. */
   createSignInToken(token: Token, others: number, now: number): void {
     this.createToken(token, false);
     this.#sql.exec(
@@ -137,22 +137,22 @@ export class People {
     );
   }
 
-  /** Gives how many there were. */
+  /** Returns how many there were. */
   deleteTokensOf(owner: string): number {
     return allRows(this.#sql, 'DELETE FROM tokens WHERE owner = ? RETURNING 1', owner).length;
   }
 
-  /** Its rules go too: a new token of the same name must not find them. */
+  /** Deletes the rules of a robot too, because a new robot of the same name must not get them. */
   deleteToken(id: string): { name: string; owner: string | null } | null {
     const query = 'DELETE FROM tokens WHERE id = ? RETURNING name, owner';
     const deleted = firstRow<{ name: string; owner: string | null }>(this.#sql, query, id);
-    // Rules are of robots: a user's token of that name must not take them along.
+    // Only robots have rules. A user's token may have the same name as a robot.
     if (deleted?.owner === null)
       this.#sql.exec('DELETE FROM rules WHERE subject = ?', `token:${deleted.name}`);
     return deleted;
   }
 
-  /** Notes that a token was used, where that was not noted just before. */
+  /** Records that a token was used, unless this was recorded shortly before. */
   used({ id, lastUsedAt }: Token, now: number): void {
     if (lastUsedAt !== null && now - lastUsedAt < TOKEN_USE_WRITTEN_MS) return;
     this.#sql.exec('UPDATE tokens SET last_used_at = ? WHERE id = ?', now, id);

@@ -1,4 +1,4 @@
-/** Tokens of issuers that were exchanged: each is taken once, and remembered for as long as it could be shown again. */
+/** Tokens of trusted issuers that were exchanged. Each is accepted once, and remembered for as long as it is valid. */
 import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
 import { allRows, EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
 
@@ -9,7 +9,7 @@ export class Replays {
     this.#sql = sql;
   }
 
-  /** True the first time. False also for one that has expired: it cannot be told whether it was shown before. */
+  /** True the first time. False also for an expired token, because its row may have been removed. */
   consume(id: string, expiresAt: number, now: number): boolean {
     const forgottenAt = this.forgottenAt(expiresAt);
     if (forgottenAt <= now) return false;
@@ -17,12 +17,12 @@ export class Replays {
     return allRows(this.#sql, query, id, forgottenAt).length === 1;
   }
 
-  /** Clocks may be apart: a token is taken a little after its end. */
+  /** Clocks differ, so a token is accepted until a little after its expiry. */
   forgottenAt(expiresAt: number): number {
     return expiresAt + CLOCK_SKEW_S * 1000;
   }
 
-  /** Removes what is expired, some at a time. */
+  /** Removes expired rows, up to EXPIRED_ROWS_AT_A_TIME. */
   sweep(now: number): void {
     this.#sql.exec(
       `DELETE FROM consumed WHERE id IN

@@ -1,6 +1,6 @@
 /**
- * Whose access tokens are revoked. Every change has a number, and a token says which change was the last when it was issued:
- * one that is older than the change of its subject is refused. No clock decides, since those of two machines differ.
+ * Which access tokens are revoked. Every change has a number, its revision. A token carries the revision at which it was issued, and
+ * is refused if its subject has a later one. This does not depend on clocks, which differ between machines.
  */
 import { accessChanged } from '../../worker/access/access-change.ts';
 import type { Revoked } from '../../worker/access/model.ts';
@@ -19,12 +19,12 @@ export class Revocations {
     this.#sql = sql;
   }
 
-  /** The number of the last change. */
+  /** The revision of the last change. */
   revision(): number {
     return this.#current().revision;
   }
 
-  /** Refuses the tokens that a subject was issued before now. */
+  /** Revokes the tokens that were issued to a subject before now. */
   revoke(subject: string, now: number): void {
     const { floor } = this.#current();
     const revision = this.revision() + 1;
@@ -38,7 +38,7 @@ export class Revocations {
     this.#write(revision, Math.max(floor, this.#dropSurplus()));
   }
 
-  /** Makes isolates ask again, for a change that is of no subject. */
+  /** Makes isolates load the access state again after a change that concerns no single subject. */
   changed(): void {
     this.#write(this.revision() + 1, this.#current().floor);
   }
@@ -50,7 +50,7 @@ export class Revocations {
     return { ...this.#current(), subjects };
   }
 
-  /** Removes revocations that no token is old enough for, some at a time. */
+  /** Removes revocations that are older than every valid token, up to EXPIRED_ROWS_AT_A_TIME. */
   sweep(now: number): void {
     this.#sql.exec(
       `DELETE FROM revocations WHERE subject IN
@@ -60,7 +60,7 @@ export class Revocations {
     );
   }
 
-  /** Drops the oldest beyond the most that are kept. All tokens as old as those are refused instead: their holders log in again. */
+  /** Deletes the oldest rows beyond REVOCATIONS_MAX. All tokens as old as those are refused then, and their owners log in again. */
   #dropSurplus(): number {
     const dropped = allRows<{ revision: number }>(
       this.#sql,

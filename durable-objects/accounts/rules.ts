@@ -1,4 +1,4 @@
-/** Rules, policies and trusted issuers, as `Accounts` keeps them. Ids are numbers as text, and none is given out twice. */
+/** Rules, policies and trusted issuers, as `Accounts` keeps them. Ids are numbers as text, and are never used again. */
 import type { Policy, Rule, Subject, Trust } from '../../worker/access/model.ts';
 import type { NewPolicy } from '../../worker/objects/accounts.ts';
 import type { Listing, Page } from '../../worker/oci/page.ts';
@@ -25,13 +25,13 @@ export class Rules {
     this.#sql = sql;
   }
 
-  /** By id, which is in the order in which they came. */
+  /** By id, in the order of their creation. */
   list({ count, last }: Page): Listing<Rule> {
     const query = `SELECT ${RULE_COLUMNS} FROM rules WHERE id > ? ORDER BY id LIMIT ?`;
     return pageOf(allRows<RuleRow>(this.#sql, query, Number(last) || 0, count + 1).map(asRule), count);
   }
 
-  /** The subjects are one parameter, however many they are; each is looked up in the index. */
+  /** The rules of some subjects. The subjects are one JSON parameter, and each is found in the index. */
   of(subjects: Subject[]): Rule[] {
     const query = `SELECT ${RULE_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN rules ON rules.subject = wanted.value`;
     const rules = allRows<RuleRow>(this.#sql, query, JSON.stringify([...new Set(subjects)]));
@@ -94,7 +94,7 @@ export class Rules {
     return made === null ? 'name taken' : asTrust(made);
   }
 
-  /** Gives its name; null where there is none. */
+  /** Returns the name of the deleted trust; null if it does not exist. */
   deleteTrust(id: string): string | null {
     const query = 'DELETE FROM trusts WHERE id = ? RETURNING name';
     return firstRow<{ name: string }>(this.#sql, query, id)?.name ?? null;

@@ -1,4 +1,4 @@
-/** The tables of `Accounts`. Lists of what somebody may do are JSON: they are read and written whole. */
+/** The tables of `Accounts`. Lists of grants and conditions are JSON, because they are always read and written whole. */
 import type { Migration } from '../migrations.ts';
 
 export const ACCOUNTS_MIGRATIONS: Migration[] = [

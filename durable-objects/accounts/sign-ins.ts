@@ -1,6 +1,6 @@
 /**
- * Who signs in by OpenID Connect. A person is an issuer's subject, whatever the issuer calls them: names change hands there. A new
- * one gets an account of its own, and an admin links it to another user.
+ * People who sign in with OpenID Connect. The subject at the issuer identifies a person, because an issuer may give a name to
+ * another person later. A new person gets an account, and an admin can link it to another user.
  */
 import type { Person } from '../../worker/access/model.ts';
 import type { SignInOutcome } from '../../worker/objects/accounts.ts';
@@ -10,7 +10,7 @@ import type { People } from './people.ts';
 type SignInRow = {
   user: string;
   display_name: string;
-  /** As JSON; null where the last sign-in was before they were written down. */
+  /** As JSON; null if the last sign-in was with a release that did not record them. */
   groups: string | null;
 };
 
@@ -23,7 +23,7 @@ export class SignIns {
     this.#people = people;
   }
 
-  /** Writes a person down, with the groups that the issuer tells. */
+  /** Records a person with the groups that the issuer sent, and creates the user for a new person. */
   signIn(
     { mark, account, displayName, groups, groupsPrefix }: Person,
     now: number,
@@ -34,8 +34,8 @@ export class SignIns {
     const user = this.#people.user(name);
     if (known === null && user !== null) return refused('taken', name);
     if (user?.disabled === true) return refused('disabled', name);
-    // Without a prefix, all groups are the issuer's. With one, those are that have it, and those that the last sign-in gave: the
-    // prefix may have been another one then. Before that was written down, there was none.
+    // Without a prefix, all groups of the user are the issuer's. With a prefix, those are that begin with it, and those from the last
+    // sign-in, because the prefix may have changed. If the last sign-in did not record its groups, there was no prefix then.
     const before = new Set(known?.groups ? (JSON.parse(known.groups) as string[]) : user?.groups);
     const isOwn = (group: string) =>
       groupsPrefix !== '' && !group.startsWith(groupsPrefix) && !before.has(group);
@@ -48,10 +48,10 @@ export class SignIns {
     return { outcome: { outcome: 'signed in', name }, isChanged: isChanged && user !== null };
   }
 
-  /** People who signed in to an account sign in to another from now on; the account is removed. */
+  /** Makes people who sign in to an account sign in to the user `to` instead, and deletes the account. */
   link(account: string, to: string): 'linked' | 'no sign-in' | 'no user' {
     if (account === to || this.#people.user(to) === null) return 'no user';
-    // The other user has no groups of the issuer yet.
+    // The other user has no groups from the issuer yet.
     const moved = allRows(
       this.#sql,
       `UPDATE sign_ins SET user = ?, groups = COALESCE(groups, '[]') WHERE user = ? RETURNING 1`,
@@ -63,7 +63,7 @@ export class SignIns {
     return 'linked';
   }
 
-  /** Name -> what the issuer calls the person, of those users who signed in. */
+  /** Name -> what the issuer calls the person, for those users who signed in. */
   displayNames(names: string[]): Record<string, string> {
     const rows = allRows<{ user: string; display_name: string }>(
       this.#sql,

@@ -33,7 +33,7 @@ const DELETE_RETRY_MS = 10 * 60_000;
 const VERIFIED_BYTES = 256 * 1024 * 1024;
 const VERIFY_RETRY_MS = 3600 * 1000;
 
-/** Contents that are lost, and links to one of them, that one alarm tells of. */
+/** Lost contents, and links to each of them, that one alarm reports. */
 const LOST_AT_A_TIME = 10;
 const HOLDERS_NOTIFIED = 100;
 /** Repositories that are asked whether they have a link. */
@@ -68,7 +68,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     const held = among === null ? null : await this.#keyHeldAmong(digest, among);
     if (among !== null && held === null) return null;
     const confirmAt = Date.now() + LINK_CONFIRM_MS;
-    // First: an alarm with nothing to do is harmless, a due link without one is not.
+    // Set the alarm before writing: an alarm with nothing to do is harmless, a due link without an alarm is not.
     await this.#alarm.ringBy(confirmAt);
     return this.ctx.storage.transactionSync(() => {
       const object = held === null ? this.#contentFor(request) : this.#contents.storedAt(digest, held);
@@ -110,9 +110,9 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     const now = Date.now();
     const { recent, listed } = this.ctx.storage.transactionSync(() => this.#contents.listRecent(now));
     if (recent === 0) return;
-    const rest = recent > listed ? `; ${recent - listed} others are not` : '';
+    const rest = recent > listed ? `; ${recent - listed} more are not checked` : '';
     console.warn(
-      `the registry did not end in order: of the contents that were linked last, ${listed} are compared with their digests${rest}`,
+      `the registry was not stopped properly: comparing the ${listed} blobs that were pushed last with their digests${rest}`,
     );
     await this.#alarm.ringBy(now);
   }
@@ -121,15 +121,15 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     await this.#alarm.ring();
   }
 
-  /** From now on no link comes to this content, and the alarm tells the repositories that hold it. */
+  /** Marks content as lost: it gets no new link, and the alarm reports it to the repositories that hold it. */
   async #drop({ digest, key, size }: StoredBlob, found: string): Promise<void> {
     const now = Date.now();
-    if (!this.#contents.lose(digest, key, now)) return; // It was deleted, or is dropped already.
+    if (!this.#contents.lose(digest, key, now)) return; // It was deleted, or is marked already.
     console.error(`the store has lost ${digest}: of ${size} bytes under ${key} there is ${found}`);
     await this.#alarm.ringBy(now);
   }
 
-  /** Content of the digest that is surely there, or that the caller is about to store. A proof makes the caller's content sure. */
+  /** Content that is known to be stored, or else the content that the caller is about to store or has a proof for. */
   #contentFor({ content, digest }: LinkRequest): Content | null {
     if ('among' in content) return null;
     if (content.proven) this.#contents.prove(digest, content.key);
@@ -139,8 +139,8 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   }
 
   /**
-   * The key of content that a repository holds which will do. A link that is not settled proves nothing, because anyone may
-   * begin a push of any digest: its repository is asked.
+   * The storage key of content that is held by a repository whose name matches. A link that is not settled proves nothing, because
+   * anyone may begin a push of any digest. Its repository is asked.
    */
   async #keyHeldAmong(digest: Digest, among: Pattern[][]): Promise<string | null> {
     const holders = this.#contents.holdersAmong(digest, among);
@@ -149,8 +149,8 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   }
 
   /**
-   * A digest that was pushed today is known only by an unconfirmed link. Before its bytes are stored a second time, the
-   * repository is asked whether it has the link: this does not bind it, for that push may still be under way.
+   * A digest that was pushed today has only unconfirmed links. Before its bytes are stored a second time, the repositories are asked
+   * whether they have these links. If one does not, this settles nothing, because its push may still be running.
    */
   async #proveEarly(digest: Digest): Promise<void> {
     const contents = this.#contents.of(digest);
@@ -160,7 +160,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     await this.#findProven(holders.slice(0, REPOSITORIES_ASKED_MAX));
   }
 
-  /** The key of the first of these links that its repository has. */
+  /** The storage key of the first of these links that its repository has. */
   async #findProven(holders: Holder[]): Promise<string | null> {
     for (const { digest, key, repository, id } of holders) {
       if (!(await repositoryOf(this.env, repository).hasLink({ link: id, digest, key }))) continue;
@@ -170,7 +170,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     return null;
   }
 
-  /** Settles the links that are due: each is confirmed, or refused by its repository for ever and removed. */
+  /** Settles the links that are due: each is confirmed, or its repository refuses it forever and it is removed. */
   async #settle(now: number): Promise<void> {
     const due = this.#contents.unsettled(now);
     for (const [repository, links] of Map.groupBy(due, (link) => link.repository)) {
@@ -190,7 +190,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     }
   }
 
-  /** Tells repositories that the bytes of a blob are lost, and removes their links. */
+  /** Reports to repositories that the bytes of a blob are lost, and removes their links. */
   async #reportLost(now: number): Promise<void> {
     for (const lost of this.#contents.lost(now, LOST_AT_A_TIME)) {
       const { digest, key } = lost;
@@ -207,7 +207,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     }
   }
 
-  /** Verifies contents, one after the other. One that cannot be read is tried again later, and does not keep the others. */
+  /** Verifies contents, one after the other. Content that cannot be read is tried again later and does not stop the others. */
   async #verify(now: number): Promise<void> {
     let bytes = 0;
     for (const content of this.#contents.unverified(now, VERIFIED_AT_A_TIME)) {
@@ -222,11 +222,11 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     }
   }
 
-  /** Drops content whose bytes are not those of the digest. Gives how many bytes were read. */
+  /** Drops content whose bytes do not have the digest. Returns how many bytes were read. */
   async #verifyOne({ digest, key }: Unverified): Promise<number> {
     const content = this.#contents.at(digest, key);
     if (content === null) return 0;
-    // A push that has not come to its end misses nothing: its client may go on with what is stored.
+    // Content of an unfinished push may be incomplete: its client continues the upload.
     const isLinked =
       content.stored === 1 ||
       (await this.#findProven(this.#contents.holders(digest, key, HOLDERS_NOTIFIED))) !== null;
@@ -245,8 +245,8 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   }
 
   /**
-   * Deletes the bytes that are due. They are marked first, so that no link can come to them in between. A key that cannot be
-   * deleted is tried again later, and does not keep the others.
+   * Deletes the bytes that are due. They are marked first, so that they get no new link meanwhile. A key that cannot be deleted is
+   * tried again later and does not stop the others.
    */
   async #delete(now: number): Promise<void> {
     const due = this.#contents.beginDeleting(now);

@@ -1,5 +1,5 @@
 /**
- * The links and contents of a shard: which keys have the bytes of a digest, and which links of which repositories hold them.
+ * The links and contents of a shard: which storage keys have the bytes of a digest, and which links of repositories hold them.
  * Every method is one step of a transaction that `BlobShard` opens.
  */
 
@@ -15,10 +15,10 @@ const UNVERIFIED_MAX = 1000;
 /** Links that one alarm settles. Each may belong to another repository, which is one call. */
 const SETTLED_AT_A_TIME = 500;
 
-/** The bytes of a digest under one key. `stored` is 1 once a repository has had a link to them: they are surely there. */
+/** The bytes of a digest under one storage key. `stored` is 1 once a repository has had a link to them, so the store has them. */
 export type Content = { key: string; size: number; stored: number };
 
-/** A link by what leads to it. */
+/** What identifies a link. */
 export type Link = { digest: Digest; key: string; repository: string; id: string };
 
 /** `confirm_at` is null once the repository has confirmed the link. */
@@ -29,7 +29,7 @@ export type Unverified = { check_at: number; digest: Digest; key: string };
 
 /** Links of one digest that a mount without a source reads. */
 const HOLDERS_READ_MAX = 100;
-/** Contents of one digest that are looked at. Pushes of the same digest at the same time each store one. */
+/** Contents of one digest that are read. Each of several concurrent pushes of a digest stores one. */
 const CONTENTS_READ_MAX = 20;
 
 export class Contents {
@@ -39,7 +39,7 @@ export class Contents {
     this.#sql = sql;
   }
 
-  /** Some of the contents of a digest that are not being deleted: first those that are surely there. */
+  /** Contents of a digest that are not being deleted, up to CONTENTS_READ_MAX. Those that are known to be stored come first. */
   of(digest: Digest): Content[] {
     const stored = this.#storedOf(digest, CONTENTS_READ_MAX);
     const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND deleting = 0 LIMIT ?';
@@ -47,25 +47,25 @@ export class Contents {
     return [...stored, ...others.filter((content) => content.stored === 0)].slice(0, CONTENTS_READ_MAX);
   }
 
-  /** Content that is surely there. */
+  /** Content that is known to be stored. */
   stored(digest: Digest): Content | null {
     return this.#storedOf(digest, 1)[0] ?? null;
   }
 
-  /** The content of a key, if it is surely there and has not begun to be deleted. */
+  /** The content of a key, if it is known to be stored and is not being deleted. */
   storedAt(digest: Digest, key: string): Content | null {
     const query =
       'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND stored = 1 AND deleting = 0';
     return firstRow<Content>(this.#sql, query, digest, key);
   }
 
-  /** The content of a key that has not begun to be deleted. */
+  /** The content of a key, if it is not being deleted. */
   at(digest: Digest, key: string): Content | null {
     const query = 'SELECT key, size, stored FROM objects WHERE digest = ? AND key = ? AND deleting = 0';
     return firstRow<Content>(this.#sql, query, digest, key);
   }
 
-  /** Content that a push is about to store. Null where the bytes of this key are being deleted, also those that it would store. */
+  /** Records content that a push is about to store. Null if the content of this key is being deleted. */
   expect(digest: Digest, key: string, size: number): Content | null {
     this.#sql.exec(
       'INSERT INTO objects (digest, key, size, stored) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING',
@@ -76,7 +76,7 @@ export class Contents {
     return this.at(digest, key);
   }
 
-  /** A repository has a link to this content, so its bytes are there. */
+  /** Records that the store has the bytes of this content, because a repository has a link to it. */
   prove(digest: Digest, key: string): void {
     this.#sql.exec(
       'UPDATE objects SET stored = 1 WHERE digest = ? AND key = ? AND stored = 0 AND deleting = 0',
@@ -85,13 +85,13 @@ export class Contents {
     );
   }
 
-  /** True where there is content of this key, or of one below it. */
+  /** Whether there is content of this key, or of a key in this folder. */
   has(digest: Digest, key: string): boolean {
     const query = `SELECT 1 FROM objects WHERE digest = ?1 AND (key = ?2 OR (key > ?2 || '/' AND key < ?2 || '0')) LIMIT 1`;
     return firstRow(this.#sql, query, digest, key) !== null;
   }
 
-  /** Content with a link is not deleted. */
+  /** Adds a link. Content with a link is not deleted. */
   link({ digest, key, repository, id }: Link, confirmAt: number): void {
     this.#sql.exec(
       'INSERT INTO links (digest, key, repository, id, confirm_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
@@ -108,7 +108,7 @@ export class Contents {
     );
   }
 
-  /** Content without a link is deleted later. */
+  /** Removes a link. Content without a link is deleted later. */
   unlink({ digest, key, repository, id }: Link, now: number): void {
     const gone = allRows(
       this.#sql,
@@ -128,7 +128,7 @@ export class Contents {
     );
   }
 
-  /** Some of the links that hold content of a key. */
+  /** Up to `count` links to the content of a key. */
   holders(digest: Digest, key: string, count: number): Holder[] {
     const query =
       'SELECT digest, key, repository, id, confirm_at FROM links WHERE digest = ? AND key = ? LIMIT ?';
@@ -136,8 +136,8 @@ export class Contents {
   }
 
   /**
-   * Links of repositories that match a pattern of each list. The primary key leads to the names that begin as a pattern does.
-   * What is read is bounded: where patterns begin with a star and match few of many holders, none may be found.
+   * Links of repositories whose names match a pattern of each list. The primary key finds the names that begin like a pattern. The
+   * number of rows read is bounded, so if patterns begin with a star and match few of many holders, none may be found.
    */
   holdersAmong(digest: Digest, among: Pattern[][]): Holder[] {
     const prefixes = narrowest(among);
@@ -162,14 +162,14 @@ export class Contents {
     return found;
   }
 
-  /** Links that are due to be settled, some at a time. */
+  /** Links that are due to be settled, up to SETTLED_AT_A_TIME. */
   unsettled(now: number): Holder[] {
     const query = `SELECT digest, key, repository, id, confirm_at FROM links
       WHERE confirm_at <= ? ORDER BY confirm_at LIMIT ?`;
     return allRows<Holder>(this.#sql, query, now, SETTLED_AT_A_TIME);
   }
 
-  /** The repository has this link for good. */
+  /** Records that the repository has this link. */
   confirm(link: Link): void {
     this.prove(link.digest, link.key);
     this.settleAt(link, null);
@@ -186,7 +186,7 @@ export class Contents {
     );
   }
 
-  /** Marks contents that are due to be deleted, some at a time: no link comes to them from now on. */
+  /** Marks contents that are due to be deleted, up to DELETE_KEYS_MAX. They get no new link. */
   beginDeleting(now: number): { digest: Digest; key: string }[] {
     return allRows(
       this.#sql,
@@ -198,14 +198,14 @@ export class Contents {
     );
   }
 
-  /** Drops content whose bytes are lost. False where it is not there, or is being deleted. */
+  /** Marks content as lost. False if there is no such content, or if it is being deleted. */
   lose(digest: Digest, key: string, now: number): boolean {
     const query = `UPDATE objects SET stored = 0, deleting = 1, delete_at = ?
       WHERE digest = ? AND key = ? AND deleting = 0 RETURNING key`;
     return firstRow(this.#sql, query, now, digest, key) !== null;
   }
 
-  /** Contents whose bytes are lost, and that still have links. */
+  /** Lost contents that still have links. */
   lost(now: number, count: number): { digest: Digest; key: string }[] {
     const query = `SELECT digest, key FROM objects o
       WHERE delete_at <= ? AND deleting = 1 AND EXISTS ${HELD} ORDER BY delete_at LIMIT ?`;
@@ -223,7 +223,7 @@ export class Contents {
     );
   }
 
-  /** Their bytes are gone. */
+  /** Removes contents whose bytes were deleted. */
   forget(contents: { digest: Digest; key: string }[]): void {
     this.#sql.exec(`DELETE FROM objects WHERE ${LISTED}`, JSON.stringify(contents));
   }
@@ -233,8 +233,8 @@ export class Contents {
   }
 
   /**
-   * Lists the contents that were linked last, to be verified: links that are not settled say when they were made. Gives how many
-   * there are, and how many of them are listed.
+   * Lists the contents that were linked last, to be verified. `confirm_at` of unsettled links tells when they were made. Returns how
+   * many contents there are, and how many of them are listed.
    */
   listRecent(now: number): { recent: number; listed: number } {
     const newest = this.#newestLink(now);
@@ -253,7 +253,7 @@ export class Contents {
     return { recent, listed: Math.min(recent, UNVERIFIED_MAX) };
   }
 
-  /** Contents that are due to be verified, some at a time. */
+  /** Up to `count` contents that are due to be verified. */
   unverified(now: number, count: number): Unverified[] {
     const query =
       'SELECT check_at, digest, key FROM unverified WHERE check_at <= ? ORDER BY check_at LIMIT ?';
@@ -271,7 +271,7 @@ export class Contents {
     this.#sql.exec(query, at, check_at, digest, key);
   }
 
-  /** The latest time in `confirm_at` that this clock can have written; where the clock is behind, the latest of all. */
+  /** The latest `confirm_at` that this clock can have written; if the clock was set back, the latest of all. */
   #newestLink(now: number): number | null {
     for (const until of [now + LINK_CONFIRM_MS, Number.MAX_SAFE_INTEGER]) {
       const query = 'SELECT MAX(confirm_at) AS at FROM links WHERE confirm_at <= ?';
@@ -281,7 +281,7 @@ export class Contents {
     return null;
   }
 
-  /** By an index of these: pushes that fail leave many contents that are not there. */
+  /** Reads an index of stored contents only, because failed pushes can leave many others. */
   #storedOf(digest: Digest, count: number): Content[] {
     const query = `SELECT key, size, stored FROM objects INDEXED BY objects_stored
       WHERE digest = ? AND stored = 1 AND deleting = 0 LIMIT ?`;
@@ -302,7 +302,7 @@ export class Contents {
 const HELD = '(SELECT 1 FROM links l WHERE l.digest = o.digest AND l.key = o.key)';
 const LISTED = `(digest, key) IN (SELECT value ->> 'digest', value ->> 'key' FROM json_each(?1))`;
 
-/** What the names that match begin with, by the list of patterns that says most about it. */
+/** What the matching names begin with, from the list of patterns with the longest prefixes. */
 function narrowest(among: Pattern[][]): Set<string> {
   const lists = among.map((patterns) => new Set(patterns.map(literalPrefix)));
   const shortest = (prefixes: Set<string>) => Math.min(...[...prefixes].map((prefix) => prefix.length));

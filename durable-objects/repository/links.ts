@@ -1,9 +1,9 @@
 /**
- * The links of a repository: the blobs that it holds, those that it let go and whose shards have yet to hear of it, and what
- * it refuses to link. Every method is one step of a transaction that `Repository` opens.
+ * The links of a repository: its blobs, the links that it removed but has not reported to their shards yet, and the ids that it
+ * refuses to link. Every method is one step of a transaction that `Repository` opens.
  *
- * A blob that no manifest names expires. When it was linked, a row of `expiries` says when to look again; a manifest that
- * names it meanwhile changes neither that row nor the blob's.
+ * A blob that no manifest references expires. A row of `expiries` says when to check it. A manifest that references the blob
+ * changes neither that row nor the row of the blob, so pushing it writes fewer rows.
  */
 
 import { isInline } from '../../worker/blobs/key.ts';
@@ -25,8 +25,8 @@ export class Links {
   }
 
   /**
-   * The blob, for a client that is told of it: from now on it stays long enough for its manifest. Writes only where a blob that
-   * no manifest names has less than half of its time left.
+   * The blob, for an answer to a client. The client may then push a manifest, so an expiry that is near is put off. Writes only if a
+   * blob that no manifest references has less than half of its time left.
    */
   find(digest: Digest, now: number): BlobAnswer | null {
     const row = this.#row(digest);
@@ -53,7 +53,7 @@ export class Links {
     return firstRow(this.#sql, query, digest, key, link) !== null;
   }
 
-  /** The bytes of a small blob that are here; null where they are in the store. */
+  /** The bytes of a small blob; null if they are in the store. */
   bytes(digest: Digest): Uint8Array | null {
     const query = 'SELECT bytes FROM blobs WHERE digest = ? AND bytes IS NOT NULL';
     const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, digest);
@@ -61,13 +61,13 @@ export class Links {
   }
 
   /**
-   * Links a blob, with its bytes where they are not in the store. One that is linked keeps the link it has, unless
-   * its bytes come now and were in the store.
+   * Links a blob; `bytes` has the bytes of one that is not in the store. A blob that is linked already keeps its link, unless its
+   * bytes are in the store and now come with the request.
    */
   add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
     const before = this.find(digest, now);
     if (before !== null && bytes !== null && !isInline(before.key)) {
-      // What comes with its bytes needs no store, which may have lost its own.
+      // The new link does not depend on the store, which may have lost the bytes.
       this.#sql.exec(
         'UPDATE blobs SET key = ?, link = ?, bytes = ? WHERE digest = ?',
         key,
@@ -100,13 +100,13 @@ export class Links {
     this.#release(blob);
   }
 
-  /** A manifest that names the digest, if there is one. */
+  /** The digest of a manifest that references the digest; null if there is none. */
   referencedBy(digest: Digest): string | null {
     const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
     return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;
   }
 
-  /** Lets blobs expire that no manifest names any more. */
+  /** Makes those blobs expire that no manifest references now. */
   expire(digests: Digest[], now: number): void {
     const expiresAt = now + UNREFERENCED_GRACE_MS;
     const freed = allRows<{ digest: Digest }>(
@@ -119,7 +119,7 @@ export class Links {
     for (const { digest } of freed) this.#checkExpiryAt(digest, expiresAt);
   }
 
-  /** Removes the links that are due, some at a time. */
+  /** Removes the links that have expired, up to EXPIRED_ROWS_AT_A_TIME. */
   removeExpired(now: number): void {
     const due = allRows<{ digest: Digest }>(
       this.#sql,
@@ -140,7 +140,7 @@ export class Links {
     return firstRow<{ at: number | null }>(this.#sql, 'SELECT MIN(at) AS at FROM expiries')?.at ?? null;
   }
 
-  /** Links that were let go, and whose shards have not heard of it. */
+  /** Links that were removed, and that their shards do not know of yet. */
   released(count: number): { link: string; digest: Digest; key: string | null }[] {
     return allRows(this.#sql, 'SELECT link, digest, key FROM released_links LIMIT ?', count);
   }
@@ -152,7 +152,7 @@ export class Links {
     );
   }
 
-  /** Whether a link id, or an upload, must not be linked. */
+  /** Whether the id of a link or an upload is refused. */
   refuses(id: string): boolean {
     return firstRow(this.#sql, 'SELECT 1 FROM refusals WHERE id = ?', id) !== null;
   }
@@ -162,7 +162,7 @@ export class Links {
       this.#sql.exec('INSERT OR REPLACE INTO refusals (id, expires_at) VALUES (?, ?)', id, until);
   }
 
-  /** Some at a time. */
+  /** Up to EXPIRED_ROWS_AT_A_TIME. */
   removeExpiredRefusals(now: number): void {
     this.#sql.exec(
       `DELETE FROM refusals WHERE id IN
@@ -187,7 +187,7 @@ export class Links {
     this.#sql.exec('INSERT OR IGNORE INTO expiries (at, digest) VALUES (?, ?)', at, digest);
   }
 
-  /** What is not in the store is no shard's concern. */
+  /** A shard knows only links to content in the store. */
   #release({ link, digest, key }: LinkIdentity): void {
     if (isInline(key)) return;
     this.#sql.exec(

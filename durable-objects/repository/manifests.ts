@@ -48,7 +48,7 @@ export class Manifests {
     return row === undefined ? null : this.#answer(row, withBytes);
   }
 
-  /** The references of a manifest that are not here. */
+  /** The references of a manifest that the repository does not have. */
   missing({ manifest }: ManifestPut): Digest[] {
     const absent = (digests: Digest[], orManifest: boolean) =>
       this.#all<{ digest: Digest }>(
@@ -63,8 +63,8 @@ export class Manifests {
   }
 
   /**
-   * Writes a manifest with what it names and its place among the referrers; one that is here already stays as it is. Pushed
-   * again as another media type, it keeps its tags.
+   * Writes a manifest with its references and its place among the referrers, unless it exists already. If it is pushed again with
+   * another media type, it keeps its tags.
    */
   write({ digest, bytes, manifest }: ManifestPut): void {
     const { mediaType, subject, artifactType, annotations } = manifest;
@@ -102,20 +102,20 @@ export class Manifests {
   }
 
   /**
-   * Deletes a manifest and its tags, and gives what it named; null if it is not here. Of many tags the rows are removed later,
-   * by `removeTags`: without their manifest they are not there for anyone who asks.
+   * Deletes a manifest and its tags, and returns its references; null if it does not exist. If there are many tags, `removeTags`
+   * removes the rest of their rows later. Reads skip tags without a manifest.
    */
   delete(digest: Digest, now: number): Digest[] | null {
-    const [gone] = this.#all<{ generation: number }>(
+    const [deleted] = this.#all<{ generation: number }>(
       'DELETE FROM manifests WHERE digest = ? RETURNING generation',
       digest,
     );
-    if (gone === undefined) return null;
-    if (!this.#removeSomeTags(digest, gone.generation, now)) {
+    if (deleted === undefined) return null;
+    if (!this.#removeSomeTags(digest, deleted.generation, now)) {
       this.#sql.exec(
         'INSERT INTO deleted_manifests (digest, generation, at) VALUES (?, ?, ?)',
         digest,
-        gone.generation,
+        deleted.generation,
         now,
       );
     }
@@ -132,7 +132,7 @@ export class Manifests {
     return JSON.parse(names?.digests ?? '[]');
   }
 
-  /** Removes tags of deleted manifests, some at a time. */
+  /** Removes tags of one deleted manifest, up to EXPIRED_ROWS_AT_A_TIME. */
   removeTags(): void {
     const [deleted] = this.#all<TagRow & { at: number }>(
       'SELECT digest, generation, at FROM deleted_manifests LIMIT 1',
@@ -143,12 +143,12 @@ export class Manifests {
     this.#sql.exec('DELETE FROM deleted_manifests WHERE digest = ? AND generation = ?', digest, generation);
   }
 
-  /** True where tags of deleted manifests are still to be removed. */
+  /** Whether deleted manifests still have rows of tags. */
   hasTagsToRemove(): boolean {
     return this.#all('SELECT 1 FROM deleted_manifests LIMIT 1').length > 0;
   }
 
-  /** Points a tag to a manifest that is here. */
+  /** Points a tag to a manifest of the repository. */
   setTag(tag: string, digest: Digest, now: number): void {
     const [before] = this.#all<TagRow>('SELECT digest, generation FROM tags WHERE name = ?', tag);
     const [manifest] = this.#all<TagRow>('SELECT digest, generation FROM manifests WHERE digest = ?', digest);
@@ -199,7 +199,7 @@ export class Manifests {
     return { entries, more, last: page.at(-1)?.name ?? null };
   }
 
-  /** The manifests about a subject, by digest, as many as fit a page. */
+  /** The manifests that refer to a subject, by digest, as many as fit a page. */
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor> {
     const columns = 'digest, media_type, size, artifact_type, annotations';
     const ofType = artifactType === null ? '' : 'AND artifact_type = ?3';
@@ -220,7 +220,7 @@ export class Manifests {
     return { entries, more: false };
   }
 
-  /** True where these were the last. */
+  /** True if no tags of this manifest are left. */
   #removeSomeTags(digest: Digest, generation: number, at: number): boolean {
     const some = 'FROM tags t WHERE t.digest = ?1 AND t.generation = ?2 ORDER BY t.name LIMIT ?3';
     this.#sql.exec(

@@ -24,7 +24,7 @@ import { Links } from './links.ts';
 import { Manifests } from './manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 
-/** Released links that are told to their shards at once. */
+/** Released links that one alarm reports to their shards. */
 const RELEASED_AT_ONCE = 500;
 
 export class Repository extends DurableObject<Env> implements RepositoryObject {
@@ -32,7 +32,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #links: Links;
   readonly #manifests: Manifests;
   readonly #alarm: Alarm;
-  /** When to repeat what others have not heard (Unix time, ms). */
+  /** When to try again to notify the catalog and the shards (Unix time, ms). */
   #notifyAgainAt = 0;
   #hasTables: boolean | null = null;
   #name: string | null = null;
@@ -62,7 +62,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   ): Promise<boolean> {
     this.#create(name);
     const now = Date.now();
-    // First: an alarm with nothing to do is harmless, a due row without one is not.
+    // Set the alarm before writing: an alarm with nothing to do is harmless, a due row without an alarm is not.
     await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
@@ -182,7 +182,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     await this.#alarm.ring();
   }
 
-  /** Lets go of blobs that no manifest names for too long, removes tags of deleted manifests, and repeats what others have not heard. */
+  /** Removes blobs that have expired and tags of deleted manifests, and sends notifications that failed before. */
   async #cleanUp(now: number): Promise<void> {
     if (!this.#exists()) return;
     this.ctx.storage.transactionSync(() => {
@@ -193,7 +193,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     });
     this.#forgetAnswers();
     await this.#notify();
-    // A repository that holds nothing, and that all have heard of, leaves nothing behind.
+    // A repository that is empty, and has notified all others, leaves nothing behind.
     if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
     this.#hasTables = false;
     this.#name = null;
@@ -230,7 +230,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     );
   }
 
-  /** Forgets what the isolate remembers, and tells the others, with the alarm to repeat what they do not hear. */
+  /** Drops the answers that the isolate remembers, and notifies the others. The alarm repeats a notification that fails. */
   async #afterChange(): Promise<void> {
     this.#forgetAnswers();
     if (!this.#hasToNotify()) return;
@@ -243,13 +243,13 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (name !== null) changed(name);
   }
 
-  /** Null where nothing was ever put here. */
+  /** Null if nothing was ever written. */
   #nameOf(): string | null {
     this.#name ??= firstRow<{ name: string }>(this.#sql, 'SELECT name FROM repository')?.name ?? null;
     return this.#name;
   }
 
-  /** True where there is something for the shards or the catalog to hear. */
+  /** Whether the shards or the catalog do not know of a change yet. */
   #hasToNotify(): boolean {
     const query = `SELECT 1 WHERE EXISTS (SELECT 1 FROM released_links)
       OR EXISTS (SELECT 1 FROM repository WHERE announced < version)`;
@@ -261,7 +261,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       await Promise.all([this.#notifyCatalog(), this.#notifyShards()]);
       this.#notifyAgainAt = 0;
     } catch (error) {
-      console.error('a message of a repository was not heard, and will be repeated', error);
+      console.error('a repository could not notify the catalog or a shard, and will try again', error);
       this.#notifyAgainAt = Date.now() + RETRY_MS;
     }
   }
@@ -276,7 +276,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
   }
 
-  /** Each shard hears of all its links at once. */
+  /** One call for each shard. */
   async #notifyShards(): Promise<void> {
     const released = this.#links.released(RELEASED_AT_ONCE);
     const repository = this.#nameOf();
@@ -290,7 +290,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     );
   }
 
-  /** A repository that was never written to has no tables: names that are only asked for leave nothing behind. */
+  /** A repository that was never written to has no tables, so reading a made-up name stores nothing. */
   #exists(): boolean {
     if (this.#hasTables === null && hasTables(this.#sql)) this.#makeTables();
     this.#hasTables ??= false;
@@ -305,7 +305,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   #create(name: string): void {
     if (this.#name !== null) return;
     this.#makeTables();
-    // A repository of this name may have been before, and have forgotten itself: its messages to the catalog were earlier.
+    // A repository of this name may have existed before and deleted itself. The time is a version above all that it announced.
     this.#sql.exec(
       'INSERT INTO repository (id, name, present, version, announced) VALUES (1, ?1, 0, ?2, ?2) ON CONFLICT DO NOTHING',
       name,

@@ -1,6 +1,6 @@
 /**
- * The tails of uploads: the bytes behind the last part. The first of them are in the row of the upload, which its owner writes; the
- * others are in rows of their own. Every method is one step of a transaction that `UploadSession` opens.
+ * The tails of uploads: the bytes behind the last part. The first TAIL_ROW_BYTES of a tail are in the row of the upload, which the
+ * caller writes. The others are in rows of their own. Every method is one step of a transaction that `UploadSession` opens.
  */
 import { allRows, firstRow } from '../rows.ts';
 
@@ -21,8 +21,8 @@ export class Tails {
   }
 
   /**
-   * Writes bytes behind the first `before`, which are there. They fill the last row first: many small chunks do not make many rows.
-   * Gives what the row of the upload has to have; null where that stays.
+   * Adds bytes to a tail of `before` bytes. They fill the last row first, so that many small chunks do not make many rows. Returns
+   * the new bytes of the upload's own row; null if these do not change.
    */
   add(upload: string, before: number, bytes: Uint8Array): ArrayBuffer | null {
     let first: Uint8Array | null = null;
@@ -49,7 +49,7 @@ export class Tails {
     return first === null ? null : bufferOf(first);
   }
 
-  /** Writes bytes in the place of those that are there. Gives what the row of the upload has to have. */
+  /** Replaces a tail of `before` bytes. Returns the new bytes of the upload's own row. */
   replace(upload: string, before: number, bytes: Uint8Array): ArrayBuffer | null {
     const first = this.add(upload, 0, bytes);
     const rows = Math.max(1, Math.ceil(bytes.length / TAIL_ROW_BYTES));
@@ -58,7 +58,7 @@ export class Tails {
     return first;
   }
 
-  /** Removes all but what is in the row of the upload. */
+  /** Removes all rows except the upload's own. */
   remove(upload: string): void {
     this.#sql.exec('DELETE FROM upload_tails WHERE upload = ?', upload);
   }
@@ -75,7 +75,7 @@ export class Tails {
   #row(upload: string, seq: number): Uint8Array {
     const query = 'SELECT bytes FROM upload_tails WHERE upload = ? AND seq = ?';
     const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, upload, seq);
-    if (row === null) throw new Error('a row of a tail is not there');
+    if (row === null) throw new Error('a row of a tail is missing');
     return new Uint8Array(row.bytes);
   }
 }

@@ -41,19 +41,19 @@ type Row = {
   parts: string;
 };
 
-/** `superseded`: the final PUT linked other bytes of the same digest. */
+/** `superseded`: the final PUT linked other content of the same digest. */
 type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
 
 const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, parts';
 
-/** Parts in the row of an upload; more are moved into rows of their own. Each is about 60 bytes. */
+/** Parts in the row of an upload. Further parts are moved into rows of their own. A part takes about 60 bytes. */
 const PARTS_IN_ROW = 500;
 
 /** Uploads that one alarm ends, and how far alarms are apart. */
 const ENDED_AT_A_TIME = 100;
 const ALARMS_APART_MS = 60_000;
 
-/** Objects that have dropped the hashes of before this start. */
+/** Objects that have dropped the hashes from before this start. */
 const distrusted = new Set<string>();
 
 export class UploadSession extends DurableObject<Env> implements UploadSessionObject {
@@ -104,7 +104,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
       const before = parts.length > 0 ? 0 : row.tail_bytes;
       const first =
         parts.length > 0 ? this.#tails.replace(id, row.tail_bytes, tail) : this.#tails.add(id, before, tail);
-      // Where no other request has begun since, the numbers that were not needed are free again.
+      // If no other request has begun since, the unused part numbers are free again.
       const alone = progress.ends && row.next_part === progress.firstPart + progress.reserved;
       const used = (parts.at(-1)?.number ?? progress.firstPart - 1) + 1;
       this.#sql.exec(
@@ -186,7 +186,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     await this.#alarm.ring();
   }
 
-  /** Forgets the uploads that have ended or expired. What they wrote that was not published is discarded or handed over. */
+  /** Forgets uploads that have ended or expired. Bytes that were not published are discarded or handed over to the shard. */
   async #endDue(now: number): Promise<void> {
     if (!this.#hasTables()) return;
     const due = allRows<{ id: string }>(
@@ -211,16 +211,16 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
   }
 
   async #end(id: string, now: number): Promise<void> {
-    // While others ended, a request may have sealed this one.
+    // A request may have sealed this upload since the list was read.
     const query = `SELECT ${COLUMNS} FROM uploads WHERE id = ? AND ends_at <= ?`;
     const row = firstRow<Row>(this.#sql, query, id, now);
     if (row === null) return;
-    // No request may seal it while its bytes are discarded.
+    // No request can seal it while its bytes are discarded.
     if (row.state === 'open') this.#cancel(id);
     try {
       await this.#discardBytes(row);
     } catch (error) {
-      console.error('an upload that has ended could not be cleared away, and will be', error);
+      console.error('an upload that has ended could not be removed, and will be tried again', error);
       this.#sql.exec('UPDATE uploads SET ends_at = ? WHERE id = ?', now + RETRY_MS, row.id);
       return;
     }
@@ -235,7 +235,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     const { draft } = this.#open(row, row.next_part, 0);
     const store = blobStore(this.env);
     if (row.state === 'open' || row.state === 'cancelled') return store.discard(draft);
-    // A request that was held up may still publish the bytes: the shard knows, and collects them if it does not.
+    // A slow request may still publish the bytes. The shard deletes them if no link comes.
     const digest = row.sealed as Digest;
     await shardOf(this.env, digest).collect({
       digest,
@@ -262,8 +262,8 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
   }
 
   /**
-   * Where the registry did not end in order, the disk may have lost bytes that were hashed: without their hash, the content of an
-   * upload is read back before it is published. Once for each object, because what came since then was not lost.
+   * After a crash, the disk may have lost bytes that were hashed. Without the hash, the content of an upload is read back before it is
+   * published. This runs once for each object, because later bytes were not lost.
    */
   #distrust(): void {
     const id = this.ctx.id.toString();
@@ -281,7 +281,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     if (!this.#migrated) migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
     const endsAt = claim.expiresAt + UPLOAD_ABORT_DELAY_MS;
-    // First: an alarm with nothing to do is harmless, a due row without one is not. Most uploads end soon.
+    // Set the alarm before writing: an alarm with nothing to do is harmless, a due row without an alarm is not. Most uploads end soon.
     await this.#alarm.ringBy(Math.min(endsAt, Date.now() + ENDED_UPLOAD_KEPT_MS + ALARMS_APART_MS));
     this.#sql.exec(
       `INSERT INTO uploads (id, draft, offset, tail_bytes, next_part, state, ends_at) VALUES (?, ?, 0, 0, ?, ?, ?)
@@ -293,17 +293,17 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
       endsAt,
     );
     const row = this.#row(id);
-    if (row === null) throw new Error('an upload was not written down');
+    if (row === null) throw new Error('the row of an upload is missing');
     return row;
   }
 
-  /** The bytes are discarded by who asked. Until it expires, the upload is remembered: a request may still be writing. */
+  /** The caller discards the bytes. The upload is remembered until it expires, because a request may still be writing. */
   #cancel(id: string): void {
     this.#sql.exec(`UPDATE uploads SET state = 'cancelled', tail_bytes = 0, tail = NULL WHERE id = ?`, id);
     this.#tails.remove(id);
   }
 
-  /** The parts of the row of an upload with new ones, as JSON. Where these are many, they become a list of their own. */
+  /** The parts of an upload's row with new ones added, as JSON. If there are too many, they move to a row of their own. */
   #withParts(row: Row, parts: Part[]): string {
     if (parts.length === 0) return row.parts;
     const all = [...partsIn(row.parts), ...parts];
@@ -314,7 +314,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     return '[]';
   }
 
-  /** What an upload has beside its own row. */
+  /** Removes the rows of an upload in other tables. */
   #removeRows(id: string): void {
     this.#tails.remove(id);
     this.#sql.exec('DELETE FROM upload_part_lists WHERE upload = ?', id);
@@ -324,7 +324,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     const query = 'SELECT parts FROM upload_part_lists WHERE upload = ? ORDER BY first';
     const lists = allRows<{ parts: string }>(this.#sql, query, row.id);
     const parts = [...lists, row].flatMap((list) => partsIn(list.parts));
-    // Those that release 0.1.0 left may come in any order.
+    // Parts from release 0.1.0 may be in any order.
     parts.sort((one, other) => one.number - other.number);
     const hash =
       row.hash === null
