@@ -11,7 +11,7 @@ import { HEADS, PATHS, SCOPES } from './attacks/rows.ts';
 import { PASSWORD, SECRET_MANIFEST, Stage } from './attacks/stage.ts';
 import { FORGERIES, type Loot } from './attacks/tokens.ts';
 import { Visitor } from './visitor.ts';
-import { onTheWire } from './wire.ts';
+import { sendHead } from './wire.ts';
 
 const STOLEN = 'repository:private/app:pull,push,delete';
 const logged: string[] = [];
@@ -101,7 +101,7 @@ onHome(
         const { host, port } = new URL(home.url);
         const lines = [`Authorization: Bearer ${loot.access}`];
         const at = (name: string) =>
-          onTheWire(home.url, {
+          sendHead(home.url, {
             method: 'GET',
             target: '/v2/own/app/tags/list',
             lines: [...lines, `Host: ${name}`],
@@ -133,7 +133,7 @@ onHome(
             const heads = ['GET', 'HEAD', 'PUT', 'DELETE', 'POST'].map((method) => {
               return { method, target, lines, ...(method === 'PUT' ? { body: '{}' } : {}) };
             });
-            await stage.refused(() => Promise.all(heads.map((head) => onTheWire(home.url, head))));
+            await stage.refused(() => Promise.all(heads.map((head) => sendHead(home.url, head))));
           });
     });
 
@@ -198,10 +198,10 @@ onHome(
     describe('heads', () => {
       for (const [name, lines, target = SECRET_MANIFEST] of HEADS)
         it(name, async () => {
-          await stage.refused(() => onTheWire(home.url, { method: 'GET', target, lines }));
-          await stage.refused(() => onTheWire(home.url, { method: 'DELETE', target, lines }));
+          await stage.refused(() => sendHead(home.url, { method: 'GET', target, lines }));
+          await stage.refused(() => sendHead(home.url, { method: 'DELETE', target, lines }));
           const asked = await stage.harmless(() =>
-            onTheWire(home.url, { method: 'GET', target: `/token?scope=${STOLEN}`, lines }),
+            sendHead(home.url, { method: 'GET', target: `/token?scope=${STOLEN}`, lines }),
           );
           for (const { status, text } of asked) {
             if (status !== 200) continue;
@@ -215,7 +215,7 @@ onHome(
         // The length of the chunks is theirs to say.
         const lines = ['Transfer-Encoding: chunked', '', `${chunk.repeat(64)}0`];
         const head = { method: 'POST', target: '/token', lines };
-        await stage.refused(() => onTheWire(home.url, head));
+        await stage.refused(() => sendHead(home.url, head));
       });
     });
 

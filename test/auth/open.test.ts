@@ -1,11 +1,9 @@
 /** AUTH=off: programs on this machine may do everything, and what comes through a proxy or from a page of the web nothing. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { request } from 'node:http';
-import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import { checkLocal } from '../../worker/access/local.ts';
 import { eachHome, type Home } from '../support/homes.ts';
+import * as http from '../support/http.ts';
 
 const ELSEWHERE: { name: string; headers: Record<string, string>; want: RegExp }[] = [
   ...[
@@ -86,8 +84,6 @@ describe('the address of a client', () => {
 });
 
 async function send(home: Home, method: string, path: string, headers: Record<string, string>) {
-  const outgoing = request(home.url + path, { method, headers, agent: false });
-  outgoing.end();
-  const [response] = await once(outgoing, 'response');
-  return { status: response.statusCode as number, body: await text(response) };
+  const { status, body } = await http.send(home.url, method, path, { headers });
+  return { status, body: body.toString() };
 }

@@ -1,11 +1,11 @@
 /** Bodies of requests without credentials: what is read of them before the client gets its challenge. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import { it } from 'node:test';
 import { CHUNK_RECOMMENDED_BYTES } from '../../worker/oci/limits.ts';
 import { GUARDED } from '../management/api.ts';
 import { eachHome } from '../support/homes.ts';
+import { open } from '../support/socket.ts';
 
 const UPLOAD = '/v2/own/app/blobs/uploads/a2b0ab3a-0db3-4958-977f-8222f4d063e1';
 const HEAD_END = '\r\n\r\n';
@@ -34,13 +34,11 @@ eachHome((home) => {
 
 /** Sends bytes over one connection, and gives the status of each answer once the registry closes it. */
 async function exchange(url: string, bytes: Buffer[]): Promise<string[]> {
-  const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
+  const socket = open(url);
   let text = '';
   socket.setEncoding('latin1').on('data', (piece) => {
     text += piece;
   });
-  socket.on('error', () => undefined);
   for (const piece of bytes) socket.write(piece);
   await once(socket, 'close');
   return [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status = '']) => status);

@@ -4,10 +4,10 @@ import { before, describe, it } from 'node:test';
 import { GUARDED } from '../management/api.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { begin as beginRaw } from '../support/socket.ts';
 import { PASSWORD, Stage, secretBlob } from './attacks/stage.ts';
 import { pushBlob } from './matrix/endpoints.ts';
 import { Visitor } from './visitor.ts';
-import { open } from './wire.ts';
 
 eachHome((home) => {
   const stage = new Stage(home);
@@ -141,7 +141,7 @@ eachHome((home) => {
         const location =
           how === 'PUT' ? `${await begin(mallory, 'own/app')}&` : '/v2/own/app/blobs/uploads/?';
         await home.reset({ at: 'BLOB_SHARD.link', how: 'wait' });
-        const socket = open(home.url, {
+        const socket = beginRaw(home.url, {
           method: how,
           target: `${location}digest=${secret}`,
           lines: [`Authorization: ${mallory.basic}`, 'Content-Length: 100000', 'Connection: keep-alive'],

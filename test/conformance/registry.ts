@@ -2,8 +2,9 @@
 // length, any path, any header) and follows redirects, as the specification asks of clients.
 
 import { randomBytes } from 'node:crypto';
-import * as http from 'node:http';
-import * as https from 'node:https';
+import { Agent } from 'node:http';
+import { Agent as TlsAgent } from 'node:https';
+import * as http from '../support/http.ts';
 import { Answer } from './answer.ts';
 import { Repository } from './repository.ts';
 
@@ -24,7 +25,7 @@ export class Registry implements Disposable {
   /** The first component of every name in this run, so that a registry with content can be tried. */
   readonly prefix = `conformance-${randomBytes(5).toString('hex')}`;
   readonly #base: URL;
-  readonly #agent: http.Agent;
+  readonly #agent: Agent;
   readonly #authorization: Record<string, string>;
   /** The length of the shortest chunks that rows send, instead of what `OCI-Chunk-Min-Length` says; null: as the header says. */
   readonly chunkMinBytes: number | null;
@@ -41,7 +42,7 @@ export class Registry implements Disposable {
     const pair = login === null ? '' : Buffer.from(`${login.name}:${login.password}`).toString('base64');
     this.#authorization = login === null ? {} : { Authorization: `Basic ${pair}` };
     const options = { keepAlive: true, maxSockets: 4 };
-    this.#agent = this.#base.protocol === 'https:' ? new https.Agent(options) : new http.Agent(options);
+    this.#agent = this.#base.protocol === 'https:' ? new TlsAgent(options) : new Agent(options);
   }
 
   /** A repository that this run has not used yet; it begins to exist with the first push. */
@@ -77,57 +78,21 @@ export class Registry implements Disposable {
     this.#agent.destroy();
   }
 
-  #sendOnce(method: string, target: string, sent: Sent): Promise<Answer> {
+  async #sendOnce(method: string, target: string, sent: Sent): Promise<Answer> {
     const absolute = target.includes('://') ? new URL(target) : undefined;
-    const { protocol, hostname, port } = absolute ?? this.#base;
+    const { origin, host, protocol } = absolute ?? this.#base;
     const path = absolute ? absolute.pathname + absolute.search : target;
-    const url = `${protocol}//${(absolute ?? this.#base).host}${path}`;
-    const same = protocol === this.#base.protocol;
-
-    return new Promise((resolve, reject) => {
-      const request = (protocol === 'https:' ? https : http).request({
-        method,
-        hostname: hostname.replace(/^\[|\]$/g, ''),
-        port,
-        path,
-        headers: {
-          ...bodyHeaders(method, sent),
-          ...(absolute === undefined || absolute.host === this.#base.host ? this.#authorization : {}),
-          ...sent.headers,
-        },
-        timeout: requestTimeoutMs,
-        ...(same && { agent: this.#agent }),
-      });
-      const fail = (why: Error) => reject(new Error(`${method} ${path}: ${why.message}`, { cause: why }));
-      request.on('timeout', () => request.destroy(new Error(`no answer in ${requestTimeoutMs} ms`)));
-      request.on('error', (why: NodeJS.ErrnoException) => {
-        // A kept connection may be closed by the other side just as it is taken up again.
-        if (request.reusedSocket && why.code === 'ECONNRESET') {
-          this.#agent.destroy();
-          this.#sendOnce(method, target, sent).then(resolve, reject);
-        } else {
-          fail(why);
-        }
-      });
-      request.on('response', (response) => {
-        const parts: Buffer[] = [];
-        response.on('data', (part: Buffer) => parts.push(part));
-        response.on('error', fail);
-        response.on('end', () =>
-          resolve(
-            new Answer(method, url, response.statusCode ?? 0, response.rawHeaders, Buffer.concat(parts)),
-          ),
-        );
-      });
-      request.end(sent.body);
-    });
+    const headers = { ...(host === this.#base.host ? this.#authorization : {}), ...sent.headers };
+    const kept = protocol === this.#base.protocol ? { agent: this.#agent } : {};
+    try {
+      const options = { ...sent, ...kept, headers, timeoutMs: requestTimeoutMs };
+      const { status, rawHeaders, body } = await http.send(origin, method, path, options);
+      return new Answer(method, origin + path, status, rawHeaders, body);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`${method} ${path}: ${why}`, { cause: error });
+    }
   }
-}
-
-function bodyHeaders(method: string, sent: Sent): Record<string, string> {
-  if (sent.chunked) return { 'Transfer-Encoding': 'chunked' };
-  const hasBody = sent.body !== undefined || ['POST', 'PUT', 'PATCH', 'DELETE'].includes(method);
-  return hasBody ? { 'Content-Length': String(sent.body?.byteLength ?? 0) } : {};
 }
 
 function withoutBody(headers: Sent['headers'] = {}): Record<string, string | string[]> {

@@ -3,15 +3,12 @@
  * pushes blobs to be pulled.
  */
 import assert from 'node:assert/strict';
-import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { blob, digest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import type { Answer } from '../support/http.ts';
+import * as http from '../support/http.ts';
 
-export interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: Buffer;
-}
+export type { Answer } from '../support/http.ts';
 
 export interface Sent {
   method?: string;
@@ -24,18 +21,10 @@ export const GUARDED = { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin'
 const AUTHORIZATION = `Basic ${Buffer.from(`admin:${GUARDED.ADMIN_PASSWORD}`).toString('base64')}`;
 
 /** `target` is path and query as they go into the request line. The registry, and nobody else, is shown credentials. */
-export async function send(origin: string, target: string, sent: Sent = {}): Promise<Answer> {
-  const { hostname, port } = new URL(origin);
-  const { method = 'GET', body } = sent;
-  const headers = { ...(target.startsWith('/v2/') ? { Authorization: AUTHORIZATION } : {}), ...sent.headers };
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request({ hostname, port, path: target, method, headers, agent: false }, resolve)
-      .on('error', reject)
-      .end(body);
-  });
-  const pieces: Buffer[] = [];
-  for await (const piece of response) pieces.push(piece as Buffer);
-  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(pieces) };
+export function send(origin: string, target: string, sent: Sent = {}): Promise<Answer> {
+  const { method = 'GET', headers, ...rest } = sent;
+  const credentials = target.startsWith('/v2/') ? { Authorization: AUTHORIZATION } : {};
+  return http.send(origin, method, target, { ...rest, headers: { ...credentials, ...headers } });
 }
 
 /** Sends to a URL that the registry gave. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { Visitor } from '../auth/visitor.ts';
-import { onTheWire } from '../auth/wire.ts';
+import { sendHead } from '../auth/wire.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome, type Home, onHome } from '../support/homes.ts';
 
@@ -10,7 +10,7 @@ const ADMIN = 'admin:the password of the admin';
 const VARS = { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin', BLOB_DELIVERY: 'redirect' };
 const EVIL = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'evil.example' };
 
-const ping = (home: Home, lines: string[]) => onTheWire(home.url, { method: 'GET', target: '/v2/', lines });
+const ping = (home: Home, lines: string[]) => sendHead(home.url, { method: 'GET', target: '/v2/', lines });
 const linesOf = (headers: Record<string, string>) => Object.entries(headers).map(([k, v]) => `${k}: ${v}`);
 
 describe('a registry without PUBLIC_URL', () => {
@@ -58,7 +58,7 @@ describe('a registry without PUBLIC_URL', () => {
         });
 
       it('tells a load balancer that it is well, under any name', async () => {
-        const { status } = await onTheWire(home.url, {
+        const { status } = await sendHead(home.url, {
           method: 'GET',
           target: '/health',
           lines: ['Host: balancer.example'],

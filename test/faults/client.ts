@@ -3,23 +3,12 @@
  * repositories, uploads and digests that it has to do with, so that a test can look at what the registry keeps of them.
  */
 import assert from 'node:assert/strict';
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { connect } from 'node:net';
 import { digest as digestOf, type Manifest } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import { type Answer, type Sent, send } from '../support/http.ts';
+import { bytesOf, open } from '../support/socket.ts';
 
-export interface Answer {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: Buffer;
-}
-
-export interface Sent {
-  headers?: Record<string, string>;
-  body?: Uint8Array;
-  /** Sends the body without saying how long it is. */
-  chunked?: boolean;
-}
+export type { Answer } from '../support/http.ts';
 
 /** The registry did not answer as the client needs, or not at all. */
 export class Refused extends Error {}
@@ -35,36 +24,10 @@ export class Client {
   }
 
   /** Sends one request. Throws where the connection ends before the answer does. */
-  async send(
-    method: string,
-    target: string,
-    { headers = {}, body, chunked = false }: Sent = {},
-  ): Promise<Answer> {
+  async send(method: string, target: string, sent: Sent = {}): Promise<Answer> {
     this.#note(target);
-    const length = chunked
-      ? { 'Transfer-Encoding': 'chunked' }
-      : { 'Content-Length': String(body?.length ?? 0) };
-    const answer = await new Promise<Answer>((resolve, reject) => {
-      const options = {
-        method,
-        agent: false,
-        headers: { ...(method === 'GET' || method === 'HEAD' ? {} : length), ...headers },
-      };
-      const request = httpRequest(new URL(target, this.home.url).href, options, (response) => {
-        const pieces: Buffer[] = [];
-        response.on('data', (piece: Buffer) => pieces.push(piece));
-        response.on('error', reject);
-        response.on('end', () => {
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(pieces),
-          });
-        });
-      });
-      request.on('error', reject);
-      request.end(body);
-    });
+    const { origin, pathname, search } = new URL(target, this.home.url);
+    const answer = await send(origin, method, pathname + search, sent);
     const upload = answer.headers['docker-upload-uuid'];
     if (typeof upload === 'string') this.uploads.add(upload);
     return answer;
@@ -86,13 +49,11 @@ export class Client {
     some: Uint8Array,
   ): Promise<void> {
     this.#note(target);
-    const { hostname, port, pathname, search } = new URL(target, this.home.url);
-    const lines = Object.entries({ Host: `${hostname}:${port}`, ...headers }).map(
-      ([name, value]) => `${name}: ${value}\r\n`,
-    );
-    const socket = connect(Number(port), hostname);
-    socket.on('error', () => undefined);
-    socket.write(`${method} ${pathname}${search} HTTP/1.1\r\n${lines.join('')}\r\n`);
+    const { origin, pathname, search } = new URL(target, this.home.url);
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    const socket = open(origin);
+    const head = { method, target: pathname + search, lines: ['Connection: keep-alive', ...lines] };
+    socket.write(bytesOf(origin, head));
     await new Promise<void>((sent) => socket.end(some, () => sent()));
     socket.destroy();
   }

@@ -1,47 +1,30 @@
-/** Sends bytes over a socket as they are, for requests that no HTTP client would send, and reads one answer. */
-import { connect } from 'node:net';
+/** Sends bytes that are no valid request, and reads one answer. */
 import { Answer } from '../../conformance/answer.ts';
+import { open, parse } from '../../support/socket.ts';
 
 const ANSWER_TIMEOUT_MS = 15_000;
 
-/** Throws where the connection is closed, or nothing comes, before there is a whole answer. */
+/** Throws if the connection is closed, or nothing arrives, before there is a complete answer. */
 export function sendRaw(url: string, bytes: string | Buffer, ends = false): Promise<Answer> {
-  const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+    const socket = open(url, true);
     let received = Buffer.alloc(0);
-    const finish = (answer: Answer | null, why: string) => {
+    const finish = (closed: boolean, why: string) => {
+      const answer = parse(received, closed);
+      if (answer === null && why === '') return;
       socket.destroy();
-      if (answer !== null) resolve(answer);
+      if (answer !== null)
+        resolve(new Answer('RAW', 'http://socket/', answer.status, answer.rawHeaders, answer.body));
       else reject(new Error(`${why} after ${JSON.stringify(received.toString('latin1').slice(0, 200))}`));
     };
-    socket.setTimeout(ANSWER_TIMEOUT_MS, () => finish(null, `no answer in ${ANSWER_TIMEOUT_MS} ms`));
+    socket.setTimeout(ANSWER_TIMEOUT_MS, () => finish(false, `no answer in ${ANSWER_TIMEOUT_MS} ms`));
     socket.on('data', (piece) => {
       received = Buffer.concat([received, piece]);
-      const answer = read(received, false);
-      if (answer !== null) finish(answer, '');
+      finish(false, '');
     });
-    socket.on('end', () => finish(read(received, true), 'the connection was closed'));
-    socket.on('error', (fault) => finish(read(received, true), fault.message));
+    socket.on('end', () => finish(true, 'the connection was closed'));
+    socket.on('error', (error) => finish(true, error.message));
     socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
     if (ends) socket.end();
   });
-}
-
-/** The answer, once it is whole. `closed` says that no more comes. */
-function read(received: Buffer, closed: boolean): Answer | null {
-  const headEnd = received.indexOf('\r\n\r\n');
-  if (headEnd === -1) return null;
-  const [statusLine = '', ...lines] = received.subarray(0, headEnd).toString('latin1').split('\r\n');
-  const status = Number(statusLine.split(' ')[1]);
-  const rest = received.subarray(headEnd + 4);
-  if (status < 200) return read(rest, closed); // 100 Continue comes before the answer.
-  const headers = lines.flatMap((line) => {
-    const colon = line.indexOf(':');
-    return [line.slice(0, colon), line.slice(colon + 1).trim()];
-  });
-  const answer = new Answer('RAW', 'http://socket/', status, headers, rest);
-  const length = answer.header('Content-Length');
-  if (closed || (length !== undefined && rest.length >= Number(length))) return answer;
-  return null;
 }
