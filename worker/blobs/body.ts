@@ -1,6 +1,6 @@
 /**
- * How bodies are read, within the budget of memory: a little at first, more while the client is fast (with a BYOB reader that
- * waits for whole pieces, some 8 times as fast as taking the 4 KiB that come at once), and again a little while it is slow.
+ * Reads bodies within the memory budget: small pieces at first and while the client is slow, large pieces while it is fast. A BYOB
+ * reader that waits for whole large pieces is about 8 times as fast as taking the 4 KiB that arrive at once.
  */
 
 import type { Lease } from '../memory/budget.ts';
@@ -17,12 +17,12 @@ export const READ_BYTES = 1024 * 1024;
 const FAST_READ_MS = 100;
 const SLOW_READ_MS = 1000;
 
-/** Does what gives memory back, while the client sends nothing and others need memory. */
+/** Releases memory while the client sends nothing and others need memory. */
 export type WhileIdle = () => Promise<void>;
 
 const LOOK = Symbol();
 
-/** Reads one body, piece by piece, each valid until the next is asked for. */
+/** Reads a body piece by piece. A piece is valid until the next one is read. */
 export class BodyReader {
   readonly #reader: ReadableStreamBYOBReader;
   readonly #lease: Lease;
@@ -31,19 +31,24 @@ export class BodyReader {
   #next = SLOW_READ_BYTES;
   #ended = false;
 
-  /** The lease holds the buffer. */
+  /** The buffer counts as memory of the lease. */
   constructor(body: ReadableStream<Uint8Array>, lease: Lease, whileIdle: WhileIdle = async () => {}) {
     this.#lease = lease;
     this.#whileIdle = whileIdle;
     this.#reader = body.getReader({ mode: 'byob' });
   }
 
-  /** The next piece, or null at the end. Throws what the stream throws, and UNAVAILABLE. */
+  /**
+   * The next piece, or null at the end.
+   *
+   * Throws what the stream throws.
+   * Throws UNAVAILABLE if memory stays short.
+   */
   async read(): Promise<Uint8Array | null> {
     if (this.#ended) return null;
     await this.#resize();
     const size = this.#buffer.byteLength;
-    // The first bytes, and those of a slow client, are taken as they come.
+    // The first bytes and those of a slow client are taken as they arrive.
     const least = size > SLOW_READ_BYTES ? size : 1;
     const began = performance.now();
     const { value, done } = await this.#whole(this.#reader.readAtLeast(least, new Uint8Array(this.#buffer)));
@@ -54,9 +59,9 @@ export class BodyReader {
     return value;
   }
 
-  /** Waits for a read, and looks after the memory meanwhile. */
+  /** Waits for a read, and releases memory meanwhile if it is short. */
   async #whole<T>(reading: Promise<T>): Promise<T> {
-    reading.catch(() => undefined); // Where `whileIdle` throws, nobody waits for it.
+    reading.catch(() => undefined); // If `whileIdle` throws, this promise is not awaited.
     for (;;) {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const look = new Promise<typeof LOOK>((resolve) => {
@@ -91,7 +96,7 @@ export class BodyReader {
   }
 }
 
-/** The bytes of a body of this size, in a buffer that grows as they come. Null where it has another size. */
+/** The bytes of a body of this size, in a buffer that grows as they arrive. Null if the body has another size. */
 export async function readWhole(reader: BodyReader, size: number, lease: Lease): Promise<Uint8Array | null> {
   let bytes = new Uint8Array();
   let filled = 0;

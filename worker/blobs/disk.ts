@@ -1,10 +1,10 @@
 /**
- * Blobs in a folder, through workerd's disk service: an HTTP service that can PUT a stream of any length, GET a range and
- * DELETE a file or a folder, but neither append nor rename. So content that came in pieces stays in pieces, and a small
- * list beside them says how they are put together.
+ * Blobs in a folder, through workerd's disk service. This HTTP service can PUT a stream of any length, GET a range, and DELETE a file
+ * or a folder, but it cannot append or rename. So content that arrived in pieces stays in pieces, and a small list beside them gives
+ * their order.
  *
- * The disk service never syncs. What is stored is therefore synced by the parent process (`SYNC`) before anybody hears that
- * it is there: decision 15.
+ * The disk service never syncs. So the parent process (`SYNC`) syncs stored files before a client is told that they are stored:
+ * decision 15.
  */
 
 import { type Lease, memory } from '../memory/budget.ts';
@@ -19,24 +19,24 @@ import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 /** A chunk below this size waits in the session for the next one. */
 const DISK_PART_MIN_BYTES = 1024 * 1024;
 
-/** The name of the list of a content in pieces: `[number, size]` each, in order. */
+/** The file name of the list of pieces: `[number, size]` of each, in order. */
 const LIST = 'parts';
 
-/** The bytes that a repository has beside the link of a small blob; null where there are none. */
+/** Reads the bytes of a small blob, which its repository keeps beside the link; null if there are none. */
 type InlineBytes = (repository: string, digest: Digest) => Promise<Uint8Array | null>;
 
 type Pieces = [number: number, size: number][];
 
 export class DiskBlobs implements BlobStore {
   readonly isSingleIsolate = true;
-  /** A piece that is large enough is written to a file when it has been read. */
+  /** The tail is written to a file after the read that makes it large enough. */
   readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
   readonly inlineMaxBytes: number;
   readonly #disk: Fetcher;
   readonly #syncs: Fetcher | undefined;
   readonly #inline: InlineBytes;
 
-  /** Without `syncs`, what `disk` has answered for is safe. `inline` gives the bytes of small blobs. */
+  /** Without `syncs`, `disk` itself syncs before it answers. `inline` reads the bytes of small blobs. */
   constructor(disk: Fetcher, syncs: Fetcher | undefined, inline: InlineBytes, inlineMaxBytes: number) {
     this.inlineMaxBytes = inlineMaxBytes;
     this.#disk = disk;
@@ -74,11 +74,11 @@ export class DiskBlobs implements BlobStore {
       good = true;
       return true;
     } finally {
-      if (!good) await this.#removeContent(key); // The disk service keeps a body that was cut off as a short file.
+      if (!good) await this.#removeContent(key); // The disk service keeps a truncated body as a short file.
     }
   }
 
-  /** What is small is checked before it is written: nothing has to be taken back, and no stream is set up. */
+  /** Checks small content before it is written, so nothing has to be removed and no stream is needed. */
   async #putSmall(
     key: string,
     body: ReadableStream<Uint8Array>,
@@ -94,7 +94,7 @@ export class DiskBlobs implements BlobStore {
     return true;
   }
 
-  /** A request adds one piece, of any size. */
+  /** A request adds one piece of any size. */
   partsFor(): number {
     return 1;
   }
@@ -118,7 +118,7 @@ export class DiskBlobs implements BlobStore {
       const key = `${blobKey(draft.id)}/${draft.firstPart}`;
       const head = await tail.take();
       const written = await this.#write(key, reader, head.bytes, tap, () => lease.give(head.held));
-      // The session is about to say that the upload stands behind this.
+      // Sync before the session moves the offset behind this piece.
       await this.#sync([key], lease);
       const part: Part = { number: draft.firstPart, size: written.bytes, etag: '' };
       return { multipart: null, parts: [part], tail: new Uint8Array(), error: written.error, intact: true };
@@ -131,7 +131,7 @@ export class DiskBlobs implements BlobStore {
     for (const { number } of parts) await this.#remove(`${blobKey(draft.id)}/${number}`);
   }
 
-  /** Of one piece, its file; of more, the list of them. */
+  /** The file of a single piece, or the list of several pieces. */
   keyOf(draft: Draft): string {
     const pieces = piecesOf(draft);
     const [only] = pieces;
@@ -149,7 +149,7 @@ export class DiskBlobs implements BlobStore {
     if (pieces.length > draft.parts.length) await write(`${folder}/${draft.firstPart}`, bytesOf(draft.tail));
     if (pieces.length > 1) await write(this.keyOf(draft), new TextEncoder().encode(JSON.stringify(pieces)));
     if (written.length > 0) await this.#sync(written);
-    // A chunk that never came to be part of the upload, of a request that died, has left its file.
+    // Remove the files of chunks that did not become part of the upload, because their requests failed.
     const numbers = new Set(pieces.map(([number]) => number));
     for (let number = 1; number < draft.firstPart; number++) {
       if (!numbers.has(number)) await this.#remove(`${folder}/${number}`);
@@ -157,7 +157,7 @@ export class DiskBlobs implements BlobStore {
     return !again || (await this.sizeOf(this.keyOf(draft))) === sizeOfDraft(draft);
   }
 
-  /** A key leads to all pieces: they are in its folder. */
+  /** Nothing to remove: all pieces are in the folder that the storage key leads to. */
   async abandon(): Promise<void> {}
 
   async discard(draft: Draft): Promise<void> {
@@ -172,7 +172,7 @@ export class DiskBlobs implements BlobStore {
     const size = pieces.reduce((sum, [, bytes]) => sum + bytes, 0);
     const folder = key.slice(0, -LIST.length);
     const slices = slicesOf(pieces, range ?? { offset: 0, length: size });
-    // A piece that is not whole is seen before the answer begins.
+    // Detect an incomplete piece before the answer begins.
     for (const { number, whole } of slices) {
       if ((await this.#sizeOfFile(`${folder}${number}`)) !== whole) return null;
     }
@@ -204,15 +204,17 @@ export class DiskBlobs implements BlobStore {
     return failed;
   }
 
-  /** Content that has a folder of its own is removed with the folder. */
+  /** Removes content, and its folder if it has one. */
   async #removeContent(key: string): Promise<void> {
     const [blobs, id] = key.split('/');
     await this.#remove(`${blobs}/${id}`);
   }
 
   /**
-   * Waits until files are on the platter, without the memory of their bytes: a disk may take long, and the runtime ends a
-   * request whose client has gone meanwhile without a word. Throws UNAVAILABLE where nothing says that they are.
+   * Waits until files are synced. It gives back all memory first, because a sync may take long, and the runtime may silently end a
+   * request whose client has disconnected.
+   *
+   * Throws UNAVAILABLE if the sync is not confirmed.
    */
   async #sync(keys: string[], lease: Lease | null = null): Promise<void> {
     lease?.end();
@@ -223,7 +225,7 @@ export class DiskBlobs implements BlobStore {
       const text = await response.text();
       if (!response.ok) throw new Error(`${response.status} ${text}`);
     } catch (error) {
-      console.error('files were written and could not be synced', keys, error);
+      console.error('files were written but could not be synced', keys, error);
       throw new OciError('UNAVAILABLE', {
         message: 'the disk did not confirm that the content is safe: try again',
         headers: { 'Retry-After': '1' },
@@ -231,7 +233,7 @@ export class DiskBlobs implements BlobStore {
     }
   }
 
-  /** Removes a file, or a folder with what is in it. */
+  /** Removes a file or a whole folder. */
   async #remove(path: string): Promise<void> {
     const response = await this.#disk.fetch(urlOf(path), { method: 'DELETE' });
     await response.body?.cancel();
@@ -240,8 +242,8 @@ export class DiskBlobs implements BlobStore {
   }
 
   /**
-   * Writes what comes before and then what the reader has to a file, and says when the former is written. What the reader throws
-   * is given as `error`, and the file then ends there; what the disk throws is thrown.
+   * Writes the bytes `before` and then those of the reader to a file. Calls `written` after the former. If the reader throws, the file
+   * ends there, and its error is returned. An error of the disk is thrown.
    */
   async #write(
     key: string,
@@ -252,7 +254,7 @@ export class DiskBlobs implements BlobStore {
   ): Promise<{ bytes: number; error: unknown }> {
     const { readable, writable } = new IdentityTransformStream();
     const stored = this.#disk.fetch(urlOf(key), { method: 'PUT', body: readable });
-    stored.catch(() => undefined); // Awaited below; a failure shows in the writer first.
+    stored.catch(() => undefined); // It is awaited below. A failure is seen in the writer first.
     const writer = writable.getWriter();
     let bytes = 0;
     let error: unknown = null;
@@ -288,7 +290,7 @@ export class DiskBlobs implements BlobStore {
     return { body: new Response(slice as BodyInit).body ?? new ReadableStream(), size: bytes.length };
   }
 
-  /** Null where the file is not there, or ends before the range does. */
+  /** Null if the file does not exist, or ends before the range. */
   async #getFile(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
     const headers: HeadersInit =
       range === undefined ? {} : { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
@@ -310,7 +312,7 @@ export class DiskBlobs implements BlobStore {
     throw new Error(`the disk answered ${response.status} to a HEAD`);
   }
 
-  /** The list of a content in pieces. Null where there is none that can be read. */
+  /** The list of pieces. Null if there is none, or if it is not complete. */
   async #piecesIn(key: string): Promise<Pieces | null> {
     const list = await this.#getFile(key);
     if (list === null) return null;
@@ -318,11 +320,11 @@ export class DiskBlobs implements BlobStore {
     try {
       return JSON.parse(text);
     } catch {
-      return null; // It was cut off.
+      return null; // The file is truncated.
     }
   }
 
-  /** Streams pieces one behind the other, as if they were one file. */
+  /** Streams pieces one after another, as if they were one file. */
   #joined(folder: string, slices: Slice[]): ReadableStream<Uint8Array> {
     const length = slices.reduce((sum, slice) => sum + slice.length, 0);
     const { readable, writable } = new FixedLengthStream(length);
@@ -339,7 +341,7 @@ export class DiskBlobs implements BlobStore {
   }
 }
 
-/** What a range takes of one piece, and how large that piece is. */
+/** The bytes of one piece that are in a range, and the size of the piece. */
 interface Slice {
   number: number;
   offset: number;
@@ -360,14 +362,14 @@ function slicesOf(pieces: Pieces, range: { offset: number; length: number }): Sl
   return slices;
 }
 
-/** The pieces of a draft once its tail is one too. */
+/** The pieces of a draft, with its tail as the last one. */
 function piecesOf({ parts, tail, firstPart }: Draft): Pieces {
   const pieces: Pieces = parts.map(({ number, size }) => [number, size]);
   if (tail.size > 0 || pieces.length === 0) pieces.push([firstPart, tail.size]);
   return pieces;
 }
 
-/** Reads until there is enough to be worth a file of its own. */
+/** Reads until the tail has enough bytes for a file. */
 async function readHead(reader: BodyReader, tail: Tail): Promise<{ ended: boolean; error: unknown }> {
   while (tail.size < DISK_PART_MIN_BYTES) {
     let error: unknown = null;

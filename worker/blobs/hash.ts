@@ -1,6 +1,6 @@
 /**
- * Running hashes: the digest of an upload while it flows, over as many requests as it takes. See
- * docs/decisions/0003-running-hash.md for why there are two.
+ * Running hashes: they compute the digest of an upload over several requests. docs/decisions/0003-running-hash.md says why there are
+ * two kinds.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { SHA256 } from '@stablelib/sha256';
@@ -8,7 +8,7 @@ import { SHA512 } from '@stablelib/sha512';
 import { CountedCache, memory } from '../memory/budget.ts';
 import { type Algorithm, algorithmOf, type Digest, digestFrom } from '../oci/digest.ts';
 
-/** What a session keeps of a running hash: the digest so far and, where the hash can go elsewhere, its state. */
+/** What a session keeps of a running hash: the digest so far, and the state if another isolate can continue it. */
 export interface SavedHash {
   digest: Digest;
   state: Uint8Array | null;
@@ -17,13 +17,13 @@ export interface SavedHash {
 export interface RunningHash {
   readonly algorithm: Algorithm;
   update(bytes: Uint8Array): void;
-  /** Of all bytes so far; the hash can go on. */
+  /** The digest of all bytes so far. The hash can continue. */
   save(): SavedHash;
-  /** Another that goes on from here, where one can be had without its state. */
+  /** A copy that continues from here; null if it can be continued only from its saved state. */
   fork(): RunningHash | null;
 }
 
-/** Hashes at the speed of the processor, but cannot leave the isolate. */
+/** Fast, but bound to its isolate. */
 export class NativeHash implements RunningHash {
   readonly algorithm: Algorithm;
   readonly #hash: Hash;
@@ -46,12 +46,12 @@ export class NativeHash implements RunningHash {
   }
 }
 
-/** Hashes in JavaScript, and its state goes on in any isolate. */
+/** Written in JavaScript and slower, but any isolate can continue it from its saved state. */
 export class PortableHash implements RunningHash {
   readonly algorithm: Algorithm;
   readonly #hash: SHA256 | SHA512;
 
-  /** Throws where the state is not one that `save` gave. */
+  /** Throws if the state does not come from `save`. */
   constructor(algorithm: Algorithm, state: Uint8Array | null) {
     this.algorithm = algorithm;
     this.#hash = algorithm === 'sha256' ? new SHA256() : new SHA512();
@@ -62,7 +62,7 @@ export class PortableHash implements RunningHash {
     this.#hash.update(bytes);
   }
 
-  /** The state is the words, the bytes that wait for a block, and the count of all bytes, as JSON. */
+  /** The state is JSON: the words, the bytes that do not fill a block yet, and the number of all bytes. */
   save(): SavedHash {
     const saved = this.#hash.saveState();
     const json = {
@@ -73,7 +73,7 @@ export class PortableHash implements RunningHash {
     };
     const state = new TextEncoder().encode(JSON.stringify(json));
     const digest = digestFrom(this.algorithm, this.#hash.digest());
-    this.#restore(state); // Taking a digest ends a hash of this library.
+    this.#restore(state); // In this library, reading the digest ends the hash.
     return { digest, state };
   }
 
@@ -97,16 +97,16 @@ export class PortableHash implements RunningHash {
   }
 }
 
-/** The native hashes of uploads whose last chunk came through this isolate. */
+/** The native hashes of uploads whose last chunk this isolate received. */
 const live = new CountedCache<{ offset: number; hash: RunningHash }>(memory, {
   entries: 1000,
   bytes: 4 * 1024 * 1024,
-  last: true, // Content whose hash was forgotten is read back.
+  last: true, // It is expensive to lose one: the content is then read back.
 });
-/** What a native hash costs, in bytes. */
+/** The memory of a native hash, in bytes. */
 const HASH_BYTES = 1000;
 
-/** Leaves the hash of an upload for its next chunk. */
+/** Keeps the hash of an upload for its next chunk. */
 export function leaveHash(uploadId: string, offset: number, hash: RunningHash): void {
   const fork = hash.fork();
   if (fork === null) live.delete(uploadId);
@@ -119,8 +119,8 @@ export function dropHash(uploadId: string): void {
 }
 
 /**
- * The hash that goes on at an offset: a new one at 0, the one that this isolate has, or the one whose state was saved. Null
- * where it is lost, and the content must be read back once in the end.
+ * The hash that continues at an offset: a new one at 0, the one that this isolate keeps, or one from the saved state. Null if it is
+ * lost. The content is then read back once before it is published.
  */
 export function resumeHash(
   uploadId: string,
@@ -135,7 +135,7 @@ export function resumeHash(
   return new PortableHash(at.algorithm, at.saved.state);
 }
 
-/** The digest of a stream, natively, and its size in bytes. */
+/** The digest of a stream and its size in bytes. */
 export async function digestOfStream(
   algorithm: Algorithm,
   body: ReadableStream<Uint8Array> | null,

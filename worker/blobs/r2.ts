@@ -1,6 +1,6 @@
 /**
- * Blobs in an R2 bucket. What R2 asks of us: streams of a known length, parts that are all equal but for the last, a
- * multipart upload only for what passes one part, at most 1,000 keys a delete. Cloudflare docs, "R2 Workers API".
+ * Blobs in an R2 bucket. R2 requires streams of a known length, parts of equal size except for the last, and at most 1,000 keys in
+ * a delete. A multipart upload is used only for content larger than one part. Cloudflare docs, "R2 Workers API".
  */
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -21,10 +21,10 @@ const PARTS_RESERVED_UNKNOWN = 750;
 export const DELETE_KEYS_MAX = 1000;
 
 const TRIES = 3;
-/** Failed deletes of one call whose halves are tried again: a few keys among a thousand are found, and an outage costs little. */
+/** Failed batches of one call that are split and tried again. This finds a few bad keys among 1,000, and costs little in an outage. */
 const DELETE_RETRIES_MAX = 50;
 
-/** What a custom domain of the bucket says of an object: a browser saves it, and shows nothing. */
+/** The headers that a custom domain of the bucket sends. They make a browser save the content and never show it. */
 const AS_DATA = {
   httpMetadata: { contentType: 'application/octet-stream', contentDisposition: 'attachment' },
 };
@@ -43,7 +43,7 @@ export class R2Blobs implements BlobStore {
     this.#bucket = bucket;
   }
 
-  /** R2 checks the digest as the stream arrives: no byte is touched here. */
+  /** R2 checks the digest as the stream arrives. */
   async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
     const content = size === 0 ? new Uint8Array() : body;
     try {
@@ -71,7 +71,7 @@ export class R2Blobs implements BlobStore {
     try {
       for (;;) {
         const piece = await reader.read().catch((reason: unknown) => {
-          error = reason; // The connection was cut: what came before is as good as it was.
+          error = reason; // The connection was cut. The bytes before are still good.
           return null;
         });
         if (piece === null) break;
@@ -86,7 +86,7 @@ export class R2Blobs implements BlobStore {
     }
   }
 
-  /** Parts that are not named when an upload is completed are dropped by R2. */
+  /** R2 drops uploaded parts that are not listed when the upload is completed. */
   async withdraw(draft: Draft, { multipart }: AppendResult): Promise<void> {
     if (draft.multipart === null && multipart !== null) await this.#abort(blobKey(draft.id), multipart);
   }
@@ -98,7 +98,7 @@ export class R2Blobs implements BlobStore {
   async finish(draft: Draft, again: boolean): Promise<boolean> {
     const key = this.keyOf(draft);
     if (draft.multipart === null) {
-      // A second write to a key within a second is refused: not when the first may have done it.
+      // R2 refuses a second write to a key within a second. So check first whether an earlier request has written it.
       const there = async () => (await this.sizeOf(key)) === draft.tail.size;
       if (again && (await there())) return true;
       try {
@@ -116,7 +116,7 @@ export class R2Blobs implements BlobStore {
       return true;
     } catch (error) {
       if (codeOf(error) !== NO_SUCH_UPLOAD) throw error;
-      // Completed before, by a request whose answer was lost.
+      // An earlier request, whose answer was lost, has completed it.
       return (await this.sizeOf(key)) === sizeOfDraft(draft);
     }
   }
@@ -139,7 +139,7 @@ export class R2Blobs implements BlobStore {
     return (await this.#bucket.head(key))?.size ?? null;
   }
 
-  /** A key that R2 refuses fails the whole call: the halves of such a call are tried again, up to a bound. */
+  /** One bad key fails a whole call to R2, so a failed call is split in halves, up to DELETE_RETRIES_MAX times. */
   async delete(keys: string[]): Promise<string[]> {
     const failed: string[] = [];
     const batches: string[][] = [];
@@ -169,16 +169,16 @@ export class R2Blobs implements BlobStore {
   }
 }
 
-/** Cuts what is written into equal parts, and uploads one while the next fills. */
+/** Cuts written bytes into equal parts, and uploads one part while the next fills. */
 class PartWriter {
   multipart: string | null;
-  /** The parts that were uploaded and are not written down, in order. */
+  /** The parts that were uploaded and not saved yet, in order. */
   written: Part[] = [];
   readonly #bucket: R2Bucket;
   readonly #key: string;
   readonly #writing: AppendContext;
   readonly #tail: Tail;
-  /** The number of the next part, and the first that was not set aside. */
+  /** The number of the next part, and the first number that is not reserved. */
   #number: number;
   readonly #end: number;
   #uploading: Promise<void> | null = null;
@@ -206,12 +206,12 @@ class PartWriter {
     }
   }
 
-  /** Writes down what has come so far, and gives its memory back. */
+  /** Saves what has arrived so far, and releases its memory. */
   spill(): Promise<void> {
     return this.#tail.spill();
   }
 
-  /** Uploads a last full part, unless it is all there is, and gives the bytes that are left. */
+  /** Uploads a last full part, unless it is the only one, and returns the rest of the bytes. */
   async end(): Promise<Uint8Array> {
     const { size, isInMemory } = this.#tail;
     if (size === PART_BYTES && isInMemory && this.multipart !== null) await this.#flush();
@@ -219,7 +219,7 @@ class PartWriter {
     return this.#tail.fresh();
   }
 
-  /** Waits for the part under way, whatever becomes of it. */
+  /** Waits until the running part upload has succeeded or failed. */
   async settle(): Promise<void> {
     await this.#uploading?.catch(() => undefined);
   }
@@ -240,12 +240,12 @@ class PartWriter {
         status: 413,
       });
     }
-    if (this.#number >= this.#end) throw new Error('the body is longer than it was announced');
+    if (this.#number >= this.#end) throw new Error('the body is longer than its Content-Length');
     const { bytes, held } = await this.#tail.take();
     this.#uploading = this.#upload(this.multipart, this.#number++, bytes).finally(() => {
       this.#writing.lease.give(held);
     });
-    this.#uploading.catch(() => undefined); // It is awaited later, and must not count as unhandled until then.
+    this.#uploading.catch(() => undefined); // It is awaited later. Until then, a rejection must not count as unhandled.
   }
 
   async #upload(multipart: string, number: number, bytes: Uint8Array): Promise<void> {

@@ -1,7 +1,6 @@
 /**
- * The bytes of an upload behind its last part, while a request adds to them: those that its session has, and those that came
- * since, in a buffer that grows as they come. Where memory is short, what came is written down in the session and the buffer
- * given back.
+ * The bytes of an upload behind its last part, while a request adds to them: those that its session has, and new ones in a buffer
+ * that grows as they arrive. If memory is short, the new bytes are saved in the session and the buffer is released.
  */
 
 import type { Lease } from '../memory/budget.ts';
@@ -11,11 +10,11 @@ import type { AppendContext, Draft, StoredTail, Tap } from './store.ts';
 const EMPTY = new Uint8Array();
 
 export interface TailOptions {
-  /** The size that the tail has at most, in bytes. */
+  /** The largest size of the tail, in bytes. */
   max: number;
-  /** Writes the bytes down, behind those that the session has. */
+  /** Saves bytes behind those that the session has. */
   keep: (bytes: Uint8Array) => Promise<void>;
-  /** Waits for what gives memory back soon. */
+  /** Waits for something that releases memory soon. */
   freeMemory: () => Promise<void>;
 }
 
@@ -24,13 +23,13 @@ export class Tail {
   readonly #tap: Tap;
   readonly #load: () => Promise<Uint8Array>;
   readonly #options: TailOptions;
-  /** Bytes that the session has, and whether the buffer begins with them. */
+  /** The number of bytes that the session has, and whether the buffer begins with them. */
   #stored: number;
   #loaded = false;
   #buffer: Uint8Array = EMPTY;
   #filled = 0;
 
-  /** The lease holds what is in the stored tail. */
+  /** The lease already holds the bytes of the stored tail. */
   constructor(stored: StoredTail, writing: AppendContext, options: TailOptions) {
     this.#lease = writing.lease;
     this.#tap = writing.tap;
@@ -44,7 +43,7 @@ export class Tail {
     return this.#loaded ? this.#filled : this.#stored + this.#filled;
   }
 
-  /** True where all bytes are in memory. */
+  /** Whether all bytes are in memory. */
   get isInMemory(): boolean {
     return this.#loaded || this.#stored === 0;
   }
@@ -54,7 +53,12 @@ export class Tail {
     return this.#buffer.subarray(this.#loaded ? this.#stored : 0, this.#filled);
   }
 
-  /** Adds bytes, and shows them to the tap. Throws UNAVAILABLE, and what `keep` throws. */
+  /**
+   * Adds bytes, and passes them to the tap.
+   *
+   * Throws UNAVAILABLE if memory stays short.
+   * Throws what `keep` throws.
+   */
   async add(bytes: Uint8Array): Promise<void> {
     await this.#reserve(bytes.length);
     this.#buffer.set(bytes, this.#filled);
@@ -62,7 +66,7 @@ export class Tail {
     this.#tap(bytes);
   }
 
-  /** Writes down what the session does not have, and gives all memory back. */
+  /** Saves what the session does not have, and releases all memory. */
   async spill(): Promise<void> {
     const fresh = this.fresh();
     if (fresh.length > 0) await this.#options.keep(fresh);
@@ -70,10 +74,10 @@ export class Tail {
     this.#drop();
   }
 
-  /** All bytes in one piece. They are the caller's, and so is the memory of `held` bytes; the tail is then empty. */
+  /** Empties the tail and returns its bytes. The caller must give `held` bytes of memory back to the lease. */
   async take(): Promise<{ bytes: Uint8Array; held: number }> {
     if (!this.isInMemory) {
-      await this.spill(); // It waits with nothing in its hands.
+      await this.spill(); // Hold no memory while waiting for more.
       await this.#lease.take(2 * this.#stored);
       const bytes = await this.#load();
       this.#lease.give(this.#stored);
@@ -97,7 +101,7 @@ export class Tail {
     this.#buffer = new Uint8Array(size);
   }
 
-  /** Makes room for more bytes, and if possible for as many as will come. */
+  /** Makes room for more bytes, with some to spare if memory allows. */
   #tryGrow(more: number): boolean {
     const has = this.#buffer.length;
     const needed = this.#filled + more;
@@ -127,12 +131,12 @@ export class Tail {
   }
 }
 
-/** In bytes, with its tail. */
+/** The size of a draft with its tail, in bytes. */
 export function sizeOfDraft({ parts, tail }: Draft): number {
   return parts.reduce((sum, { size }) => sum + size, tail.size);
 }
 
-/** The bytes of a tail that was loaded. */
+/** The bytes of a loaded tail. */
 export function bytesOf({ size, bytes }: StoredTail): Uint8Array {
   if (bytes !== null) return bytes;
   if (size > 0) throw new Error('the tail of a draft was not loaded');

@@ -1,6 +1,6 @@
 /**
- * What an isolate remembers of repositories. Only where one isolate is the whole registry (on one machine) is this exact: the
- * Durable Object of a repository says `changed` in the same isolate, and what is read is forgotten with every change.
+ * Answers of repositories that an isolate remembers. They are exact only if one isolate is the whole registry (on one machine): the
+ * Durable Object of a repository then calls `changed` in the same isolate, and every change drops the answers.
  */
 import { CountedCache, memory } from './budget.ts';
 
@@ -9,9 +9,9 @@ const REMEMBERED_BYTES = 64 * 1024 * 1024;
 /** Answers of one repository that are remembered. */
 const REMEMBERED_ANSWERS_MAX = 1000;
 
-/** What remembering an answer costs beside its key and what the caller says, in bytes. */
+/** The memory of an answer besides its key and the size that the caller gives, in bytes. */
 const ANSWER_BYTES = 200;
-/** Repositories of which something is remembered. */
+/** Repositories with remembered answers. */
 const REPOSITORIES_MAX = 20_000;
 
 interface Remembered {
@@ -27,15 +27,15 @@ interface Memory {
 
 const repositories = new CountedCache<Memory>(memory, { entries: REPOSITORIES_MAX, bytes: REMEMBERED_BYTES });
 
-/** Forgets a repository; an answer that was under way when this was called is not kept either. */
+/** Drops the answers of a repository, also those that are still being read. */
 export function changed(name: string): void {
   repositories.delete(name);
 }
 
 /**
- * What is remembered of a repository under a key, or else what `ask` answers, which is then remembered for as long as the
- * repository does not change, but no longer than until the time that `untilOf` gives (Unix time, ms; null for no end). `sizeOf`
- * gives an answer's size in bytes, or null for one that is not to be kept.
+ * The remembered answer of a repository under a key, or else the answer of `ask`. It is remembered until the repository changes, or
+ * until the time of `untilOf` (Unix time, ms; null for no end). `sizeOf` returns the size of an answer in bytes, or null for an
+ * answer that must not be remembered.
  */
 export async function remembered<T>(
   name: string,
@@ -53,12 +53,12 @@ export async function remembered<T>(
   if (kept !== undefined && kept.until > Date.now()) return kept.answer as T;
   const answer = await ask();
   const size = sizeOf(answer);
-  // Another memory, or none, says that the repository has changed meanwhile.
+  // If the entry was replaced or dropped, the repository has changed meanwhile.
   if (repositories.get(name) !== known) return answer;
   const isNew = !known.answers.has(key);
   const isFull = isNew && known.answers.size >= REMEMBERED_ANSWERS_MAX;
   if (size === null || isFull) {
-    // Names that are made up leave nothing. Where there are too many answers, those that are asked for are soon back.
+    // Made-up names leave nothing. If there are too many answers, all are dropped, and the popular ones soon come back.
     if (known.answers.size === 0 || isFull) repositories.delete(name);
     return answer;
   }

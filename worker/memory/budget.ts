@@ -1,11 +1,11 @@
 /**
- * The one budget for the memory of an isolate: the buffers of uploads and everything that is remembered count together.
- * Caches yield to uploads. A request that finds no memory looks again after a while, and never waits for another request: the
- * runtime would end it, and what is handed to a request that has ended is lost.
+ * The memory budget of an isolate. Buffers of uploads and all caches count together, and caches shrink when uploads need memory. A
+ * request without memory polls. It never awaits a promise of another request, because the runtime ends such requests, and memory that
+ * is handed to an ended request is lost.
  *
- * Why uploads make progress: a request that waits holds one small read buffer and nothing else, for it writes down in its
- * session what it has before it waits. So all other memory is in the hands of requests that go on or that see within
- * IDLE_LOOK_MS that memory is short. The request that has waited longest is served first.
+ * Why uploads make progress: a waiting request saves its bytes in its session first and keeps only one small read buffer. All other
+ * memory belongs to requests that are running, or that notice within IDLE_LOOK_MS that memory is short. The request that has waited
+ * longest is served first.
  */
 import { OciError } from '../oci/errors.ts';
 
@@ -19,22 +19,22 @@ export const MEMORY_LOST_MS = 5 * 60_000;
 /** How often a request that waits for its client checks whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
 
-/** Something that can give memory back at any time. */
+/** Something that can release memory at any time. */
 interface Cache {
   readonly bytes: number;
-  /** Forgets at least so many bytes, or everything. */
+  /** Drops entries of at least this many bytes, or all. */
   shrink(bytes: number): void;
 }
 
 export class MemoryBudget {
   readonly #limit: number;
-  /** By requests. */
+  /** Bytes that requests hold. */
   #leased = 0;
   #peak = 0;
   readonly #leases = new Set<Lease>();
   /** In the order in which they shrink. */
   readonly #caches: Cache[] = [];
-  /** The requests that wait, in order, and when each last looked. */
+  /** The waiting requests, in order, and when each polled last. */
   readonly #waiting = new Map<Lease, number>();
 
   constructor(limit: number) {
@@ -53,41 +53,41 @@ export class MemoryBudget {
     return bytes;
   }
 
-  /** The most that was held since the last call, in bytes. */
+  /** The most bytes that were in use since the last call. */
   takePeak(): number {
     const peak = this.#peak;
     this.#peak = this.#leased + this.cached;
     return peak;
   }
 
-  /** True where requests hold so much that those who wait for their clients should hold nothing. */
+  /** Whether requests that wait for their clients should release their memory. */
   get isShort(): boolean {
     return this.#firstWaiting() !== null || this.#leased > this.#limit / 2;
   }
 
-  /** True where a request may hold more than it needs. */
+  /** Whether a request may take more than it needs. */
   get hasPlenty(): boolean {
     return this.#leased < this.#limit / 4;
   }
 
-  /** The memory of one request, of which it has none yet. It must be ended. */
+  /** The memory of one request; none at first. Call `end` when the request is done. */
   lease(): Lease {
     return new Lease(this);
   }
 
-  /** Counts a cache, which is asked to shrink where memory is needed; `last`, after those that are not. */
+  /** Adds a cache. It shrinks when memory is needed; with `last`, after the others. */
   count(cache: Cache, last = false): void {
     if (last) this.#caches.push(cache);
     else this.#caches.unshift(cache);
   }
 
-  /** Makes the caches fit beside what requests hold. To be called when a cache has grown. */
+  /** Shrinks caches until everything fits. Call this when a cache has grown. */
   fit(): void {
     this.#shrinkCaches();
     this.#notePeak();
   }
 
-  /** For `Lease`. Those who wait come first, but for what is small: it helps a request to its end. */
+  /** For `Lease`. Waiting requests come first. `small` passes them, because it lets a request finish. */
   take(lease: Lease, bytes: number, small: boolean): boolean {
     const first = small ? null : this.#firstWaiting();
     if (first !== null && first !== lease) return false;
@@ -106,7 +106,7 @@ export class MemoryBudget {
     if (lease.bytes === 0) this.#leases.delete(lease);
   }
 
-  /** For `Lease`: notes that it waits. */
+  /** For `Lease`: records that it waits. */
   wait(lease: Lease): void {
     this.#waiting.set(lease, performance.now());
   }
@@ -116,7 +116,7 @@ export class MemoryBudget {
     this.#waiting.delete(lease);
   }
 
-  /** Who has waited for longest. A request that has not looked lately has ended. */
+  /** The lease that has waited longest. A request that has not polled lately has ended. */
   #firstWaiting(): Lease | null {
     const now = performance.now();
     for (const [lease, looked] of this.#waiting) {
@@ -126,7 +126,7 @@ export class MemoryBudget {
     return null;
   }
 
-  /** Takes back what requests held that ended without a word. */
+  /** Releases the memory of requests that the runtime has ended silently. */
   #reclaim(): void {
     const now = performance.now();
     for (const lease of this.#leases) {
@@ -153,7 +153,7 @@ export class MemoryBudget {
 export class Lease {
   readonly #budget: MemoryBudget;
   bytes = 0;
-  /** When the request was last heard of, as `performance.now()` tells. */
+  /** When the request last showed that it is running, on the clock of `performance.now()`. */
   seenAt = performance.now();
 
   constructor(budget: MemoryBudget) {
@@ -164,12 +164,16 @@ export class Lease {
     return this.#budget;
   }
 
-  /** Takes memory if there is enough and no other request waits. */
+  /** Takes memory if there is enough and no other request waits. Returns whether it did. */
   tryTake(bytes: number): boolean {
     return this.#take(bytes, false);
   }
 
-  /** Takes memory, as soon as there is enough. Throws UNAVAILABLE where that takes too long. */
+  /**
+   * Takes memory as soon as there is enough.
+   *
+   * Throws UNAVAILABLE after MEMORY_WAIT_MS.
+   */
   async take(bytes: number): Promise<void> {
     if (this.#take(bytes, false)) return;
     const until = performance.now() + MEMORY_WAIT_MS;
@@ -185,7 +189,11 @@ export class Lease {
     throw outOfMemory();
   }
 
-  /** As `take`, for the small read buffer without which a request cannot go on: it passes those who wait for more. */
+  /**
+   * Like `take`, for the small read buffer that every request needs. It passes requests that wait for more.
+   *
+   * Throws UNAVAILABLE after MEMORY_WAIT_MS.
+   */
   async takeSmall(bytes: number): Promise<void> {
     const until = performance.now() + MEMORY_WAIT_MS;
     while (!this.#take(bytes, true)) {
@@ -204,7 +212,7 @@ export class Lease {
     this.give(this.bytes);
   }
 
-  /** Says that the request is still there. */
+  /** Records that the request is still running. */
   seen(): void {
     this.seenAt = performance.now();
   }
@@ -222,22 +230,22 @@ export const memory = new MemoryBudget(MEMORY_BYTES);
 
 function outOfMemory(): OciError {
   return new OciError('UNAVAILABLE', {
-    message: 'too much is being uploaded at once: try again in some seconds',
+    message: 'too many uploads are running at once: try again in a few seconds',
     headers: { 'Retry-After': '5' },
   });
 }
 
-/** What an entry costs beside its key and what the caller says, in bytes. */
+/** The memory of an entry besides its key and its value, in bytes. */
 const ENTRY_BYTES = 200;
 
 export interface CacheLimits {
   entries: number;
   bytes: number;
-  /** It shrinks after all others: what it forgets is dear. */
+  /** It shrinks after all other caches, because its entries are expensive to replace. */
   last?: boolean;
 }
 
-/** Remembers values by keys, within limits of its own and the budget. What was not used for longest is forgotten first. */
+/** A cache within its own limits and the budget. It drops the least recently used entries first. */
 export class CountedCache<V> {
   readonly #budget: MemoryBudget;
   readonly #limits: CacheLimits;
@@ -262,7 +270,7 @@ export class CountedCache<V> {
     return entry.value;
   }
 
-  /** `bytes` is what the value costs. A value that is too large for the cache is not kept. */
+  /** `bytes` is the size of the value. A value that is too large for the cache is not kept. */
   set(key: string, value: V, bytes: number): void {
     this.delete(key);
     const all = bytes + 2 * key.length + ENTRY_BYTES;
