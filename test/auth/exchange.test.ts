@@ -122,7 +122,7 @@ eachHome(
           await issuer.sign(githubClaims({ repository: 'evil/api' })),
         );
         assert.equal(status, 401);
-        assert.match(text, /no trust of this registry holds/);
+        assert.match(text, /no trust of this registry accepts/);
         assert.doesNotMatch(text, /acme|main|repository does/);
         await home.settled();
         const query = { before: null, count: 10, decision: 'failed' };

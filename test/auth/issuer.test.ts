@@ -69,7 +69,12 @@ describe('the keys of an issuer', () => {
       want: /answered 307/,
     },
     { name: 'an error', path: DISCOVERY, answer: () => ({ status: 500 }), want: /answered 500/ },
-    { name: 'what is no JSON', path: DISCOVERY, answer: () => ({ body: '<html>' }), want: /no JSON object/ },
+    {
+      name: 'what is no JSON',
+      path: DISCOVERY,
+      answer: () => ({ body: '<html>' }),
+      want: /other than a JSON object/,
+    },
     {
       name: 'too much',
       path: '/keys',

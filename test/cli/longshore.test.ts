@@ -106,7 +106,7 @@ onHome(
         await does(['token', 'remove', 'ci'], /^$/);
         await fails(['whoami'], /wrong name or password/, { LONGSHORE_PASSWORD: token });
         await fails(['token', 'remove', 'ci'], /There is no token ci/);
-        await fails(['token', 'add', 'x'], /grants: a robot may do only what its grants say/);
+        await fails(['token', 'add', 'x'], /grants: a robot has only the rights of its grants/);
         await fails(
           [...add.slice(0, -1), 'soon'],
           /"soon" for expires: use a number and a unit, such as 90d/,

@@ -83,7 +83,7 @@ onHome(
           name: 'refuses networks',
           request: policy({ kind: 'networks', networks: ['10.0.0.0/8', '10/33'] }),
           want: 400,
-          says: /networks\.1: is no network/,
+          says: /networks\.1: is not a network/,
         },
         { name: 'refuses no networks', request: policy({ kind: 'networks', networks: [] }), want: 400 },
         { name: 'refuses kinds', request: policy({ kind: 'other' }), want: 400, says: /kind: / },

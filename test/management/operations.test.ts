@@ -27,7 +27,7 @@ eachHome((home) => {
   it('the token of a pull is no password either', async () => {
     const { status, text } = await api.call('GET', '/me', undefined, `admin:${accessToken}`);
     assert.equal(status, 401);
-    assert.match(text, /no trust of this registry holds/);
+    assert.match(text, /no trust of this registry accepts/);
   });
 
   describe('every operation', () => {

@@ -1,4 +1,4 @@
-/** The audit log, newest first: by page, or as JSON lines for whatever collects them. */
+/** The audit log, newest events first: by page, or as JSON lines for log collectors. */
 import * as z from 'zod/mini';
 import type { AuditEvent } from '../access/model.ts';
 import { escapedJson } from '../oci/printable.ts';
@@ -20,10 +20,16 @@ const event = z.object({
   decision,
   rule: z.string().check(z.describe('The rule that decided, in words.')),
   requestId: z.string(),
-  count: z.number().check(z.describe('Pulls and refusals of the same sort are counted together.')),
+  count: z
+    .number()
+    .check(
+      z.describe(
+        'The number of events that this one counts: pulls and refusals of the same kind are counted together.',
+      ),
+    ),
   examples: z
     .array(z.string())
-    .check(z.describe('Of refusals that were counted together: what others of them were.')),
+    .check(z.describe('For refusals that were counted together: examples of the others.')),
 });
 
 const filter = z.optional(z.string().check(z.maxLength(500)));
@@ -34,7 +40,7 @@ export const AUDIT: Operation[] = [
     method: 'GET',
     path: '/audit',
     requires: 'admin',
-    summary: 'Who did what, newest first',
+    summary: 'List events of the audit log, newest first',
     query: z.object({
       n: paged.n,
       before: z.optional(
@@ -42,7 +48,7 @@ export const AUDIT: Operation[] = [
           .string()
           .check(
             z.regex(/^\d{1,15}$/, 'is the id of an event'),
-            z.describe('Only what is older than this event.'),
+            z.describe('The id of an event: only older events are listed.'),
           ),
       ),
       actor: filter,
@@ -56,7 +62,7 @@ export const AUDIT: Operation[] = [
         .nullable(z.number())
         .check(
           z.describe(
-            '`before` of the next page; null where there is none. A page with filters may have few events and still have a next.',
+            '`before` of the next page; null on the last page. A filtered page may have few events and still not be the last.',
           ),
         ),
     }),

@@ -1,4 +1,4 @@
-/** Why somebody may do something, or may not: the decision that they would get, in words. */
+/** Explains a decision: why a subject may do something with a repository, or may not. */
 import * as z from 'zod/mini';
 import type { Identity } from '../access/decide.ts';
 import type { Subject } from '../access/model.ts';
@@ -20,7 +20,7 @@ export const EXPLAIN: Operation[] = [
     method: 'GET',
     path: '/explain',
     requires: 'admin',
-    summary: 'Why somebody may do something with a repository, or may not',
+    summary: 'Explain why a subject may do something with a repository, or may not',
     query: z.object({
       subject,
       repository: z.string().check(z.minLength(1), z.meta({ examples: ['team-a/api'] })),
@@ -32,10 +32,12 @@ export const EXPLAIN: Operation[] = [
       repository: z.string(),
       action,
       allowed: z.boolean(),
-      why: z.string().check(z.describe('The rules that give it, or what is missing.')),
-      tags: conditions.check(z.describe('Only tags that match one of each list; null for all.')),
-      networks: conditions.check(z.describe('Only from a network of each list; null from everywhere.')),
-      certificates: conditions.check(z.describe('Only with a certificate of each list; null without any.')),
+      why: z.string().check(z.describe('The rules that allow it, or what is missing.')),
+      tags: conditions.check(z.describe('Only tags that match one pattern of each list. null for all tags.')),
+      networks: conditions.check(z.describe('Only from a network of each list. null for any network.')),
+      certificates: conditions.check(
+        z.describe('Only with a certificate of each list. null if none is needed.'),
+      ),
     }),
     errors: { 404: 'There is no such user or token.' },
     run: async ({ query, accounts, services }) => {

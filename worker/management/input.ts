@@ -1,4 +1,4 @@
-/** What comes in with a request: the body within its limit, and everything in the shape that the operation asks for. */
+/** Reads the input of a request: the body within its limit, parsed by the schema of the operation. */
 import type * as z from 'zod/mini';
 import en from 'zod/v4/locales/en.js';
 import { OciError } from '../oci/errors.ts';
@@ -7,7 +7,10 @@ import { readAtMost } from '../oci/read-body.ts';
 
 const { localeError } = en();
 
-/** Throws INPUT_INVALID, which names the fields and what is wrong with each, and quotes none of the values. */
+/**
+ * Parses a value by a schema. Throws INPUT_INVALID, which names the fields and what is wrong with each. It quotes no
+ * values, which may be secret.
+ */
 export function parsed(schema: z.ZodMiniType, value: unknown): unknown {
   const result = schema.safeParse(value, { error: localeError });
   if (result.success) return result.data;
@@ -21,14 +24,16 @@ export function parsed(schema: z.ZodMiniType, value: unknown): unknown {
 }
 
 /**
- * The JSON of a request. Other media types are refused, since a page of another site can have a browser send those with the
- * credentials that it remembers. Throws UNSUPPORTED (415), SIZE_INVALID (413), INPUT_INVALID.
+ * The JSON of a request. Other media types are refused, because a page of another site can make a browser send them
+ * with the credentials that it remembers.
+ *
+ * Throws UNSUPPORTED (415), SIZE_INVALID (413), INPUT_INVALID.
  */
 export async function jsonOf(request: Request): Promise<unknown> {
   const type = request.headers.get('Content-Type')?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     throw new OciError('UNSUPPORTED', {
-      message: 'the Content-Type of a change is application/json',
+      message: 'the Content-Type must be application/json',
       status: 415,
     });
   }

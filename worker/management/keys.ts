@@ -1,11 +1,11 @@
-/** The keys that tokens are signed with. They rotate automatically; here they are rotated on demand. */
+/** The keys that sign tokens. They rotate automatically; this rotates them on demand. */
 import * as z from 'zod/mini';
 import { type Operation, operation } from './operation.ts';
 
 const rotation = z.strictObject({
   dropOld: z
     ._default(z.boolean(), false)
-    .check(z.describe('Ends all tokens that were issued before: for a key that may have leaked.')),
+    .check(z.describe('Revoke all tokens that were issued before, for a key that may have leaked.')),
 });
 
 export const KEYS: Operation[] = [
@@ -14,7 +14,7 @@ export const KEYS: Operation[] = [
     method: 'POST',
     path: '/keys/rotate',
     requires: 'admin',
-    summary: 'Sign tokens with a new key from now on',
+    summary: 'Rotate the key that signs tokens',
     body: rotation,
     example: { dropOld: true },
     status: 204,

@@ -1,6 +1,6 @@
 /**
- * The management API at `/api/v1`: the table of its operations, and the way that a request takes through one of them: who asks,
- * what is asked, what is answered, and the line in the audit log, which no operation can forget.
+ * The management API at `/api/v1`: the table of its operations, and the steps of each request: authenticate the caller,
+ * parse the input, run the operation, write the audit log, send the response.
  */
 import { Hono } from 'hono';
 import { OciError } from '../oci/errors.ts';
@@ -94,9 +94,9 @@ function notHere(path: string): OciError {
   const here = OPERATIONS.filter((row) => new RegExp(`^${row.path.replace(/\{\w+\}/, '[^/]+')}$`).test(path));
   if (here.length === 0) {
     return new OciError('NOT_FOUND', {
-      message: `nothing is here: ${BASE}/openapi.json tells what is where`,
+      message: `there is nothing at this path: see ${BASE}/openapi.json`,
     });
   }
   const methods = here.map(({ method }) => method).join(', ');
-  return new OciError('UNSUPPORTED', { message: `this takes ${methods}`, headers: { Allow: methods } });
+  return new OciError('UNSUPPORTED', { message: `this path takes ${methods}`, headers: { Allow: methods } });
 }

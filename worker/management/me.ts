@@ -1,4 +1,4 @@
-/** What somebody can see and change about themselves without being an admin. */
+/** What users can see and change about themselves without being an admin. */
 import * as z from 'zod/mini';
 import { isAdmin } from '../access/decide.ts';
 import { tokenKey } from '../access/model.ts';
@@ -17,7 +17,7 @@ const creation = z
     name,
     grants: z
       ._default(grants, [])
-      .check(z.describe('What the token is narrowed to; none for all that its owner may.')),
+      .check(z.describe('Limits the rights of the token. Without grants it has all rights of its owner.')),
     ...expiry,
   })
   .check(onlyOneExpiry);
@@ -28,13 +28,15 @@ export const ME: Operation[] = [
     method: 'GET',
     path: '/me',
     requires: 'credentials',
-    summary: 'Who I am, and the rules that I have',
+    summary: 'Get my account and the rules for it',
     status: 200,
     answer: z.object({
       subject: z.string().check(z.meta({ examples: ['user:bob'] })),
       admin: z.boolean(),
       rules: z.array(rule),
-      limits: z.nullable(z.array(grant)).check(z.describe('What my token is narrowed to; null for nothing.')),
+      limits: z
+        .nullable(z.array(grant))
+        .check(z.describe('The grants that my token is limited to. null if it is not limited.')),
     }),
     run: async ({ caller: { identity } }) => {
       const { subject, rules, limits } = identity;
@@ -50,11 +52,12 @@ export const ME: Operation[] = [
     body: z.strictObject({ current: z.string().check(z.maxLength(1024)), new: password }),
     example: { current: 'correct horse battery', new: 'staple and some more' },
     status: 204,
-    errors: { 409: 'The password is not kept here, but in a setting or elsewhere.' },
+    errors: { 409: 'The password is in a setting, or the user has none here.' },
     run: async ({ body, request, caller, services, accounts }) => {
       const who = nameOf(caller);
       refuseSetting(who, services.settings);
-      // The user has just logged in with it: a hash of it would be one more that users can ask for.
+      // Compared with the password of this request, which was just verified, so that users cannot request more slow
+      // hashes.
       const credentials = authorizationOf(request);
       if (
         credentials?.kind !== 'basic' ||
@@ -86,7 +89,7 @@ export const ME: Operation[] = [
     method: 'POST',
     path: '/me/tokens',
     requires: 'password',
-    summary: 'Make a token that stands for me, or for a part of what I may',
+    summary: 'Create a token with all or some of my rights',
     body: creation,
     example: { name: 'laptop', grants: [{ role: 'reader', repositories: '**' }] },
     status: 201,
@@ -102,7 +105,7 @@ export const ME: Operation[] = [
     method: 'DELETE',
     path: '/me/tokens',
     requires: 'own',
-    summary: 'Revoke all tokens of mine, and all that was issued to me',
+    summary: 'Revoke all my tokens and everything issued to me',
     status: 204,
     run: async ({ accounts, caller }) => {
       const who = nameOf(caller);
@@ -115,7 +118,7 @@ export const ME: Operation[] = [
     method: 'DELETE',
     path: '/me/tokens/{id}',
     requires: 'own',
-    summary: 'Revoke a token of mine',
+    summary: 'Revoke one of my tokens',
     status: 204,
     errors: { 404: 'I have no token of this id.' },
     run: async ({ named, accounts, caller }) => {
@@ -128,14 +131,14 @@ export const ME: Operation[] = [
   }),
 ];
 
-/** Throws CONFLICT for those who are no users. */
+/** The name of the user. Throws CONFLICT for other callers. */
 function nameOf({ identity: { subject, rules } }: ApiCaller): string {
   const [, user] = /^user:(.+)$/.exec(subject) ?? [];
   if (user !== undefined && rules[0]?.id !== 'AUTH=off') return user;
-  throw new OciError('CONFLICT', { message: 'this is for users, and you came as none' });
+  throw new OciError('CONFLICT', { message: 'this is only for users: log in as a user' });
 }
 
-/** A robot gets here only with the token that the path names. */
+/** Robots may run only operations on their own token. */
 function isRobot({ identity: { subject } }: ApiCaller): boolean {
   return subject.startsWith('token:');
 }

@@ -1,4 +1,7 @@
-/** Policies: what must hold besides a role: networks, client certificates, and which names a push may create. */
+/**
+ * Policies: conditions that must hold besides a role: networks, client certificates, and which repositories a push may
+ * create.
+ */
 import * as z from 'zod/mini';
 import { isNetwork } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
@@ -12,7 +15,7 @@ const networks = z
       .string()
       .check(
         z.maxLength(64),
-        z.refine(isNetwork, 'is no network: 10.0.0.0/8, 2001:db8::/32, or one address'),
+        z.refine(isNetwork, 'is not a network or an address, such as 10.0.0.0/8 or 2001:db8::1'),
       ),
   )
   .check(z.minLength(1), z.maxLength(GRANTS_MAX));
@@ -21,7 +24,7 @@ const subjects = z
   .array(z.string().check(z.minLength(1), z.maxLength(1024)))
   .check(
     z.maxLength(GRANTS_MAX),
-    z.describe('Distinguished names; none for any certificate that was verified.'),
+    z.describe('Distinguished names. An empty list takes any verified certificate.'),
   );
 
 const KINDS = {
@@ -62,7 +65,7 @@ export const POLICIES: Operation[] = [
     requires: 'admin',
     summary: 'Add a policy',
     description:
-      'All policies of kind `networks` and `certificate` that match a repository must hold. As soon as there is one of kind `create`, a push creates only repositories that one of them matches.',
+      'All policies of kind `networks` and `certificate` that match a repository must hold. If there are policies of kind `create`, a push creates only repositories that one of them matches.',
     body: creation,
     example: { kind: 'networks', repositories: 'internal/**', networks: ['10.0.0.0/8'] },
     status: 201,
@@ -77,7 +80,7 @@ export const POLICIES: Operation[] = [
     method: 'DELETE',
     path: '/policies/{id}',
     requires: 'admin',
-    summary: 'Remove a policy',
+    summary: 'Delete a policy',
     status: 204,
     errors: { 404: 'There is no policy of this id.' },
     run: async ({ named, accounts }) => {

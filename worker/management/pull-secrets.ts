@@ -1,6 +1,6 @@
 /**
- * Pull secrets: a robot that reads, as the Secret that a Kubernetes cluster pulls with. Kubernetes docs, "Pull an Image from a
- * Private Registry".
+ * Pull secrets: a robot that may pull, as a Kubernetes Secret. Kubernetes docs, "Pull an Image from a Private
+ * Registry".
  */
 import * as z from 'zod/mini';
 import { GRANTS_MAX } from '../oci/limits.ts';
@@ -9,7 +9,7 @@ import { type Operation, operation } from './operation.ts';
 import { expiry, expiryOf, grant, name, onlyOneExpiry, pattern } from './schemas.ts';
 import { makeToken } from './tokens.ts';
 
-/** RFC 1123: a label, and a subdomain. */
+/** Labels and subdomains of RFC 1123. */
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const SUBDOMAIN = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
 
@@ -17,14 +17,14 @@ const reading = z.strictObject({ ...grant.shape, role: z.literal('reader') });
 
 const creation = z
   .strictObject({
-    name: name.check(z.describe('Of the robot.')),
-    namespace: z.optional(z.string().check(z.regex(LABEL, 'is no name of a namespace'))),
+    name: name.check(z.describe('The name of the robot.')),
+    namespace: z.optional(z.string().check(z.regex(LABEL, 'is not a name of a namespace'))),
     secretName: z.optional(
       z
         .string()
         .check(
-          z.regex(SUBDOMAIN, 'is no name of a Secret'),
-          z.describe('Made of the name unless it is given.'),
+          z.regex(SUBDOMAIN, 'is not a name of a Secret'),
+          z.describe('By default `longshore-` and the name.'),
         ),
     ),
     repositories: z.optional(z.array(pattern).check(z.minLength(1), z.maxLength(GRANTS_MAX))),
@@ -55,9 +55,9 @@ export const PULL_SECRETS: Operation[] = [
     method: 'POST',
     path: '/pull-secrets',
     requires: 'admin',
-    summary: 'Make a robot that pulls, and the Kubernetes Secret for it',
+    summary: 'Create a robot that may pull, as a Kubernetes Secret',
     description:
-      'For the host that the request came to. The answer holds the token, which is told only here.',
+      'The Secret is for the host of this request. It contains the token, which is returned only once.',
     body: creation,
     example: { name: 'cluster', namespace: 'default', repositories: ['team-a/*'] },
     status: 201,
@@ -102,7 +102,7 @@ function secretNameOf(called: string): string {
   return `longshore-${called.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`.replace(/-+$/, '');
 }
 
-/** A text in JSON is one in YAML, too. */
+/** Every JSON string is a YAML string. */
 function yaml({ apiVersion, kind, metadata, type, data }: Manifest): string {
   return [
     `apiVersion: ${apiVersion}`,

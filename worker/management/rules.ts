@@ -1,4 +1,7 @@
-/** Rules: a role on the repositories of a pattern, for a subject. A repository is public by one for `anonymous`. */
+/**
+ * Rules: a role on the repositories that match a pattern, for a subject. A rule for `anonymous` makes repositories
+ * public.
+ */
 import * as z from 'zod/mini';
 import type { Subject } from '../access/model.ts';
 import { OciError } from '../oci/errors.ts';
@@ -47,7 +50,7 @@ export const RULES: Operation[] = [
     method: 'POST',
     path: '/rules',
     requires: 'admin',
-    summary: 'Give a role on repositories to somebody',
+    summary: 'Add a rule, which gives a role on repositories to a subject',
     description: 'A rule for `anonymous` makes repositories public: its role is `reader`.',
     body: creation,
     example: { subject: 'group:developers', role: 'writer', repositories: 'team-a/*' },
@@ -64,7 +67,7 @@ export const RULES: Operation[] = [
     method: 'DELETE',
     path: '/rules/{id}',
     requires: 'admin',
-    summary: 'Take a rule back',
+    summary: 'Delete a rule',
     status: 204,
     errors: { 404: 'There is no rule of this id.' },
     run: async ({ named, accounts }) => {

@@ -1,4 +1,4 @@
-/** What several operations take and answer: names, patterns, grants, times, pages. */
+/** Schemas that several operations use: names, patterns, grants, times, pages. */
 import * as z from 'zod/mini';
 import { ACTIONS, type Grant, ROLES, type Role } from '../access/model.ts';
 import {
@@ -13,9 +13,9 @@ import {
 } from '../oci/limits.ts';
 import { hasFewStars, isPattern, type Pattern } from '../oci/pattern.ts';
 
-/** The pattern is as well in the subjects of rules. */
+/** The names of users and tokens, also in the subjects of rules. */
 export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,127}$/;
-/** Groups come from issuers as well, which have names of their own: `/team/leads`, `Acme Developers`. */
+/** Groups may come from issuers, whose names contain other characters: `/team/leads`, `Acme Developers`. */
 export const GROUP = /^(?! )[^\x00-\x1f\x7f,]{1,128}(?<! )$/;
 const NAME_MESSAGE = 'is 1 to 128 of a-z A-Z 0-9 . _ @ + -, and begins with a letter or a digit';
 
@@ -47,23 +47,23 @@ export const pattern = z
     z.maxLength(PATTERN_MAX_LENGTH),
     z.refine(
       isPattern,
-      'is a pattern: a name in which * stands for anything without a slash, and ** for anything',
+      'is a pattern: a name in which * matches anything except a slash, and ** matches anything',
     ),
     fewStars,
-    z.describe('`*` stands for anything without a slash, `**` for anything.'),
+    z.describe('`*` matches anything except a slash, `**` matches anything.'),
     z.meta({ examples: ['team-a/*'] }),
   ) as unknown as z.ZodMiniType<Pattern, string>;
 
-/** Of tags; null for all of them. */
+/** Limits a role to some tags; null for all tags. */
 const tags = z
   ._default(z.nullable(pattern), null)
-  .check(z.describe('Only tags of this pattern may be set or deleted; null for all.'));
+  .check(z.describe('The role then covers only tags that match the pattern. null for all tags.'));
 
 export const grant = z.strictObject({ role, repositories: pattern, tags }) satisfies z.ZodMiniType<Grant>;
 
 export const grants = z.array(grant).check(z.maxLength(GRANTS_MAX));
 
-/** Times in answers. */
+/** Times in responses. */
 export const time = z.string().check(z.meta({ format: 'date-time', examples: ['2026-01-31T12:00:00.000Z'] }));
 
 export function timeOf(ms: number): string {
@@ -77,7 +77,7 @@ export const expiry = {
       .check(
         z.gte(1),
         z.lte(TOKEN_EXPIRY_MAX_S),
-        z.describe('Seconds from now. Without an end, it works until it is deleted.'),
+        z.describe('Seconds from now. Without an expiry, the token works until it is deleted.'),
       ),
   ),
   expiresAt: z.optional(
@@ -102,7 +102,7 @@ export function expiryOf({
 
 export const onlyOneExpiry = z.refine<{ expiresIn?: unknown; expiresAt?: unknown }>(
   ({ expiresIn, expiresAt }) => expiresIn === undefined || expiresAt === undefined,
-  { error: 'is not given beside expiresIn', path: ['expiresAt'] },
+  { error: 'cannot be used together with expiresIn', path: ['expiresAt'] },
 );
 
 const count = z
@@ -115,7 +115,7 @@ const count = z
   )
   .check(
     z.describe(
-      `How many at the most: ${MANAGEMENT_PAGE_DEFAULT} unless it is given, ${MANAGEMENT_PAGE_MAX} at the most.`,
+      `The maximum number of entries. Default ${MANAGEMENT_PAGE_DEFAULT}, at most ${MANAGEMENT_PAGE_MAX}.`,
     ),
   );
 
@@ -123,7 +123,12 @@ const count = z
 export const paged = {
   n: count,
   last: z.optional(
-    z.string().check(z.maxLength(256), z.describe('Only what comes after this; the Link header has it.')),
+    z
+      .string()
+      .check(
+        z.maxLength(256),
+        z.describe('Only entries after this one. The Link header of the previous page contains it.'),
+      ),
   ),
 };
 

@@ -1,4 +1,7 @@
-/** Named tokens: of robots, whose rights are their grants, and of users, whom they may stand for in part. */
+/**
+ * Named tokens: of robots, which have the rights of their grants, and of users, which have all or some rights of the
+ * user.
+ */
 import * as z from 'zod/mini';
 import { type Grant, type Token, tokenKey } from '../access/model.ts';
 import { settingOf } from '../auth/configured-users.ts';
@@ -21,8 +24,8 @@ import {
 
 export const token = z.object({
   id: z.string(),
-  name: z.string().check(z.describe('Of one owner, or of robots, there is no other of this name.')),
-  owner: z.nullable(z.string()).check(z.describe('null for a robot')),
+  name: z.string().check(z.describe('Unique among the tokens of the owner, or among robots.')),
+  owner: z.nullable(z.string()).check(z.describe('null for a robot.')),
   grants: z.array(grant),
   expiresAt: z.nullable(time),
   lastUsedAt: z.nullable(time),
@@ -33,7 +36,7 @@ export const madeToken = z.extend(token, {
   token: z
     .string()
     .check(
-      z.describe('The password to log in with, with any user name. It is told only here.'),
+      z.describe('The password for logins, with any user name. It is returned only once.'),
       z.meta({ examples: ['lsr_0123456789abcdef_...'] }),
     ),
 });
@@ -41,16 +44,16 @@ export const madeToken = z.extend(token, {
 const creation = z
   .strictObject({
     name,
-    owner: z.optional(name.check(z.describe('A user; left out for a robot.'))),
+    owner: z.optional(name.check(z.describe('A user. Without an owner, the token is a robot.'))),
     grants: z
       ._default(grants, [])
-      .check(z.describe("A robot's rights; or what a user's token is narrowed to.")),
+      .check(z.describe("The rights of a robot, or the limits of a user's token.")),
     ...expiry,
   })
   .check(
     onlyOneExpiry,
     z.refine((body) => body.owner !== undefined || body.grants.length > 0, {
-      error: 'a robot may do only what its grants say: give it at least one',
+      error: 'a robot has only the rights of its grants: give it at least one',
       path: ['grants'],
     }),
   );
@@ -64,7 +67,9 @@ export const TOKENS: Operation[] = [
     summary: 'List tokens, by name',
     query: z.object({
       ...paged,
-      owner: z.optional(z.string().check(z.describe('Only those of a user; empty for those of robots.'))),
+      owner: z.optional(
+        z.string().check(z.describe('Only the tokens of this user. Empty for those of robots.')),
+      ),
     }),
     status: 200,
     answer: z.object({ tokens: z.array(token) }),
@@ -79,7 +84,7 @@ export const TOKENS: Operation[] = [
     method: 'POST',
     path: '/tokens',
     requires: 'admin',
-    summary: 'Make a token for a robot or a user',
+    summary: 'Create a token for a robot or a user',
     body: creation,
     example: { name: 'ci', grants: [{ role: 'writer', repositories: 'team-a/*' }], expiresIn: 7776000 },
     status: 201,
@@ -96,7 +101,8 @@ export const TOKENS: Operation[] = [
     path: '/tokens/{id}',
     requires: 'admin',
     summary: 'Revoke a token, with its rules',
-    description: 'What was issued for it ends as well: at once on one machine, elsewhere within 30 seconds.',
+    description:
+      'Also revokes what was issued for the token: immediately on one machine, within 30 seconds on Cloudflare.',
     status: 204,
     errors: { 404: 'There is no token of this id.' },
     run: async ({ named, accounts }) => {
@@ -106,7 +112,7 @@ export const TOKENS: Operation[] = [
   }),
 ];
 
-/** Throws CONFLICT, NOT_FOUND. */
+/** Creates a token. Throws CONFLICT, NOT_FOUND. */
 export async function makeToken(
   { accounts, services }: Pick<OperationInput<unknown, unknown>, 'accounts' | 'services'>,
   called: string,
@@ -139,7 +145,7 @@ export function noToken(): OciError {
   return new OciError('NOT_FOUND', { message: 'there is no token of this id' });
 }
 
-/** Everything but the hash of the secret. */
+/** A token without the hash of its secret. */
 export function TokenResponse({
   id,
   name: called,

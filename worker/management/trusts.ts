@@ -1,4 +1,4 @@
-/** Trusts: issuers of OpenID Connect tokens, such as CI systems, whose tokens let in whoever meets the conditions. */
+/** Trusts: issuers of OpenID Connect tokens, such as CI systems. Tokens that meet the conditions get the grants. */
 import * as z from 'zod/mini';
 import { isIssuer } from '../access/issuer-url.ts';
 import type { Trust } from '../access/model.ts';
@@ -13,27 +13,27 @@ const template = z
   .string()
   .check(
     z.maxLength(PATTERN_MAX_LENGTH),
-    z.refine(isTemplate, 'is a pattern, which may hold {claim} or {claim_name}'),
+    z.refine(isTemplate, 'is a pattern, which may contain {claim} or {claim_name}'),
     fewStars,
     z.describe(
-      'A pattern; `{claim}` stands for the value of a claim, `{claim_name}` for what comes after its last slash.',
+      'A pattern. `{claim}` is replaced by the value of a claim, `{claim_name}` by the part after its last slash.',
     ),
     z.meta({ examples: ['acme/{repository_name}'] }),
   );
 
 const grants = z
   .array(z.strictObject({ role, repositories: template, tags: z._default(z.nullable(template), null) }))
-  .check(z.minLength(1, 'gives nothing: name at least one'), z.maxLength(GRANTS_MAX));
+  .check(z.minLength(1, 'is empty: add at least one grant'), z.maxLength(GRANTS_MAX));
 
 const conditions = z
   .record(
-    z.string().check(z.regex(/^[\w./:-]{1,128}$/, 'is no name of a claim')),
+    z.string().check(z.regex(/^[\w./:-]{1,128}$/, 'is not a name of a claim')),
     z
       .string()
       .check(
         z.minLength(1),
         z.maxLength(PATTERN_MAX_LENGTH),
-        z.regex(/^\P{Cc}+$/u, 'is no pattern'),
+        z.regex(/^\P{Cc}+$/u, 'is not a pattern'),
         fewStars,
       ),
   )
@@ -43,20 +43,20 @@ const conditions = z
       'an issuer such as GitHub signs for everybody: name a claim that tells yours from theirs, such as {"repository": "acme/*"}',
     ),
     z.refine((all) => Object.keys(all).length <= GRANTS_MAX, `has at most ${GRANTS_MAX} claims`),
-    z.describe('Claim -> pattern that its value must match. All must.'),
+    z.describe('Claim -> pattern that its value must match. All conditions must hold.'),
     z.meta({ examples: [{ repository: 'acme/*' }] }),
   );
 
-/** With members of private and of symmetric keys it would be no set of public keys. */
+/** A key set with private or symmetric keys would not be public. */
 const jwks = z
   .object({ keys: z.array(z.record(z.string(), z.unknown())).check(z.minLength(1), z.maxLength(GRANTS_MAX)) })
   .check(
     z.refine(
       ({ keys }) =>
         keys.every((key) => (key.kty === 'RSA' || key.kty === 'EC' || key.kty === 'OKP') && !('d' in key)),
-      'is a set of public keys (RSA, EC, OKP), and of nothing private',
+      'must be a set of public keys (RSA, EC, OKP) without private members',
     ),
-    z.describe('The key set of an issuer that the registry cannot reach; left out to fetch it.'),
+    z.describe('The key set of an issuer that the registry cannot reach. By default it is fetched.'),
   );
 
 const trust = z.object({
@@ -80,7 +80,7 @@ const creation = z.strictObject({
     ),
   audience: z
     .string()
-    .check(z.minLength(1, 'is empty: a token made for somebody else would do'), z.maxLength(1024)),
+    .check(z.minLength(1, 'is empty: a token for any audience would be accepted'), z.maxLength(1024)),
   conditions,
   grants,
   jwks: z.optional(jwks),
@@ -136,7 +136,7 @@ export const TRUSTS: Operation[] = [
     method: 'DELETE',
     path: '/trusts/{id}',
     requires: 'admin',
-    summary: 'Trust no more',
+    summary: 'Delete a trust',
     status: 204,
     errors: { 404: 'There is no trust of this id.' },
     run: async ({ named, accounts }) => {

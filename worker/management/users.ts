@@ -1,4 +1,4 @@
-/** Users: people, with a password or without (those sign in elsewhere), and the groups that they are in. */
+/** Users: people with a password, or without one if they sign in at an issuer, and their groups. */
 import * as z from 'zod/mini';
 import type { User } from '../access/model.ts';
 import { settingOf } from '../auth/configured-users.ts';
@@ -23,18 +23,18 @@ const user = z.object({
   hasPassword: z.boolean(),
   signsInAs: z
     .nullable(z.string())
-    .check(z.describe('What the issuer of sign-ins calls the person; decides nothing.')),
+    .check(z.describe('The name of the person at the issuer of sign-ins. It gives no rights.')),
   createdAt: time,
 });
 
 const creation = z.strictObject({
   name,
-  password: z.optional(password.check(z.describe('Left out for somebody who signs in elsewhere.'))),
+  password: z.optional(password.check(z.describe('Not needed for a user who signs in at an issuer.'))),
   groups: z.optional(groups),
 });
 
 const change = z.strictObject({
-  password: z.optional(z.nullable(password)).check(z.describe('null takes it away.')),
+  password: z.optional(z.nullable(password)).check(z.describe('null removes the password.')),
   groups: z.optional(groups),
   disabled: z.optional(z.boolean()),
 });
@@ -69,7 +69,7 @@ export const USERS: Operation[] = [
     example: { name: 'bob', password: 'correct horse battery', groups: ['developers'] },
     status: 201,
     answer: user,
-    errors: { 409: 'There is a user of this name, or a setting has it.' },
+    errors: { 409: 'There is a user of this name, or a setting has the name.' },
     run: async ({ body, accounts, services }) => {
       refuseSetting(body.name, services.settings);
       const outcome = await accounts.putUser({
@@ -104,7 +104,7 @@ export const USERS: Operation[] = [
     requires: 'admin',
     summary: 'Change the password or the groups of a user, or disable them',
     description:
-      'What is not given stays as it is. A user who is disabled cannot log in, and neither can their tokens, also where HTPASSWD has the name.',
+      'Properties that are not given keep their values. To disable a user also disables their tokens, even if HTPASSWD has the name.',
     body: change,
     example: { disabled: true },
     status: 200,
@@ -132,7 +132,7 @@ export const USERS: Operation[] = [
     method: 'DELETE',
     path: '/users/{name}',
     requires: 'admin',
-    summary: 'Remove a user, with their tokens and rules',
+    summary: 'Delete a user with their tokens and rules',
     status: 204,
     errors: { 404: 'There is no user of this name.' },
     run: async ({ named, accounts }) => {
@@ -168,8 +168,8 @@ export const USERS: Operation[] = [
     method: 'DELETE',
     path: '/users/{name}/tokens',
     requires: 'admin',
-    summary: 'Revoke all tokens of a user, and all that was issued to the user',
-    description: 'The password goes on working: change it, or disable the user, as well.',
+    summary: 'Revoke all tokens of a user and everything issued to the user',
+    description: 'The password keeps working. To lock the user out, also change it or disable the user.',
     status: 204,
     run: async ({ named, accounts }) => {
       const count = await accounts.deleteTokensOf(named);
@@ -178,7 +178,7 @@ export const USERS: Operation[] = [
   }),
 ];
 
-/** Settings come before what is kept: a user of such a name would never be asked for. */
+/** Throws CONFLICT for a user of a setting: the setting overrides what `Accounts` stores. */
 export function refuseSetting(named: string, settings: AuthSettings): void {
   const setting = settingOf(named, settings);
   if (setting === null) return;
@@ -212,7 +212,10 @@ function noUser(named: string): OciError {
   return new OciError('NOT_FOUND', { message: `there is no user ${named.slice(0, 128)}` });
 }
 
-/** Everything but the hash of the password; who signs in elsewhere has a mark in its place. */
+/**
+ * A user without the hash of the password. For a user who signs in at an issuer, older releases stored a mark in its
+ * place.
+ */
 function UserResponse(
   { name, groups, disabled, password, createdAt }: User,
   displayNames: Record<string, string>,

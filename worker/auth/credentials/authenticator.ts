@@ -101,7 +101,7 @@ export class Authenticator {
     }
   }
 
-  /** The account of a login; null if there is none. */
+  /** The account of a login; null without one. */
   #accountShown({ name }: BasicCredentials, { user, token }: Lookup): string | null {
     if (token !== null) return token.owner === null ? `token:${token.name}` : `user:${token.owner}`;
     const { adminPassword, htpasswd } = this.#settings;

@@ -1,6 +1,6 @@
 /**
- * Checks a token of an OpenID Connect issuer: signature, issuer and times, and says what did not hold. OpenID Connect Core,
- * section 3.1.3.7; RFC 8725. Audience and all else is for those who asked.
+ * Verifies a token of an OpenID Connect issuer: its signature, issuer and times. The caller checks the audience and the
+ * other claims. OpenID Connect Core, section 3.1.3.7; RFC 8725.
  */
 import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { OciError } from '../../oci/errors.ts';
@@ -14,12 +14,12 @@ export const ALGORITHMS = [
   ...['EdDSA', 'Ed25519'],
 ];
 
-/** An ID token, or an access token (RFC 9068): not what an issuer signs for other ends, such as a logout. */
+/** The types of ID tokens and access tokens (RFC 9068). An issuer also signs tokens for other purposes, such as logouts. */
 const TYPES = /^(?:application\/)?(?:jwt|at\+jwt)$/i;
 
 export type Assertion = JWTPayload & { iss: string; sub: string; exp: number; iat: number };
 
-/** Throws UNAUTHORIZED, which says what did not hold, and what `key` throws. */
+/** Throws UNAUTHORIZED with what is wrong, and what `key` throws. */
 export async function verifyAssertion(
   token: string,
   issuer: string,
@@ -35,8 +35,9 @@ export async function verifyAssertion(
       currentDate: new Date(Date.now()),
     });
     const { typ } = protectedHeader;
-    if (typ !== undefined && !TYPES.test(typ)) throw refused('it is of a type that is for something else');
-    if (typeof payload.sub !== 'string' || payload.sub === '') throw refused('its claim sub is no text');
+    if (typ !== undefined && !TYPES.test(typ))
+      throw refused('its type (typ) is not that of an ID token or access token');
+    if (typeof payload.sub !== 'string' || payload.sub === '') throw refused('its claim sub is not a text');
     return payload as Assertion;
   } catch (error) {
     if (error instanceof OciError) throw error;
@@ -44,12 +45,12 @@ export async function verifyAssertion(
   }
 }
 
-/** The UNAUTHORIZED for a token that is not taken. */
+/** The error for a token that is refused. */
 export function refused(why: string): OciError {
   return new OciError('UNAUTHORIZED', { message: `the token is refused: ${why}` });
 }
 
-/** Besides jose's own errors, those of the cryptography for keys that are malformed or too short. */
+/** Whether an error is about the token. The cryptography throws its own errors for keys that are malformed or too short. */
 function isOfToken(error: unknown): boolean {
   return error instanceof errors.JOSEError || error instanceof TypeError || error instanceof DOMException;
 }
@@ -64,11 +65,11 @@ function inWords(error: unknown): string {
     return `its claim ${error.claim} is not what it must be`;
   }
   if (error instanceof errors.JOSEAlgNotAllowed) {
-    return `it is not signed by an algorithm that is taken (${ALGORITHMS.join(', ')})`;
+    return `its algorithm is not one of (${ALGORITHMS.join(', ')})`;
   }
   if (error instanceof errors.JWKSNoMatchingKey) return 'its issuer has no key that it could be signed with';
   if (error instanceof errors.JWKSMultipleMatchingKeys)
     return 'it does not say by which key it is signed (kid)';
   if (error instanceof errors.JWSSignatureVerificationFailed) return 'its signature is not by its issuer';
-  return 'it is no token that can be verified';
+  return 'it cannot be verified';
 }

@@ -34,11 +34,11 @@ export async function authorizationUrl(
 }
 
 /**
- * The claims of the ID token for the code in the answer of an issuer. `attempt` is null where the browser has no cookie of a
- * sign-in.
+ * The claims of the ID token that the issuer gives for the code in its answer. `attempt` is null if the browser has no
+ * valid cookie of a sign-in.
  *
  * Throws UNAUTHORIZED, which says what is wrong with the answer or the token.
- * Throws UNAVAILABLE where the issuer does not answer.
+ * Throws UNAVAILABLE if the issuer does not answer.
  */
 export async function claimsOf(
   issuer: Issuer,
@@ -80,7 +80,7 @@ export async function claimsOf(
   return claims;
 }
 
-/** The header is what every issuer should take (RFC 6749, section 2.3.1); some take only the form. */
+/** Every issuer should accept the header (RFC 6749, section 2.3.1). Some accept only the form. */
 function clientAuth(
   { clientSecret }: SignInSettings,
   { token_endpoint_auth_methods_supported: methods }: IssuerMetadata,
@@ -90,7 +90,7 @@ function clientAuth(
   return takesOnlyForm ? oauth.ClientSecretPost(clientSecret) : oauth.ClientSecretBasic(clientSecret);
 }
 
-/** What oauth4webapi throws, as an OciError for the person who signs in. */
+/** Turns the errors of oauth4webapi into messages for the person who signs in. */
 async function inOurWords<T>(issuer: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
@@ -111,7 +111,7 @@ async function inOurWords<T>(issuer: string, run: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Sentences for what people can run into. For the rest, what oauth4webapi says. */
+/** Messages for the common errors. Others quote oauth4webapi. */
 function messageOf(issuer: string, { code, message, cause }: oauth.OperationProcessingError): string {
   const { claim } = (cause ?? {}) as { claim?: string };
   if (code === oauth.JWT_TIMESTAMP_CHECK && claim === 'exp')
@@ -124,7 +124,7 @@ function messageOf(issuer: string, { code, message, cause }: oauth.OperationProc
   return `the issuer has sent no ID token that is valid: ${message}`;
 }
 
-/** Some issuers refuse a scope that they do not know, and some tell groups only where they are asked for them. */
+/** Some issuers refuse unknown scopes, and some send groups only if the scope is requested. */
 function scopesOf(supported: string[] | null): string {
   const wanted = supported === null ? ['profile', 'email'] : ['profile', 'email', 'groups'];
   return ['openid', ...wanted.filter((scope) => supported === null || supported.includes(scope))].join(' ');

@@ -1,6 +1,6 @@
 /**
- * One issuer of OpenID Connect tokens: what it says of itself, and its keys, fetched when they are needed and kept for a
- * while. OpenID Connect Discovery 1.0, section 4. Only issuers that somebody has put down are ever asked.
+ * An issuer of OpenID Connect tokens: its metadata and its keys, which are fetched when needed and kept for a while.
+ * Only issuers that an admin has configured are fetched from. OpenID Connect Discovery 1.0, section 4.
  */
 import { createRemoteJWKSet, customFetch, type JWTVerifyGetKey, type RemoteJWKSet } from 'jose';
 import QuickLRU from 'quick-lru';
@@ -18,7 +18,7 @@ import {
 } from '../../oci/limits.ts';
 import { readAtMost } from '../../oci/read-body.ts';
 
-/** What an issuer says of itself, as far as it matters here. URLs are checked. */
+/** The metadata of an issuer that the registry uses. URLs are checked. */
 export interface IssuerMetadata {
   issuer: string;
   jwks_uri: string;
@@ -30,12 +30,12 @@ export interface IssuerMetadata {
 
 type Json = Record<string, unknown>;
 
-/** The issuers that this isolate has met. */
+/** The issuers that this isolate has used. */
 export class Issuers {
   readonly #allowsPrivate: boolean;
   readonly #known = new QuickLRU<string, Issuer>({ maxSize: ISSUERS_REMEMBERED });
 
-  /** `allowsPrivate`: also those on private addresses, and on this machine. */
+  /** `allowsPrivate`: whether issuers may be on private addresses and on this machine. */
   constructor(allowsPrivate: boolean) {
     this.#allowsPrivate = allowsPrivate;
   }
@@ -61,7 +61,7 @@ export class Issuer {
     this.#allowsPrivate = allowsPrivate;
   }
 
-  /** Throws UNAVAILABLE. */
+  /** The metadata of the issuer, from the cache or fetched. Throws UNAVAILABLE. */
   async metadata(): Promise<IssuerMetadata> {
     if (this.#metadata !== null && Date.now() - this.#metadata.at < ISSUER_LIFETIME_MS)
       return this.#metadata.found;
@@ -73,7 +73,7 @@ export class Issuer {
     return found;
   }
 
-  /** The key that a token names, for `jwtVerify`. Throws UNAVAILABLE, and jose's errors where there is no such key. */
+  /** The key that a token names, for `jwtVerify`. Throws UNAVAILABLE, and jose's errors if there is no such key. */
   readonly key: JWTVerifyGetKey = async (header, token) => {
     const { jwks_uri } = await this.metadata();
     if (this.#keys?.uri !== jwks_uri) this.#keys = { uri: jwks_uri, find: this.#keysAt(jwks_uri) };
@@ -126,7 +126,7 @@ export class Issuer {
   }
 
   #read(body: Json): IssuerMetadata {
-    // Section 4.3: otherwise one issuer could speak for another.
+    // Section 4.3: otherwise one issuer could issue tokens in the name of another.
     if (body.issuer !== this.#url) throw new Error('says that it is another issuer');
     return {
       issuer: this.#url,
@@ -144,7 +144,7 @@ export class Issuer {
     return value === undefined ? null : this.#endpoint(value, name);
   }
 
-  /** An issuer elsewhere must not lead us to this machine, nor to where the answer could be changed on its way. */
+  /** An issuer elsewhere must not point to this machine, nor to an URL without TLS. */
   #endpoint(value: unknown, name: string): string {
     const isOk = typeof value === 'string' && URL.canParse(value) && !value.includes('#');
     const { protocol, hostname } = new URL(isOk ? value : 'none:');
@@ -160,14 +160,14 @@ export class Issuer {
   }
 }
 
-/** What is said of an issuer on a private address where no setting allows it. */
+/** Why an issuer on a private address is refused, and what to do. */
 export const PRIVATE = 'is on a private address: set ALLOW_PRIVATE_ISSUERS=true where that is wanted';
 
 const PRIVATE_NAME = /^[^.]+$|(?:^|\.)(?:localhost|local|internal|lan|home\.arpa)\.?$/i;
 
 /**
- * Whether a URL names a host that only this network has. What a name resolves to is not known here; on one machine workerd refuses
- * private addresses as well.
+ * Whether the host of a URL is private, by its name or address. It does not resolve names; on one machine workerd also
+ * refuses private addresses.
  */
 export function isPrivate(url: string): boolean {
   const { hostname } = new URL(url);
@@ -196,7 +196,7 @@ function jsonIn(status: number, text: string): Json {
   if (status !== 200) throw new Error(`answered ${status}`);
   const value = parsed(text);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
-  throw new Error('answered with what is no JSON object');
+  throw new Error('answered with something other than a JSON object');
 }
 
 function parsed(text: string): unknown {
@@ -217,7 +217,7 @@ function strings(value: unknown): string[] | null {
   return Array.isArray(value) ? value.filter((entry) => typeof entry === 'string') : null;
 }
 
-/** Messages of ours as they are; of the network no more than that it failed, since they may tell of its inside. */
+/** The message of an error. Errors of the network are not quoted, because they may reveal internal addresses. */
 function inWords(error: unknown): string {
   if (error instanceof Error && error.name === 'TimeoutError') return 'did not answer in time';
   return error instanceof Error &&

@@ -1,6 +1,7 @@
 /**
- * Whether a person wants to sign in: they typed the address, or followed a link of the registry's own page. Browsers say so, but
- * only over https and not all of them; the page's link therefore carries a value that a cookie holds as well.
+ * Whether a person wants to sign in: they typed the address, or followed the link of the confirmation page. Not all
+ * browsers send Fetch Metadata, and none sends it over http. Therefore the link also has a value that a cookie must
+ * repeat.
  */
 import { randomBytes } from 'node:crypto';
 import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';

@@ -1,4 +1,4 @@
-/** Who an issuer says that somebody is, in the registry's words. */
+/** The person that the claims of an issuer describe. */
 import type { Person } from '../../access/model.ts';
 import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
 import { sha256 } from '../../oci/secret.ts';
@@ -9,7 +9,7 @@ const MARK = 'oidc$';
 const ACCOUNT = 'oidc-';
 const ACCOUNT_HASH_LENGTH = 16;
 
-/** Names decide nothing: they change hands at an issuer, and anybody may choose one that a rule of the registry has. */
+/** Names give no rights: they change owners at an issuer, and people may choose a name that a rule of the registry uses. */
 export function personOf(
   claims: Assertion,
   { groupsClaim, groupsPrefix }: Pick<SignInSettings, 'groupsClaim' | 'groupsPrefix'>,
@@ -26,14 +26,17 @@ export function personOf(
   };
 }
 
-/** Fit for a terminal and a page: without control characters and what changes the direction of a text. */
+/** Makes a text safe for terminals and pages: without control characters and without those that change its direction. */
 function printable(value: unknown): string {
   if (typeof value !== 'string') return '';
   const text = value.normalize('NFKC').replace(/[\p{C}\u2028\u2029]+/gu, '');
   return text.trim().slice(0, SIGN_IN_NAME_MAX_LENGTH);
 }
 
-/** A list, or the one that there is. Without the claim there are none: who was in one may have been taken out of all. */
+/**
+ * The groups in a claim: a list, or a single text. Without the claim there are none, because the person may have been
+ * removed from all groups.
+ */
 function groupsOf(value: unknown): string[] {
   const groups = [value].flat().filter((group): group is string => typeof group === 'string');
   const fitting = groups.filter(

@@ -1,6 +1,6 @@
 /**
- * Sign-in of people by OpenID Connect, where an issuer is set: authorization code with PKCE. It ends with a token of theirs
- * for the `docker login` to paste. OpenID Connect Core, section 3.1; RFC 7636; RFC 9700.
+ * The sign-in of people by OpenID Connect: the authorization code flow with PKCE. It ends with a page that shows a
+ * token for `docker login`. OpenID Connect Core, section 3.1; RFC 7636; RFC 9700.
  */
 
 import { clientOf } from '../../access/client.ts';
@@ -20,7 +20,7 @@ import { isWanted, newConfirmation } from './sign-in-confirmation.ts';
 import { confirmationPage, refusalPage, signedInPage } from './sign-in-page.ts';
 import { personOf } from './sign-in-person.ts';
 
-/** Has all rights where a password is set for it, whoever has the name. */
+/** A user of this name has all rights if ADMIN_PASSWORD is set, so no person may sign in as it. */
 const ADMIN = 'admin';
 
 export class SignIn {
@@ -31,7 +31,7 @@ export class SignIn {
   readonly #audit: AuditRecorder;
   readonly #key: () => Promise<CryptoKey>;
 
-  /** `key` gives the HMAC key of purpose `sign-in`. */
+  /** `key` returns the HMAC key of purpose `sign-in`. */
   constructor(
     env: Env,
     settings: AuthSettings,
@@ -49,8 +49,8 @@ export class SignIn {
   }
 
   /**
-   * `GET /auth/login`. A link on another site only gets as far as a page that asks: nobody is to be signed in without wanting it.
-   * Throws NAME_UNKNOWN where no issuer is set.
+   * `GET /auth/login`. A link on another site leads only to a page that asks for confirmation, so that no site can sign
+   * a person in unnoticed. Throws NAME_UNKNOWN without an issuer.
    */
   async login(request: Request): Promise<Response> {
     const settings = this.#configured();
@@ -65,7 +65,7 @@ export class SignIn {
     });
   }
 
-  /** `GET /auth/callback`. Throws NAME_UNKNOWN where no issuer is set. */
+  /** `GET /auth/callback`. Throws NAME_UNKNOWN without an issuer. */
   async callback(request: Request): Promise<Response> {
     const settings = this.#configured();
     const origin = originOf(request);
@@ -85,7 +85,7 @@ export class SignIn {
     return response;
   }
 
-  /** The page that asks, and the cookie that its link is bound to. */
+  /** The page that asks for confirmation, with the cookie that its link is bound to. */
   async #confirmation(request: Request): Promise<Response> {
     const origin = originOf(request);
     const { value, cookie } = newConfirmation(origin);
@@ -99,7 +99,7 @@ export class SignIn {
     throw new OciError('NAME_UNKNOWN', { message: 'this registry has no sign-in: OIDC_ISSUER is not set' });
   }
 
-  /** What goes wrong is for a person to read. */
+  /** Answers an error with a page, because a person reads it. */
   async #paged(request: Request, run: () => Promise<Response>): Promise<Response> {
     try {
       return await run();
@@ -111,18 +111,18 @@ export class SignIn {
     }
   }
 
-  /** Writes the person down, and gives the name of the user. Throws DENIED. */
+  /** Stores the person, and returns the name of the user. Throws DENIED. */
   async #admit(person: Person): Promise<string> {
     const { outcome, name } = await accountsOf(this.#env).signIn(person);
     if (outcome === 'disabled') throw denied(`the user ${name} is disabled: ask the registry's admin`);
-    // A link to a user whose password is in a setting would give the setting's rights away.
+    // A link to a user of a setting would give away the rights of that setting.
     if (outcome === 'taken' || name === ADMIN || this.#settings.htpasswd.has(name)) {
       throw denied(`the name ${name} is taken by another user of this registry: ask its admin`);
     }
     return name;
   }
 
-  /** One more token: those of earlier sign-ins go on, up to a number of them. */
+  /** Creates a token. The newest tokens of earlier sign-ins keep working, up to a limit. */
   async #token(owner: string, lifetimeMs: number): Promise<{ text: string; expiresAt: number }> {
     const { id, hash, text } = newToken();
     const createdAt = Date.now();

@@ -1,6 +1,7 @@
 /**
- * What a trust asks of a token's claims, and what it makes of them. A claim is named as it is, or as a path from one to a
- * claim inside it: `kubernetes.io/namespace`. Conditions are patterns as of names: `*` stops at a slash, `**` does not.
+ * Matches the claims of a token with a trust, and fills its templates with them. A claim is named directly, or by a
+ * path to a claim inside another: `kubernetes.io/namespace`. Conditions are patterns, as for repositories: `*` stops at
+ * a slash, `**` does not.
  */
 
 import type { Trust } from '../../access/model.ts';
@@ -9,15 +10,15 @@ import { isPattern, matches, type Pattern } from '../../oci/pattern.ts';
 
 type Claims = Record<string, unknown>;
 
-/** Why a trust does not hold for claims; null where it does. */
+/** Why claims do not meet a trust; null if they do. */
 export function unmet({ audience, conditions }: Trust, claims: Claims): string | null {
-  // A token for several audiences could be shown here by any of the others.
+  // Another audience of the token could use it here.
   const audiences = [claims.aud].flat();
   if (audiences.length !== 1 || audiences[0] !== audience) return `its claim aud must be ${audience} alone`;
   const names = Object.keys(conditions);
-  // All of an issuer's tokens are of all of its customers.
-  if (names.length === 0) return 'the trust has no conditions (sub: ** lets in everybody of the issuer)';
-  // Anyone can tell an issuer any address.
+  // An issuer signs tokens for all its customers.
+  if (names.length === 0) return 'the trust has no conditions (sub: ** accepts everyone of the issuer)';
+  // An unverified address may belong to another person.
   if (names.includes('email') && !isTrue(claims.email_verified))
     return 'its claim email_verified must be true';
   for (const name of names) {
@@ -30,12 +31,12 @@ export function unmet({ audience, conditions }: Trust, claims: Claims): string |
   return null;
 }
 
-/** Some issuers, such as Amazon Cognito and Apple, write the truth value as a text. */
+/** Some issuers, such as Amazon Cognito and Apple, send the truth value as a text. */
 function isTrue(claim: unknown): boolean {
   return claim === true || claim === 'true';
 }
 
-/** A template with the claims in place, or why that makes no pattern. */
+/** A template filled with the claims, or why the result is not a pattern. */
 export function filled(
   template: string,
   claims: Claims,
@@ -53,8 +54,8 @@ export function filled(
 }
 
 /**
- * `{claim}` is the claim, and `{claim_name}` what comes after its last slash, unless a claim is called so. Repositories are
- * in lower case; a tag is not, since another branch would otherwise be taken for it.
+ * The value for `{claim}`, or for `{claim_name}`: the part of the claim after its last slash, unless there is a claim
+ * of that name. Repositories are in lower case. Tags keep their case, so that two branches never become one tag.
  */
 function valueFor(name: string, claims: Claims, kind: 'repositories' | 'tags'): string | null {
   const own = claimOf(claims, name);
@@ -67,13 +68,13 @@ function valueFor(name: string, claims: Claims, kind: 'repositories' | 'tags'): 
   return PARTS[kind].test(cased) && !cased.includes('..') ? cased : null;
 }
 
-/** No `*` above all: a value must not become a pattern of more than itself. */
+/** Values must not contain `*`, which would make a pattern that matches more. */
 const PARTS = {
   repositories: /^[a-z0-9._-]+(?:\/[a-z0-9._-]+)*$/,
   tags: /^[A-Za-z0-9._-]+$/,
 };
 
-/** A claim of this name, or else one inside a claim, the shortest name first. */
+/** The claim of this name, or else a claim inside another, with the shortest outer name first. */
 function claimOf(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   for (let slash = name.indexOf('/'); slash > 0; slash = name.indexOf('/', slash + 1)) {
@@ -86,7 +87,7 @@ function claimOf(claims: Claims, name: string): unknown {
   return undefined;
 }
 
-/** Of a list, each; of what is no text, number or boolean, none. */
+/** The texts of a claim: each entry of a list that is a text, number or boolean. */
 function textsOf(value: unknown): string[] {
   return [value].flat().flatMap((entry) => {
     return typeof entry === 'string' || typeof entry === 'number' || typeof entry === 'boolean'

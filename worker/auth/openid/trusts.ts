@@ -1,6 +1,6 @@
 /**
- * Tokens of trusted OpenID Connect issuers: the workload identity of CI systems and clusters. Only issuers that somebody has
- * put down are ever asked for their keys. OpenID Connect Core, section 3.1.3.7; RFC 8725.
+ * Verifies tokens of trusted OpenID Connect issuers: the workload identity of CI systems and clusters. OpenID Connect
+ * Core, section 3.1.3.7; RFC 8725.
  */
 import { createLocalJWKSet, decodeJwt, type JWTVerifyGetKey } from 'jose';
 import QuickLRU from 'quick-lru';
@@ -13,22 +13,25 @@ import { type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuers } from './issuer.ts';
 import { filled, unmet } from './trust-claims.ts';
 
-/** A login, and what tells its token from others. `trust` holds the ids of all that hold, separated by spaces. */
+/** A login by a token. `trust` contains the ids of all trusts that accepted it, separated by spaces. */
 export interface TrustedLogin extends Login {
-  /** `jti`, or what stands in for it. */
+  /** Identifies the token: its `jti`, or a hash. */
   id: string;
   /** Unix time, ms. */
   expiresAt: number;
 }
 
-/** What is said to a client whose token is refused. Which issuers are trusted, and under which conditions, is for admins. */
+/**
+ * The refusal of a token. The message does not say which issuers are trusted under which conditions: only admins may
+ * know.
+ */
 export class TrustRefusal extends OciError {
-  /** For the audit log. */
+  /** The reason, for the audit log. */
   readonly reason: string;
 
   constructor(reason: string) {
     super('UNAUTHORIZED', {
-      message: 'no trust of this registry holds for this token: its audit log says why',
+      message: 'no trust of this registry accepts this token: ask an admin, whose audit log says why',
     });
     this.reason = reason;
   }
@@ -39,7 +42,7 @@ const SUBJECT_MAX_LENGTH = 200;
 
 export class Trusts {
   readonly #issuers: Issuers;
-  /** Key sets that came with a trust, by their text. */
+  /** Key sets that are stored with a trust, by their text. */
   readonly #keySets = new QuickLRU<string, JWTVerifyGetKey>({ maxSize: ISSUERS_REMEMBERED });
 
   constructor(issuers: Issuers) {
@@ -47,14 +50,16 @@ export class Trusts {
   }
 
   /**
-   * Checks a token against the trusts in its issuer: those that hold give their rules together. Throws UNAUTHORIZED, which
-   * says what did not hold, and UNAVAILABLE where the issuer does not answer.
+   * Verifies a token with the trusts in its issuer. All trusts that accept it give their rules together.
+   *
+   * Throws UNAUTHORIZED, which says why no trust accepts it.
+   * Throws UNAVAILABLE if the issuer does not answer.
    */
   async verify(assertion: string, trusts: Trust[]): Promise<TrustedLogin> {
     const issuer = issuerOf(assertion);
     const asked = trusts.filter((trust) => trust.issuer === issuer);
     if (asked.length === 0) throw refused('its issuer is not trusted here');
-    // Trusts of an issuer share its keys, and so what the token's signature is worth.
+    // Trusts with the same keys share one verification.
     const verified = new Map<string | null, Promise<Assertion>>();
     const outcomes: Outcome[] = [];
     for (const trust of asked) {
@@ -83,7 +88,7 @@ export class Trusts {
   }
 }
 
-/** The issuer that a JWT claims to be from, unverified; null for what is no JWT. */
+/** The claimed issuer of a JWT, not verified. Null for any other text. */
 export function issuerOf(text: string): string | null {
   if (text.length > AUTHORIZATION_MAX_LENGTH || !/^[\w-]+\.[\w-]+\.[\w-]*$/.test(text)) return null;
   try {
@@ -108,7 +113,7 @@ async function outcomeOf(trust: Trust, verified: Promise<Assertion>): Promise<Ou
   }
 }
 
-/** Throws UNAUTHORIZED where no grant is left. */
+/** The rules that a trust gives for the claims. Throws UNAUTHORIZED if no grant can be filled. */
 function rulesOf(trust: Trust, claims: Assertion): Rule[] {
   const { name, grants } = trust;
   const left: string[] = [];
@@ -149,22 +154,22 @@ function loginOf(assertion: string, outcomes: Outcome[]): TrustedLogin {
   };
 }
 
-/** An issuer that does not answer may yet find the token good: that is no refusal. */
+/** An issuer that does not answer might accept the token, so this is not a refusal. */
 function refusalOf(errors: OciError[]): OciError {
   const unavailable = errors.find(({ code }) => code !== 'UNAUTHORIZED');
   const [first] = errors;
-  if (unavailable !== undefined || first === undefined) return unavailable ?? refused('no trust holds');
+  if (unavailable !== undefined || first === undefined) return unavailable ?? refused('no trust accepts it');
   const messages = [...new Set(errors.map(({ message }) => message))];
   return new OciError('UNAUTHORIZED', { message: messages.slice(0, 5).join('; ') });
 }
 
-/** Not of the signature: of some algorithms anybody can make another that is as good. */
+/** The hash does not include the signature: with some algorithms any client can change it into another valid one. */
 function idOf(assertion: string, { jti }: Assertion): string {
   if (typeof jti === 'string' && jti !== '' && jti.length <= ID_MAX_LENGTH) return jti;
   return `sha256:${sha256(assertion.slice(0, assertion.lastIndexOf('.')))}`;
 }
 
-/** What is cut off is told by a hash, so that two subjects stay two. */
+/** Shortens a subject. A hash of the whole keeps two long subjects apart. */
 function shortened(subject: string): string {
   const text = subject.replace(/[^\x20-\x7e]/g, '?');
   if (text === subject && text.length <= SUBJECT_MAX_LENGTH) return text;

@@ -76,7 +76,7 @@ export class KeyRing {
     return { kid: newest.kid, key: await this.#import(newest.kid, newest.privateJwk) };
   }
 
-  /** The public key with an id. Null if there is none, also after the copy was refreshed. */
+  /** The public key with an id. Null if it does not exist, also after the copy was refreshed. */
   async verifying(kid: string): Promise<CryptoKey | null> {
     const find = ({ keys }: Ring) => keys.find((key) => key.kid === kid);
     const key = find(await this.#current(this.#lifetime())) ?? find(await this.#current(KEY_RING_RETRY_MS));

@@ -1,6 +1,6 @@
 /**
- * `GET` and `POST /token`: exchanges credentials for a token with the requested scopes, as far as the rules allow them.
- * Docker token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
+ * `GET` and `POST /token`: exchanges credentials for a token with those of the requested scopes that the rules allow. Docker
+ * token specification, "Requesting a Token" and "OAuth2 Token Authentication". There are no refresh tokens.
  */
 
 import { clientOf } from '../../access/client.ts';
