@@ -1,10 +1,11 @@
 // Makes worker/auth/credentials/common-passwords.ts of the list in the package popular-passwords: `node deploy/common-passwords.ts`.
 // Only passwords that are long enough to be used at all are in it, as a Bloom filter, since the Worker's bundle is small.
+
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { BITS_PER_ENTRY, bitsOf } from '../worker/auth/credentials/bloom-filter.ts';
-import { PASSWORD_MIN_LENGTH } from '../worker/oci/limits.ts';
+import { PASSWORD_MIN_LENGTH } from '../worker/auth/credentials/password.ts';
 
 const require = createRequire(import.meta.url);
 const list: string[] = require('popular-passwords');

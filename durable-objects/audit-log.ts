@@ -2,10 +2,14 @@
  * The class of the AuditLog object. A row holds the events that an isolate sent together, as JSON, and there is no index. So a
  * message costs one row, however many events it has. A list reads the rows from the newest to the oldest.
  */
+
 import { DurableObject } from 'cloudflare:workers';
 import type { AuditEvent } from '../worker/access/model.ts';
+import { AUDIT_TEXT_MAX_LENGTH } from '../worker/access/model.ts';
 import type { Env } from '../worker/env.ts';
 import type { AuditLogObject, AuditPage, AuditQuery, ListedEvent } from '../worker/objects/audit-log.ts';
+import { parseSettingOrDefault } from '../worker/settings.ts';
+import { Alarm } from './alarm.ts';
 import {
   AUDIT_MAX_BYTES,
   AUDIT_REFUSAL_ROWS_A_MINUTE,
@@ -14,10 +18,7 @@ import {
   AUDIT_SCAN_MAX_LENGTH,
   AUDIT_SCAN_ROWS_MAX,
   AUDIT_SWEEP_MS,
-  AUDIT_TEXT_MAX_LENGTH,
-} from '../worker/oci/limits.ts';
-import { parseSettingOrDefault } from '../worker/settings.ts';
-import { Alarm } from './alarm.ts';
+} from './audit-limits.ts';
 import { type Migration, migrate } from './migrations.ts';
 import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from './rows.ts';
 

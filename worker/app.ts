@@ -5,8 +5,16 @@ import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
 import { distribution } from './distribution/routes.ts';
 import { HELP_PATH, helpPage, OciError, TABLES_TOO_NEW } from './oci/errors.ts';
-import { DRAIN_MAX_BYTES, DRAIN_STRANGER_MAX_BYTES } from './oci/limits.ts';
+import { CHUNK_RECOMMENDED_BYTES } from './oci/limits.ts';
 import { originOf } from './oci/origin.ts';
+
+/** Of a body that is refused, this much is read before the answer, and less where no credentials came with it. */
+const DRAIN_MAX_BYTES = 128 * 1024 * 1024;
+/**
+ * A client may send a chunk of the recommended size before it logs in. It sees a broken connection, and not the challenge, where
+ * the chunk is not read to its end.
+ */
+const DRAIN_STRANGER_MAX_BYTES = CHUNK_RECOMMENDED_BYTES;
 
 /** What the routes call. Each part is made at the first request that needs it, and throws UNAVAILABLE where a setting is wrong. */
 export interface Parts {

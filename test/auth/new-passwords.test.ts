@@ -1,10 +1,11 @@
 /** Which new passwords are taken, by the function that the management API, the command and ADMIN_PASSWORD share. */
+
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { describe, it } from 'node:test';
 import { weaknessOf } from '../../worker/auth/credentials/new-password.ts';
-import { PASSWORD_MIN_LENGTH } from '../../worker/oci/limits.ts';
+import { PASSWORD_MIN_LENGTH } from '../../worker/auth/credentials/password.ts';
 
 interface Row {
   name: string;

@@ -1,8 +1,7 @@
 /** The rate limiting binding: whoever asks too often gets 429 and when to come again, and others go on. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { RequestCounter, requestLimit } from '../../worker/auth/request-limit.ts';
-import { REQUESTERS_MAX } from '../../worker/oci/limits.ts';
+import { REQUESTERS_MAX, RequestCounter, requestLimit } from '../../worker/auth/request-limit.ts';
 import { parseSettings } from '../../worker/settings.ts';
 import { Home } from '../support/homes.ts';
 import { type Answer, Visitor } from './visitor.ts';

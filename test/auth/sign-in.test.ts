@@ -2,10 +2,11 @@
  * Sign-in of people from end to end: a browser's requests and cookies against the registry in both homes, and an issuer that
  * holds its clients to PKCE.
  */
+
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { User } from '../../worker/access/model.ts';
-import { SIGN_IN_TOKENS_MAX } from '../../worker/oci/limits.ts';
+import { SIGN_IN_TOKENS_MAX } from '../../worker/auth/openid/sign-in.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { CLIENT, TestIssuer } from '../support/issuer.ts';
 import { ACCOUNT, accounts, Browser, loginOf, refused, scopeOf, TYPED, VARS } from './signing-in.ts';

@@ -1,7 +1,8 @@
 /** Guesses from many addresses and from one that many share: what they cost the registry, and whom they make wait or not. */
+
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { HASHES_OF_KNOWN, HASHES_OF_STRANGERS } from '../../worker/oci/limits.ts';
+import { HASHES_OF_KNOWN, HASHES_OF_STRANGERS } from '../../worker/auth/credentials/passwords.ts';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { eachHome } from '../support/homes.ts';
 import { pushBlob } from './matrix/endpoints.ts';

@@ -1,17 +1,18 @@
 /** AuditLog: what it takes, how it is listed, and how long it keeps it. */
+
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
-import { EXPIRED_ROWS_AT_A_TIME } from '../../durable-objects/rows.ts';
-import type { AuditEvent } from '../../worker/access/model.ts';
-import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
 import {
   AUDIT_REFUSAL_ROWS_A_MINUTE,
   AUDIT_ROW_EVENTS_MAX,
   AUDIT_ROW_MAX_LENGTH,
   AUDIT_SCAN_ROWS_MAX,
   AUDIT_SWEEP_MS,
-  AUDIT_TEXT_MAX_LENGTH,
-} from '../../worker/oci/limits.ts';
+} from '../../durable-objects/audit-limits.ts';
+import { EXPIRED_ROWS_AT_A_TIME } from '../../durable-objects/rows.ts';
+import type { AuditEvent } from '../../worker/access/model.ts';
+import { AUDIT_TEXT_MAX_LENGTH } from '../../worker/access/model.ts';
+import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
 import { parseSettingOrDefault } from '../../worker/settings.ts';
 import { eachHome, onHome } from '../support/homes.ts';
 import { AHEAD, event, Log } from './calls.ts';

@@ -1,8 +1,9 @@
 /** What holds for every operation of the management API: who gets in, what is refused before it is read, what is told. */
+
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
+import { MANAGEMENT_BODY_MAX_BYTES } from '../../worker/management/input.ts';
 import { OPERATIONS } from '../../worker/management/management.ts';
-import { MANAGEMENT_BODY_MAX_BYTES } from '../../worker/oci/limits.ts';
 import { eachHome, onHome } from '../support/homes.ts';
 import { ADMIN, Api, GUARDED } from './api.ts';
 

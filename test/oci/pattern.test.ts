@@ -1,19 +1,23 @@
 /** Patterns: what they match, against a reference that is too simple to be wrong, and what a match may cost. */
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { decide, type Identity } from '../../worker/access/decide.ts';
 import type { Grant } from '../../worker/access/model.ts';
-import { parseScopes } from '../../worker/access/scope.ts';
+import { parseScopes, SCOPE_NAMES_MAX_LENGTH } from '../../worker/access/scope.ts';
+import { GRANTS_MAX } from '../../worker/management/schemas.ts';
+import { NAME_MAX_LENGTH } from '../../worker/oci/limits.ts';
 import {
-  GRANTS_MAX,
-  NAME_MAX_LENGTH,
+  hasFewStars,
+  isPattern,
+  matches,
+  matching,
   PATTERN_MAX_LENGTH,
   PATTERN_STARS_MAX,
   PATTERNS_COMPILED,
-  SCOPE_NAMES_MAX_LENGTH,
-} from '../../worker/oci/limits.ts';
-import { hasFewStars, isPattern, matches, matching, type Pattern } from '../../worker/oci/pattern.ts';
+  type Pattern,
+} from '../../worker/oci/pattern.ts';
 
 const SEED = 20_261_124;
 

@@ -1,6 +1,8 @@
 /** The client of a request: its address and its certificate. */
 import { inNetwork } from '../oci/address.ts';
-import { FORWARDED_WARNING_MS } from '../oci/limits.ts';
+
+/** A proxy that is not trusted is told of in the log no more often than this. */
+const FORWARDED_WARNING_MS = 3600 * 1000;
 
 /** What the platform says about the sender of a request. */
 export interface Client {

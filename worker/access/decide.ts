@@ -3,10 +3,12 @@
  * Everything is in the identity, so no decision needs another request.
  */
 
-import { PULL_PATTERNS_MAX } from '../oci/limits.ts';
 import { EVERYTHING, matches, type Pattern } from '../oci/pattern.ts';
 import { ACTIONS, type Action, type Grant, type Policy, ROLES, type Rule } from './model.ts';
 import type { Scope } from './scope.ts';
+
+/** In a token, which has to fit into a header: patterns of what may be pulled, and refusals with their reasons. */
+const PULL_PATTERNS_MAX = 50;
 
 /** An authenticated subject, or `anonymous`, with everything that decides what it may do. */
 export interface Identity {

@@ -4,6 +4,9 @@
  */
 import type { Pattern } from '../oci/pattern.ts';
 
+/** One text of an audit event. */
+export const AUDIT_TEXT_MAX_LENGTH = 500;
+
 export const ACTIONS = ['pull', 'push', 'delete'] as const;
 export type Action = (typeof ACTIONS)[number];
 

@@ -2,7 +2,15 @@
  * Scopes of the Docker token specification ("Token Scope Documentation"): `type:name:action,action`. The type ends at
  * the first colon and the actions begin after the last, because names may contain ports.
  */
-import { NAME_MAX_LENGTH, SCOPE_MAX_LENGTH, SCOPE_NAMES_MAX_LENGTH, SCOPES_MAX } from '../oci/limits.ts';
+import { NAME_MAX_LENGTH } from '../oci/limits.ts';
+
+/**
+ * Scopes that one token may be asked for, the length of one with its actions, and that of all names together: each name is
+ * matched against every rule of the caller.
+ */
+const SCOPES_MAX = 50;
+const SCOPE_MAX_LENGTH = 400;
+export const SCOPE_NAMES_MAX_LENGTH = 4096;
 
 export interface Scope {
   type: string;

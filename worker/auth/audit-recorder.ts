@@ -7,23 +7,32 @@
 import { waitUntil } from 'cloudflare:workers';
 import type { Client } from '../access/client.ts';
 import type { AuditEvent } from '../access/model.ts';
+import { AUDIT_TEXT_MAX_LENGTH } from '../access/model.ts';
 import type { Env } from '../env.ts';
-import {
-  AUDIT_CHANGES_MS,
-  AUDIT_COUNTED_MS,
-  AUDIT_EXAMPLES_MAX,
-  AUDIT_PENDING_MAX,
-  AUDIT_REFUSALS_MS,
-  AUDIT_STRANGERS_MAX,
-  AUDIT_STUCK_MS,
-  AUDIT_TEXT_MAX_LENGTH,
-} from '../oci/limits.ts';
 import { requestIdOf } from '../oci/request-id.ts';
 import { platformOf } from '../platform.ts';
 import { auditLogOf } from '../stubs.ts';
 import type { Caller } from './caller.ts';
 import { accountOf } from './credentials/authenticator.ts';
 import { TrustRefusal } from './openid/trusts.ts';
+
+/**
+ * Changes are written this long after their answers: at once on Cloudflare, where each may be the last of its isolate, and
+ * on one machine, where every write is synced to the disk, so that those of one push are written together.
+ */
+const AUDIT_CHANGES_MS = { cloudflare: 0, machine: 250 };
+/** A refusal that is the first of its sort waits this long for others. */
+const AUDIT_REFUSALS_MS = 2 * 1000;
+/** Pulls, tokens, and refusals of a sort that was written already wait this long. Cloudflare gives 30 s after an answer. */
+const AUDIT_COUNTED_MS = 20 * 1000;
+/** A flush that is late by this was cut off with its request; the next event begins another. */
+const AUDIT_STUCK_MS = 10 * 1000;
+/** Events that wait in an isolate. When so many wait they are written at once; what then still comes is counted as lost. */
+const AUDIT_PENDING_MAX = 1000;
+/** Sorts of refusals without an account that an isolate tells apart; all others are counted together. */
+const AUDIT_STRANGERS_MAX = 50;
+/** What a refused event says of others that are counted with it. */
+const AUDIT_EXAMPLES_MAX = 5;
 
 /** Actions that change something are recorded one by one. */
 const CHANGES = /^(?:push|delete|mount|[a-z]+\..+)$/;

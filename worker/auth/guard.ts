@@ -13,7 +13,6 @@ import type { Action, RequiredAccess } from '../access/model.ts';
 import { requiredScopes } from '../access/required-scopes.ts';
 import type { Scope } from '../access/scope.ts';
 import { OciError } from '../oci/errors.ts';
-import { IDENTITIES_REMEMBERED, IDENTITY_LIFETIME_MAX_S } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
@@ -28,6 +27,11 @@ import type { AccessTokens, Claims } from './tokens/access-tokens.ts';
 import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';
 import type { KeyRing } from './tokens/key-ring.ts';
+
+/** How long an isolate remembers who showed Basic credentials, at the most. */
+const IDENTITY_LIFETIME_MAX_S = 300;
+/** Identities of Basic credentials that an isolate remembers. */
+const IDENTITIES_REMEMBERED = 500;
 
 export class Guard {
   readonly #registry: Registry;

@@ -4,7 +4,9 @@
  */
 
 import type { Env } from '../env.ts';
-import { REQUESTERS_MAX } from '../oci/limits.ts';
+
+/** Users, robots and addresses that are counted on one machine at once. */
+export const REQUESTERS_MAX = 50_000;
 
 export type RequestLimit = Pick<RateLimit, 'limit'>;
 

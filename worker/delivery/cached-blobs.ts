@@ -3,13 +3,14 @@
  * answers without asking who is there: it has no route, and only the blob host calls it, after the signature was checked
  * (docs/decisions/0007-what-caches-may-keep.md).
  */
+
 import { exports, WorkerEntrypoint } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
 import { OciError } from '../oci/errors.ts';
-import { CACHED_BLOB_MAX_BYTES } from '../oci/limits.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { readBlob, type StoredBlob } from '../registry/read-blob.ts';
 import { answerWith, BLOB_TYPE } from './content.ts';
+import { CACHED_BLOB_MAX_BYTES } from './delivery.ts';
 import { blobPath, parseBlobPath } from './path.ts';
 
 /** What the cache may keep: the platform slices what it keeps, so this always answers with the whole. */

@@ -2,7 +2,7 @@
  * Where a client fetches a blob: at a signed URL of the blob host, whose bytes the CDN has, or here. The specification lets
  * a registry redirect ("Pulling blobs"); which requests had better not be redirected is known of real clients.
  */
-import { CACHED_BLOB_MAX_BYTES, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
+import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
 import type { StoredBlob } from '../registry/read-blob.ts';
 import type { DeliverySettings } from '../settings.ts';
@@ -10,6 +10,9 @@ import { rangeHeaderOf } from './content.ts';
 import { blobPath } from './path.ts';
 import { Presigner } from './presigner.ts';
 import type { UrlSigner } from './signature.ts';
+
+/** Cloudflare's cache keeps no larger objects (Free to Business). */
+export const CACHED_BLOB_MAX_BYTES = 512 * 1024 * 1024;
 
 export class BlobDelivery {
   readonly #settings: DeliverySettings;

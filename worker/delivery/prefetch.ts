@@ -5,12 +5,16 @@
 import { waitUntil } from 'cloudflare:workers';
 import QuickLRU from 'quick-lru';
 import type { Digest } from '../oci/digest.ts';
-import { PREFETCH_AT_A_TIME, PREFETCH_BYTES_MAX, REDIRECT_MIN_BYTES } from '../oci/limits.ts';
+import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { Blob, Repository } from '../oci/registry.ts';
 import type { DeliverySettings } from '../settings.ts';
 import { cachedBlob } from './cached-blobs.ts';
 import type { BlobDelivery } from './delivery.ts';
+
+/** What one manifest may prefetch, in bytes together, and how many blobs at a time. */
+const PREFETCH_BYTES_MAX = 1024 * 1024 * 1024;
+const PREFETCH_AT_A_TIME = 4;
 
 /** Manifests that this isolate has warmed the blob host with: once is enough. */
 const WARMED_MAX = 5_000;

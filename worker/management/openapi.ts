@@ -1,7 +1,8 @@
 /** The OpenAPI 3.1 document, made from the table of operations. Its JSON Schemas are those that check the requests. */
+
 import * as z from 'zod/mini';
 import { ERRORS } from '../oci/errors.ts';
-import { MANAGEMENT_BODY_MAX_BYTES } from '../oci/limits.ts';
+import { MANAGEMENT_BODY_MAX_BYTES } from './input.ts';
 import type { Operation, Requirement } from './operation.ts';
 
 type Json = Record<string, unknown>;

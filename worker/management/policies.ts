@@ -5,9 +5,8 @@
 import * as z from 'zod/mini';
 import { isNetwork } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
-import { GRANTS_MAX } from '../oci/limits.ts';
 import { type Operation, operation } from './operation.ts';
-import { pattern } from './schemas.ts';
+import { GRANTS_MAX, pattern } from './schemas.ts';
 
 const networks = z
   .array(

@@ -3,10 +3,9 @@
  * Registry".
  */
 import * as z from 'zod/mini';
-import { GRANTS_MAX } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
 import { type Operation, operation } from './operation.ts';
-import { expiry, expiryOf, grant, name, onlyOneExpiry, pattern } from './schemas.ts';
+import { expiry, expiryOf, GRANTS_MAX, grant, name, onlyOneExpiry, pattern } from './schemas.ts';
 import { makeToken } from './tokens.ts';
 
 /** Labels and subdomains of RFC 1123. */

@@ -1,17 +1,21 @@
 /** Schemas that several operations use: names, patterns, grants, times, pages. */
 import * as z from 'zod/mini';
 import { ACTIONS, type Grant, ROLES, type Role } from '../access/model.ts';
+import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../auth/credentials/password.ts';
 import {
-  GRANTS_MAX,
-  MANAGEMENT_PAGE_DEFAULT,
-  MANAGEMENT_PAGE_MAX,
-  PASSWORD_MAX_LENGTH,
-  PASSWORD_MIN_LENGTH,
+  hasFewStars,
+  isPattern,
   PATTERN_MAX_LENGTH,
   PATTERN_STARS_MAX,
-  TOKEN_EXPIRY_MAX_S,
-} from '../oci/limits.ts';
-import { hasFewStars, isPattern, type Pattern } from '../oci/pattern.ts';
+  type Pattern,
+} from '../oci/pattern.ts';
+
+const MANAGEMENT_PAGE_DEFAULT = 100;
+const MANAGEMENT_PAGE_MAX = 1000;
+/** The farthest end that a token may be given. */
+const TOKEN_EXPIRY_MAX_S = 10 * 366 * 24 * 3600;
+/** Grants of one token or trust, groups of one user, networks of one policy, conditions of one trust. */
+export const GRANTS_MAX = 100;
 
 /** The names of users and tokens, also in the subjects of rules. */
 export const NAME = /^[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,127}$/;

@@ -4,10 +4,9 @@ import { isIssuer } from '../access/issuer-url.ts';
 import type { Trust } from '../access/model.ts';
 import { isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
 import { OciError } from '../oci/errors.ts';
-import { GRANTS_MAX, PATTERN_MAX_LENGTH } from '../oci/limits.ts';
-import { isPattern } from '../oci/pattern.ts';
+import { isPattern, PATTERN_MAX_LENGTH } from '../oci/pattern.ts';
 import { type Operation, operation } from './operation.ts';
-import { fewStars, name, role } from './schemas.ts';
+import { fewStars, GRANTS_MAX, name, role } from './schemas.ts';
 
 const template = z
   .string()

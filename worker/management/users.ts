@@ -6,12 +6,11 @@ import { weaknessOf } from '../auth/credentials/new-password.ts';
 import { hashPassword } from '../auth/credentials/password.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import { OciError } from '../oci/errors.ts';
-import { GRANTS_MAX } from '../oci/limits.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
 import { type Operation, operation } from './operation.ts';
 import { nextPage, pageOfList } from './pages.ts';
-import { GROUP, name, paged, pageOf, password, time, timeOf } from './schemas.ts';
+import { GRANTS_MAX, GROUP, name, paged, pageOf, password, time, timeOf } from './schemas.ts';
 
 const group = z.string().check(z.regex(GROUP, 'is 1 to 128 characters, without commas'));
 const groups = z.array(group).check(z.maxLength(GRANTS_MAX), z.meta({ examples: [['developers']] }));

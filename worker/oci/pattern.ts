@@ -3,7 +3,13 @@
  * character is itself. `team-a/*` is what lies directly below team-a, `**` is everything.
  */
 import QuickLRU from 'quick-lru';
-import { PATTERN_MAX_LENGTH, PATTERN_STARS_MAX, PATTERNS_COMPILED } from './limits.ts';
+
+/** A pattern of names. */
+export const PATTERN_MAX_LENGTH = 255;
+/** Stars in a pattern, where `**` is one. */
+export const PATTERN_STARS_MAX = 8;
+/** Patterns that an isolate keeps ready for matching: about 2 KB each where they are as long as they may be. */
+export const PATTERNS_COMPILED = 500;
 
 declare const brand: unique symbol;
 export type Pattern = string & { readonly [brand]: 'Pattern' };

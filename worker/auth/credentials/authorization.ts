@@ -2,7 +2,9 @@
  * The Authorization header: Bearer tokens, and Basic credentials, which some clients send without a challenge (RFC
  * 7617).
  */
-import { AUTHORIZATION_MAX_LENGTH } from '../../oci/limits.ts';
+
+/** An Authorization header: Cloudflare takes 128 KB of headers in all. */
+export const AUTHORIZATION_MAX_LENGTH = 32 * 1024;
 
 export type Authorization =
   | { kind: 'bearer'; token: string }

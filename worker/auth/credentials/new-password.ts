@@ -2,9 +2,10 @@
  * Checks new passwords. Online guessing is slowed down, but a password on a list of common ones would still be found
  * soon. Stored passwords keep working. NIST SP 800-63B, section 5.1.1.2.
  */
-import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from '../../oci/limits.ts';
+
 import { isIn } from './bloom-filter.ts';
 import { COMMON_PASSWORDS } from './common-passwords.ts';
+import { PASSWORD_MAX_LENGTH, PASSWORD_MIN_LENGTH } from './password.ts';
 
 /** The minimum length of a password without its guessable parts, and the minimum number of different characters. */
 const REST_MIN_LENGTH = 6;

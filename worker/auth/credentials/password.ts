@@ -6,6 +6,9 @@ import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 import bcrypt from 'bcryptjs';
 import { BCRYPT_HASH } from '../../settings.ts';
 
+export const PASSWORD_MIN_LENGTH = 12;
+export const PASSWORD_MAX_LENGTH = 256;
+
 const COST = { N: 2 ** 14, r: 8, p: 5, maxmem: 32 * 1024 * 1024 };
 const HASH_BYTES = 32;
 const SALT_BYTES = 16;

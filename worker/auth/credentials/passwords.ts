@@ -5,18 +5,23 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import QuickLRU from 'quick-lru';
 import type { User } from '../../access/model.ts';
-import {
-  BCRYPT_ROUND_MS,
-  FAILED_LOGIN_MIN_MS,
-  HASHES_OF_KNOWN,
-  HASHES_OF_STRANGERS,
-  PASSWORDS_REMEMBERED,
-} from '../../oci/limits.ts';
 import { equalSecrets } from '../../oci/secret.ts';
 import type { AuthSettings } from '../../settings.ts';
 import { ADMIN } from '../configured-users.ts';
 import { HashBudget } from './hash-budget.ts';
 import { bcryptCostOf, verifyPassword } from './password.ts';
+
+/**
+ * Slow hashes that an isolate computes: for those who have logged in from their address before, and for all others. One is 160 ms of
+ * the one thread.
+ */
+export const HASHES_OF_STRANGERS = { burst: 10, perSecond: 2 };
+export const HASHES_OF_KNOWN = { burst: 10, perSecond: 2 };
+/** A failed login takes at least this long, whether a hash was computed or not; in an htpasswd file, for each round of bcrypt. */
+const FAILED_LOGIN_MIN_MS = 300;
+const BCRYPT_ROUND_MS = 0.15;
+/** Results of password checks that an isolate remembers. quick-lru holds up to twice its `maxSize`, as in all its uses. */
+const PASSWORDS_REMEMBERED = 2500;
 
 /** Takes the place of a stored hash for the password in ADMIN_PASSWORD. */
 const ADMIN_MARK = 'ADMIN_PASSWORD';

@@ -7,16 +7,18 @@ import QuickLRU from 'quick-lru';
 import { isIssuer } from '../../access/issuer-url.ts';
 import { isAddress, isLoopback, isPrivateAddress } from '../../oci/address.ts';
 import { OciError } from '../../oci/errors.ts';
-import {
-  ISSUER_ANSWER_MAX_BYTES,
-  ISSUER_KEYS_LIFETIME_MS,
-  ISSUER_KEYS_RETRY_MS,
-  ISSUER_LIFETIME_MS,
-  ISSUER_RETRY_MS,
-  ISSUER_TIMEOUT_MS,
-  ISSUERS_REMEMBERED,
-} from '../../oci/limits.ts';
 import { readAtMost } from '../../oci/read-body.ts';
+
+/** What an issuer says of itself is kept this long; its keys are fetched sooner for one that is not known. */
+const ISSUER_LIFETIME_MS = 3600 * 1000;
+const ISSUER_KEYS_LIFETIME_MS = 10 * 60 * 1000;
+const ISSUER_KEYS_RETRY_MS = 30 * 1000;
+/** An issuer that did not answer is asked again after this long. */
+const ISSUER_RETRY_MS = 10 * 1000;
+const ISSUER_TIMEOUT_MS = 5 * 1000;
+const ISSUER_ANSWER_MAX_BYTES = 256 * 1024;
+/** Issuers, or key sets, that an isolate remembers. */
+export const ISSUERS_REMEMBERED = 50;
 
 /** The metadata of an issuer that the registry uses. URLs are checked. */
 export interface IssuerMetadata {

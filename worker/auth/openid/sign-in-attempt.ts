@@ -4,8 +4,10 @@
  */
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { generateRandomCodeVerifier, generateRandomNonce, generateRandomState } from 'oauth4webapi';
-import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';
 import { cookieIn, cookieText } from './sign-in-cookie.ts';
+
+/** From the page of the issuer, a person is back within this time. */
+export const SIGN_IN_LIFETIME_S = 10 * 60;
 
 export interface Attempt {
   state: string;

@@ -3,9 +3,10 @@
  * browsers send Fetch Metadata, and none sends it over http. Therefore the link also has a value that a cookie must
  * repeat.
  */
+
 import { randomBytes } from 'node:crypto';
-import { SIGN_IN_LIFETIME_S } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
+import { SIGN_IN_LIFETIME_S } from './sign-in-attempt.ts';
 import { cookieIn, cookieText } from './sign-in-cookie.ts';
 
 const NAME = 'longshore-confirm';

@@ -1,9 +1,12 @@
 /** The person that the claims of an issuer describe. */
 import type { Person } from '../../access/model.ts';
-import { SIGN_IN_GROUPS_MAX, SIGN_IN_NAME_MAX_LENGTH } from '../../oci/limits.ts';
 import { sha256 } from '../../oci/secret.ts';
 import type { SignInSettings } from '../../settings.ts';
 import type { Assertion } from './assertion.ts';
+
+/** Groups that are taken from one sign-in, and the length of a name that it brings. */
+const SIGN_IN_GROUPS_MAX = 200;
+const SIGN_IN_NAME_MAX_LENGTH = 100;
 
 const MARK = 'oidc$';
 const ACCOUNT = 'oidc-';

@@ -7,7 +7,6 @@ import { clientOf } from '../../access/client.ts';
 import { type Person, SIGN_IN_TOKEN, type Token } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
 import { OciError } from '../../oci/errors.ts';
-import { SIGN_IN_TOKENS_MAX } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
 import type { AuthSettings, SignInSettings } from '../../settings.ts';
 import { accountsOf } from '../../stubs.ts';
@@ -19,6 +18,9 @@ import { attemptOf, cookieOf, newAttempt, noCookie } from './sign-in-attempt.ts'
 import { isWanted, newConfirmation } from './sign-in-confirmation.ts';
 import { confirmationPage, refusalPage, signedInPage } from './sign-in-page.ts';
 import { personOf } from './sign-in-person.ts';
+
+/** Tokens of sign-ins that a user has at once, for as many machines; the oldest is dropped. */
+export const SIGN_IN_TOKENS_MAX = 5;
 
 /** A user of this name has all rights if ADMIN_PASSWORD is set, so no person may sign in as it. */
 const ADMIN = 'admin';

@@ -2,15 +2,17 @@
  * Verifies tokens of trusted OpenID Connect issuers: the workload identity of CI systems and clusters. OpenID Connect
  * Core, section 3.1.3.7; RFC 8725.
  */
+
 import { createLocalJWKSet, decodeJwt, type JWTVerifyGetKey } from 'jose';
 import QuickLRU from 'quick-lru';
 import type { Rule, Trust } from '../../access/model.ts';
 import { OciError } from '../../oci/errors.ts';
-import { ASSERTION_MAX_AGE_S, AUTHORIZATION_MAX_LENGTH, ISSUERS_REMEMBERED } from '../../oci/limits.ts';
 import { sha256 } from '../../oci/secret.ts';
+import { AUTHORIZATION_MAX_LENGTH } from '../credentials/authorization.ts';
 import type { Login } from '../tokens/access-tokens.ts';
-import { type Assertion, refused, verifyAssertion } from './assertion.ts';
+import { ASSERTION_MAX_AGE_S, type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuers } from './issuer.ts';
+import { ISSUERS_REMEMBERED } from './issuer.ts';
 import { filled, unmet } from './trust-claims.ts';
 
 /** A login by a token. `trust` contains the ids of all trusts that accepted it, separated by spaces. */

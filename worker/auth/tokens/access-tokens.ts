@@ -7,16 +7,17 @@ import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { Access, Denial } from '../../access/decide.ts';
 import type { Rule } from '../../access/model.ts';
 import { CountedCache, memory } from '../../memory/budget.ts';
-import {
-  ACCESS_TOKENS_REMEMBERED,
-  ACCESS_TOKENS_REMEMBERED_BYTES,
-  CLOCK_SKEW_S,
-  LOGIN_TOKEN_LIFETIME_S,
-  TOKEN_PAYLOAD_MAX_LENGTH,
-  UPLOAD_LIFETIME_MS,
-} from '../../oci/limits.ts';
+import { CLOCK_SKEW_S, UPLOAD_LIFETIME_MS } from '../../oci/limits.ts';
 import type { Pattern } from '../../oci/pattern.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
+
+/** A login token stands for a password this long. */
+const LOGIN_TOKEN_LIFETIME_S = 3600;
+/** Beyond so many characters of claims, what mounts without a source could use is left out: some proxies stop at 8 KB. */
+const TOKEN_PAYLOAD_MAX_LENGTH = 4000;
+/** Verified tokens that an isolate remembers. A token has about 1,000 characters, and at most 16,000. */
+const ACCESS_TOKENS_REMEMBERED = 5000;
+const ACCESS_TOKENS_REMEMBERED_BYTES = 12 * 1024 * 1024;
 
 /** The claims of an access token. */
 export interface Claims {

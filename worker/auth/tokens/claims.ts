@@ -3,10 +3,11 @@
 import { type Access, decide, type Identity, pullPatterns, seesCatalog } from '../../access/decide.ts';
 import type { Scope } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
-import { DENIALS_EXPLAINED_MAX } from '../../oci/limits.ts';
 import { isRepositoryName, parseRepositoryName } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Claims } from './access-tokens.ts';
+
+const DENIALS_EXPLAINED_MAX = 5;
 
 const NO_RULE = 'no rule gives it';
 

@@ -8,15 +8,21 @@ import { importJWK, type JWK } from 'jose';
 import { accessChanges } from '../../access/access-change.ts';
 import type { SigningKey } from '../../access/model.ts';
 import type { Env } from '../../env.ts';
-import {
-  ACCESS_STATE_LIFETIME_MS,
-  ACCESS_STATE_REFRESHED_MS,
-  ACCESS_STATE_STALE_MAX_MS,
-  KEY_RING_LIFETIME_MS,
-  KEY_RING_RETRY_MS,
-} from '../../oci/limits.ts';
 import { platformOf } from '../../platform.ts';
 import { accountsOf } from '../../stubs.ts';
+
+/**
+ * An isolate asks for the keys and the revocations again after this long, in the background before that. So long does a
+ * credential that was revoked still work at other locations; on one machine it ends at once.
+ */
+const ACCESS_STATE_LIFETIME_MS = 30 * 1000;
+const ACCESS_STATE_REFRESHED_MS = 20 * 1000;
+/** While `Accounts` does not answer, what an isolate knows is used for so long. */
+const ACCESS_STATE_STALE_MAX_MS = 5 * 60 * 1000;
+/** On one machine changes are told, and only the rotation of keys has to be noticed. */
+const KEY_RING_LIFETIME_MS = 3600 * 1000;
+/** A key that an isolate does not know is asked for no sooner than this. */
+const KEY_RING_RETRY_MS = 10 * 1000;
 
 export const ALGORITHM = 'ES256';
 

@@ -6,7 +6,6 @@
 import { clientOf } from '../../access/client.ts';
 import { formatScope, parseScopes } from '../../access/scope.ts';
 import { OciError } from '../../oci/errors.ts';
-import { TOKEN_FORM_MAX_BYTES } from '../../oci/limits.ts';
 import { originOf } from '../../oci/origin.ts';
 import { readAtMost } from '../../oci/read-body.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -19,6 +18,9 @@ import type { Trusts } from '../openid/trusts.ts';
 import type { RequestLimit } from '../request-limit.ts';
 import type { AccessTokens } from './access-tokens.ts';
 import { claimsFor } from './claims.ts';
+
+/** The form of a token request: the token of an issuer is the longest thing in it. */
+const TOKEN_FORM_MAX_BYTES = 64 * 1024;
 
 export interface TokenParts {
   registry: Registry;
