@@ -23,7 +23,7 @@ import { decideOrigin, isSecure, type Naming } from './oci/origin.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
 import { platformOf } from './platform.ts';
-import { hmacKey, Keys } from './registry/keys.ts';
+import { HmacKeys, hmacKey } from './registry/hmac-keys.ts';
 import { verifyRecent } from './registry/recent.ts';
 import { DurableRegistry } from './registry/registry.ts';
 import { parseSettings, type Settings } from './settings.ts';
@@ -74,7 +74,7 @@ function withCommonHeaders(answer: Response, request: Request): Response {
 
 /** Settings are parsed at the first request: where one is wrong, the answer and the log say so. */
 function compose(env: Env): App {
-  const keys = new Keys(env);
+  const keys = new HmacKeys(env);
   const parts = once(() => {
     const settings = parseSettings(env);
     const { delivery: deliverySettings } = settings;
@@ -120,7 +120,7 @@ function composeAuth(
   { auth: settings, requestsPerMinute }: Settings,
   registry: Registry,
   issuers: Issuers,
-  ownKeys: Keys,
+  ownKeys: HmacKeys,
 ): TokenParts & { guard: Guard; keys: KeyRing } {
   const limit = requestLimit(env.REQUEST_LIMIT, requestsPerMinute);
   const keys = new KeyRing(env);
@@ -133,7 +133,7 @@ function composeAuth(
 }
 
 /** The secrets of the setting, newest first, or else the key that the registry has made. */
-async function urlSecrets(secrets: string[], keys: Keys): Promise<CryptoKey[]> {
+async function urlSecrets(secrets: string[], keys: HmacKeys): Promise<CryptoKey[]> {
   if (secrets.length === 0) return [await keys.get('blob-url')];
   return Promise.all(secrets.map((secret) => hmacKey(new TextEncoder().encode(secret))));
 }

@@ -1,4 +1,4 @@
-/** Which Durable Object holds what: the one place that names them. */
+/** How to reach each Durable Object. Only this file knows their names. */
 
 import QuickLRU from 'quick-lru';
 import type { Env } from './env.ts';
@@ -20,8 +20,8 @@ const OBJECT_AWAKE_MS = 15_000;
 const OBJECTS_KNOWN = 25_000;
 
 /**
- * An object as its callers see it: each method answers with a promise. `DurableObjectStub` has the same methods, but its answers also
- * are stubs of their own properties, for calls that are sent before an answer has arrived. We make none, and these types need casts.
+ * An object as its callers see it: each method returns a promise. `DurableObjectStub` has the same methods, but its answers are also
+ * typed as stubs for pipelined calls. We make no such calls, and those types would need casts.
  */
 export type Stub<T> = {
   [Method in Exclude<keyof T, keyof Rpc.DurableObjectBranded>]: T[Method] extends (
@@ -31,34 +31,34 @@ export type Stub<T> = {
     : never;
 };
 
-/** For what writes: on one machine, an object that is asked has files from then on. */
+/** For requests that write. On one machine, calling an object creates its files. */
 export function repositoryOf(env: Env, name: string): Stub<RepositoryObject> {
   wake(env, `repository ${name}`);
   return env.REPOSITORY.getByName(name);
 }
 
-/** To be asked before what only reads: whether a repository of this name ever stored something, where that is cheap to know. */
+/** Ask this before a read: whether the repository has ever stored something. Always true on Cloudflare. */
 export function hasRepository(env: Env, name: string): Promise<boolean> {
   return hasFile(env, `${DURABLE_OBJECTS.REPOSITORY.uniqueKey}/${env.REPOSITORY.idFromName(name)}.sqlite`);
 }
 
 /**
- * 256, by the first byte of the upload's uuid: tables cost rows to make, and so most uploads find them made. On one machine
- * there is one, as with shards.
+ * There are 256 sessions, by the first byte of the upload's uuid. Uploads share them, because creating the tables of an object writes
+ * rows. On one machine there is one.
  */
 export function sessionOf(env: Env, uploadId: string): Stub<UploadSessionObject> {
   return env.UPLOAD_SESSION.getByName(platformOf(env).isSingleIsolate ? 'all' : uploadId.slice(0, 2));
 }
 
 /**
- * 256 shards, by the first byte of the digest. On one machine, where one thread serves them all, there is one: 256 would only
- * be 256 files to open.
+ * There are 256 shards, by the first byte of the digest. On one machine there is one, because one thread serves all of them and each
+ * would need its own open files.
  */
 export function shardNameOf(env: Env, digest: Digest): string {
   return platformOf(env).isSingleIsolate ? 'all' : encodedOf(digest).slice(0, 2);
 }
 
-/** The only shard of one machine. */
+/** The only shard on one machine. */
 export function shardOfMachine(env: Env): Stub<BlobShardObject> {
   return env.BLOB_SHARD.getByName('all');
 }
@@ -79,28 +79,30 @@ export function auditLogOf(env: Env): Stub<AuditLogObject> {
   return env.AUDIT.getByName('audit');
 }
 
-/** Files of objects that were found. A file stays until the next start, so this does not become wrong. */
+/** Files of objects that exist. A file is not deleted before the next start, so this stays right. */
 const found = new QuickLRU<string, true>({ maxSize: OBJECTS_KNOWN });
 
 /**
- * Whether an object has stored something. On one machine an object that is only asked makes three files, so the folder is
- * looked at first. On Cloudflare it stores nothing, so it may be asked itself: true.
+ * Whether an object has stored something. On one machine, calling an object creates three files, so the folder is checked instead. On
+ * Cloudflare a call stores nothing, so the answer is true and the object itself is called.
  */
 async function hasFile({ STATE }: Env, path: string): Promise<boolean> {
   if (STATE === undefined || found.has(path)) return true;
   const { status } = await STATE.fetch(`http://state/${path}`, { method: 'HEAD' });
   if (status === 404) return false;
-  if (status !== 200) throw new Error(`the folder of the objects answers ${status} for ${path}`);
+  if (status !== 200) throw new Error(`the folder of the objects answered ${status} for ${path}`);
   found.set(path, true);
   return true;
 }
 
-/** Objects whose files are open, with the time when they were last asked (Unix time, ms), in the order of these times. */
+/** Objects whose files are open -> when they were last called (Unix time, ms), in the order of these times. */
 const awake = new Map<string, number>();
 
 /**
- * On one machine, an object keeps its files open until it was idle for a while. They may have half of the descriptors that
- * this process has: without any, it could take no connection. Throws UNAVAILABLE.
+ * Records a call to an object. On one machine, an object keeps its files open until it has been idle for OBJECT_AWAKE_MS. All objects
+ * together may use half of the file descriptors, so that the process can still accept connections.
+ *
+ * Throws UNAVAILABLE if too many objects are in use.
  */
 function wake({ OPEN_FILES }: Env, object: string): void {
   if (OPEN_FILES === undefined) return;

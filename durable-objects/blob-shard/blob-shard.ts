@@ -8,7 +8,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { blobStore } from '../../worker/blob-store.ts';
 import { digestOfStream } from '../../worker/blobs/hash.ts';
-import { blobKey } from '../../worker/blobs/key.ts';
+import { blobKey } from '../../worker/blobs/storage-key.ts';
 import type { Env } from '../../worker/env.ts';
 import type {
   BlobShardObject,

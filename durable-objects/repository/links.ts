@@ -6,7 +6,7 @@
  * changes neither that row nor the row of the blob, so pushing it writes fewer rows.
  */
 
-import { isInline } from '../../worker/blobs/key.ts';
+import { isInlineKey } from '../../worker/blobs/storage-key.ts';
 import type { BlobAnswer, LinkedBlob, LinkIdentity } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { UNREFERENCED_GRACE_MS } from '../graces.ts';
@@ -66,7 +66,7 @@ export class Links {
    */
   add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
     const before = this.find(digest, now);
-    if (before !== null && bytes !== null && !isInline(before.key)) {
+    if (before !== null && bytes !== null && !isInlineKey(before.key)) {
       // The new link does not depend on the store, which may have lost the bytes.
       this.#sql.exec(
         'UPDATE blobs SET key = ?, link = ?, bytes = ? WHERE digest = ?',
@@ -189,7 +189,7 @@ export class Links {
 
   /** A shard knows only links to content in the store. */
   #release({ link, digest, key }: LinkIdentity): void {
-    if (isInline(key)) return;
+    if (isInlineKey(key)) return;
     this.#sql.exec(
       'INSERT OR IGNORE INTO released_links (link, digest, key) VALUES (?, ?, ?)',
       link,

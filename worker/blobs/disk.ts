@@ -12,7 +12,7 @@ import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader, READ_BYTES, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
-import { blobKey, inlineBlobOf, isInline } from './key.ts';
+import { blobKey, inlineBlobOf, isInlineKey } from './storage-key.ts';
 import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent, Tap } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
@@ -165,7 +165,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async get(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null> {
-    if (isInline(key)) return this.#getInline(key, range);
+    if (isInlineKey(key)) return this.#getInline(key, range);
     if (!key.endsWith(`/${LIST}`)) return this.#getFile(key, range);
     const pieces = await this.#piecesIn(key);
     if (pieces === null) return null;
@@ -180,7 +180,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async sizeOf(key: string): Promise<number | null> {
-    if (isInline(key)) return (await this.#getInline(key))?.size ?? null;
+    if (isInlineKey(key)) return (await this.#getInline(key))?.size ?? null;
     if (!key.endsWith(`/${LIST}`)) return this.#sizeOfFile(key);
     const pieces = await this.#piecesIn(key);
     let total = 0;

@@ -5,7 +5,7 @@
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader } from './body.ts';
-import { blobKey } from './key.ts';
+import { blobKey } from './storage-key.ts';
 import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 

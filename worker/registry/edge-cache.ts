@@ -1,29 +1,29 @@
 /**
- * What is kept at the edge, for a short lifetime: content that was asked for by its digest, and was there. Never a tag, a list
- * or that something is not there. Who may have it was decided before the registry was asked.
+ * The edge cache. It keeps content that was asked for by digest and exists, for a short lifetime. It never keeps tags, lists, or that
+ * something does not exist. Access was checked before.
  *
- * A delete is honoured at once where it was made: the entry goes, and this isolate takes none for the key until whatever was
- * read before the delete has expired, wherever it is still being written. Elsewhere an entry lives for the lifetime at most,
- * and the bytes for a day longer than their link.
+ * A delete takes effect immediately in its isolate: the entry is removed, and the isolate accepts no entry for the key until all entries
+ * from before the delete have expired. Elsewhere an entry may live until its lifetime ends. The bytes live a day longer than their
+ * link, so they still exist then.
  */
 import { type CacheEntry, chooseStore, type EdgeStore } from './edge-stores.ts';
 
 export interface EdgeCacheOptions {
-  /** In seconds; more than none. */
+  /** In seconds; at least 1. */
   lifetime: number;
   /** Opens the cache of the data centre. */
   open: () => Promise<Pick<Cache, 'match' | 'put' | 'delete'>>;
-  /** Takes work that no answer waits for. */
+  /** Runs work after the answer. */
   later: (work: Promise<void>) => void;
 }
 
-/** Forgotten keys that are known one by one. Beyond them nothing is taken from the cache for one lifetime. */
+/** Deleted keys that an isolate remembers. If there are more, it does not use the cache for one lifetime. */
 const FORGOTTEN_MAX = 10_000;
 
 export class EdgeCache {
   readonly #lifetimeMs: number;
   readonly #options: EdgeCacheOptions;
-  /** Until when (Unix time, ms) nothing is taken or kept, by key, in the order of these times. */
+  /** Key -> until when (Unix time, ms) no entry is used or written, in the order of these times. */
   readonly #forgotten = new Map<string, number>();
   #silentUntil = 0;
   #store: EdgeStore | null = null;
@@ -33,7 +33,7 @@ export class EdgeCache {
     this.#lifetimeMs = options.lifetime * 1000;
   }
 
-  /** What was kept as `about` a key, with its bytes if they are asked for, or null. */
+  /** The entry of a key, with its bytes if `withBytes`; null if there is none. */
   async find<T>(key: string, withBytes: boolean): Promise<CacheEntry<T> | null> {
     const store = await this.#chosen();
     const kept = await store.get(key, withBytes).catch((error: unknown) => {
@@ -41,25 +41,25 @@ export class EdgeCache {
       return null;
     });
     const now = Date.now();
-    // What would live for longer comes of a lifetime that was set before, or of another clock.
+    // An entry with a longer life comes from an earlier setting, or from another clock.
     const fresh = kept !== null && kept.expiresAt > now && kept.expiresAt <= now + this.#lifetimeMs;
     return fresh && !this.#isForgotten(key) ? (kept as CacheEntry<T>) : null;
   }
 
-  /** To be called before the repository is asked: what is kept of the answer lives from here. Unix time, in ms. */
+  /** Call this before asking the repository. The lifetime of the answer begins here (Unix time, ms). */
   async begin(): Promise<number> {
     await this.#chosen();
     return Date.now();
   }
 
-  /** Keeps what the repository answered. `since` is what `begin` gave. */
+  /** Keeps an answer of the repository. `since` is the result of `begin`. */
   keep(key: string, kept: Omit<CacheEntry<unknown>, 'expiresAt'>, since: number): void {
     const expiresAt = since + this.#lifetimeMs;
     if (this.#store === null || expiresAt <= Date.now() || this.#isForgotten(key)) return;
     this.#options.later(this.#put(this.#store, key, { ...kept, expiresAt }));
   }
 
-  /** To be awaited before a delete is answered. It does not fail: without the cache the isolate still knows. */
+  /** Await this before answering a delete. It does not throw: if the cache fails, the isolate still remembers the key. */
   async forget(key: string): Promise<void> {
     const now = Date.now();
     for (const [known, until] of this.#forgotten) {
@@ -81,7 +81,7 @@ export class EdgeCache {
   async #put(store: EdgeStore, key: string, kept: CacheEntry<unknown>): Promise<void> {
     try {
       await store.put(key, kept);
-      // Forgotten while it was written: this isolate would not take it, but others of the data centre would.
+      // It was deleted while it was being written. Other isolates of the data centre would use the entry.
       if (this.#isForgotten(key)) await store.delete(key);
     } catch (error) {
       console.error('the edge cache did not keep what it was given', error);
@@ -92,7 +92,7 @@ export class EdgeCache {
     return Math.max(this.#forgotten.get(key) ?? 0, this.#silentUntil) > Date.now();
   }
 
-  /** Requests that come while nothing is chosen choose each for itself: none waits for another, which may be cut off. */
+  /** Concurrent first requests each choose a store, because a request must not await a promise of another. */
   async #chosen(): Promise<EdgeStore> {
     if (this.#store !== null) return this.#store;
     const store = await chooseStore(this.#options.open);
@@ -101,12 +101,12 @@ export class EdgeCache {
   }
 }
 
-/** The key of content in a repository. */
+/** The cache key of content in a repository. */
 export function edgeKey(name: string, kind: 'blobs' | 'manifests', digest: string): string {
   return `${encodeURIComponent(name)}/${kind}/${encodeURIComponent(digest)}`;
 }
 
-/** The key of bytes, by their key in the store: no repository's name begins with an underscore. */
+/** The cache key of bytes. No repository name begins with an underscore. */
 export function bytesKey(storeKey: string): string {
   return `_/${storeKey}`;
 }

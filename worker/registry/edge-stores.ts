@@ -1,6 +1,6 @@
 /**
- * Where the edge cache keeps its entries: the cache of the data centre, which all isolates there share, or, where that keeps
- * nothing (on workers.dev), the memory of the isolate.
+ * Where the edge cache keeps its entries: in the cache of the data centre, which all isolates there share; or in the memory of the
+ * isolate, if that cache keeps nothing (on workers.dev).
  */
 
 import { CountedCache, memory } from '../memory/budget.ts';
@@ -8,17 +8,17 @@ import { CountedCache, memory } from '../memory/budget.ts';
 /** What the edge cache may use in memory, as part of MEMORY_BYTES. */
 const EDGE_MEMORY_BYTES = 64 * 1024 * 1024;
 
-/** What is kept of an answer. */
+/** An answer in the cache. */
 export interface CacheEntry<T> {
-  /** Plain JSON. */
+  /** JSON. */
   about: T;
-  /** None where they were not asked for. */
+  /** Empty if the caller did not ask for them. */
   bytes: Uint8Array;
   /** Unix time, in ms. */
   expiresAt: number;
 }
 
-/** A store may give what has expired, and may lose anything at any time. */
+/** A store may return expired entries, and may lose entries at any time. */
 export interface EdgeStore {
   get(key: string, withBytes: boolean): Promise<CacheEntry<unknown> | null>;
   put(key: string, kept: CacheEntry<unknown>): Promise<void>;
@@ -27,7 +27,7 @@ export interface EdgeStore {
 
 type DataCentreCache = Pick<Cache, 'match' | 'put' | 'delete'>;
 
-/** The cache of the data centre if it gives back what is put into it, or else a memory. */
+/** The cache of the data centre if it returns what is put into it, or else the memory of the isolate. */
 export async function chooseStore(open: () => Promise<DataCentreCache>): Promise<EdgeStore> {
   try {
     const cache = await open();
@@ -42,12 +42,12 @@ export async function chooseStore(open: () => Promise<DataCentreCache>): Promise
   return new IsolateMemory();
 }
 
-/** Nobody has this host: no URL of a client is that of an entry. The cache is one of our own, too, not that of the zone. */
+/** The host does not exist, so no client can ask for an entry. This cache is also separate from that of the zone. */
 function urlOf(key: string): string {
   return `https://cache.invalid/${key}`;
 }
 
-/** Carries `about` and `expiresAt`, so that the body can be left unread. */
+/** The header with `about` and `expiresAt`, so that they can be read without the body. */
 const ENTRY = 'Longshore-Entry';
 
 class DataCentre implements EdgeStore {
@@ -81,7 +81,7 @@ class DataCentre implements EdgeStore {
   }
 }
 
-/** What an entry costs beside its bytes: what is kept about a manifest or a link. */
+/** The memory of an entry besides its bytes. */
 const ABOUT_BYTES = 600;
 const ENTRIES_MAX = 50_000;
 

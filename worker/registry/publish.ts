@@ -1,6 +1,6 @@
 /**
- * How bytes become a blob of a repository: a link in the shard first, which is also the record that a push is under way,
- * then the bytes, then the link in the repository. A push that dies in between leaves a link that the shard settles later.
+ * Publishes the bytes of a push as a blob of a repository. The shard writes a link first, which records that a push is running. Then
+ * the bytes are stored, and then the repository writes the link. If a push fails in between, the shard settles its link later.
  */
 
 import type { Env } from '../env.ts';
@@ -10,7 +10,7 @@ import { OciError } from '../oci/errors.ts';
 import { repositoryOf, shardOf } from '../stubs.ts';
 import { isLost } from './read-blob.ts';
 
-/** Contents of one digest that may be lost, one after the other. */
+/** Lost contents of one digest that one push may find. */
 const TRIES = 3;
 
 export interface Publication {
@@ -18,16 +18,19 @@ export interface Publication {
   digest: Digest;
   /** In bytes. */
   size: number;
-  /** Where the bytes will be, or are. */
+  /** The storage key of the bytes. */
   key: string;
-  /** The upload that brings them, which may have been cancelled; null for none. */
+  /** The upload that brings the bytes, and may be cancelled meanwhile; null if its session checks that. */
   upload: string | null;
 }
 
 /**
- * Publishes a blob. `store` puts the bytes under the key, unless the registry has them already, under the key of `object`;
- * it gives false where the client's bytes are not those of the digest. Gives the key that was linked. Throws DIGEST_INVALID,
- * BLOB_UPLOAD_UNKNOWN, UNAVAILABLE.
+ * Publishes a blob. `store` stores the bytes under the key, unless the registry has them already under the key of `object`. It returns
+ * false if the client's bytes have another digest. Returns the storage key that was linked.
+ *
+ * Throws DIGEST_INVALID if the bytes have another digest.
+ * Throws BLOB_UPLOAD_UNKNOWN if the upload was cancelled, or its bytes are being deleted.
+ * Throws UNAVAILABLE if the store does not answer.
  */
 export async function publish(
   env: Env,
@@ -37,14 +40,14 @@ export async function publish(
   const shard = shardOf(env, digest);
   const { link, object } = await linkedObject(env, { repository, digest, size, key });
   const held = { link, digest, repository, key: object.key };
-  const release = () => shard.release([held]).catch(() => undefined); // If this fails, the shard finds out later.
+  const release = () => shard.release([held]).catch(() => undefined); // If this fails, the shard settles the link later.
   try {
     if (!(await store(object))) throw wrongDigest(digest);
   } catch (error) {
     await release();
     throw error;
   }
-  // Where the answer to this is lost, the repository may have the link: it must not be let go, the shard will settle it.
+  // If the answer to this is lost, the repository may have the link. So it is not released; the shard settles it.
   const blob = { digest, key: object.key, size: object.size, link };
   const linked = await repositoryOf(env, repository).linkBlob(repository, blob, upload);
   if (linked) return object.key;
@@ -53,10 +56,10 @@ export async function publish(
 }
 
 /**
- * A link in the shard, to content that the store has or that the caller is about to store.
+ * Writes a link in the shard, to content that the store has or that the caller is about to store.
  *
- * Throws BLOB_UPLOAD_UNKNOWN where what the caller would store is being deleted.
- * Throws UNAVAILABLE where the store does not say whether it has the content.
+ * Throws BLOB_UPLOAD_UNKNOWN if the content of the caller is being deleted.
+ * Throws UNAVAILABLE if the store does not answer.
  */
 async function linkedObject(
   env: Env,
@@ -66,12 +69,12 @@ async function linkedObject(
     const link = crypto.randomUUID();
     const content = { key, size, proven: false };
     const object = await shardOf(env, digest).link({ link, digest, repository, content });
-    // What this upload stored was lost and is being deleted: the client begins another.
+    // What this upload stored was lost and is being deleted. The client must start a new upload.
     if (object === null) throw new OciError('BLOB_UPLOAD_UNKNOWN');
     const isElsewhere = object.stored && object.key !== key;
     if (!isElsewhere || !(await isLost(env, { digest, key: object.key, size: object.size })))
       return { link, object };
-    // What the client sends is stored again, and this repository must not keep the link to what is lost.
+    // The client's bytes will be stored again. The repository must not keep a link to the lost content.
     await repositoryOf(env, repository).dropLostBlob(digest, object.key);
   }
   throw new OciError('UNAVAILABLE', {
@@ -81,7 +84,7 @@ async function linkedObject(
   });
 }
 
-/** The content is not that of the digest. */
+/** The error for content with another digest. */
 export function wrongDigest(digest: Digest): OciError {
   return new OciError('DIGEST_INVALID', {
     message: 'the content does not have this digest: nothing was published',

@@ -1,6 +1,6 @@
 /**
- * Reads the bytes of a blob that a repository links. Where the store has lost them, or has others of another size, the shard of
- * the digest drops them, so that they are pushed again. It looks for itself first: an error of the store is not a loss.
+ * Reads the bytes of a blob. If the store has lost them, or has content of another size, the shard of the digest drops them, so that
+ * the next client pushes them again. The shard checks itself first, because an error of the store is not a loss.
  */
 
 import { blobStore } from '../blob-store.ts';
@@ -15,8 +15,8 @@ export type { StoredBlob } from '../objects/blob-shard.ts';
 /**
  * The bytes of a blob, or a range of them.
  *
- * Throws BLOB_UNKNOWN where they are lost.
- * Throws UNAVAILABLE where the store does not answer.
+ * Throws BLOB_UNKNOWN if they are lost.
+ * Throws UNAVAILABLE if the store does not answer.
  */
 export async function readBlob(
   env: Env,
@@ -50,15 +50,16 @@ export async function readBlob(
 }
 
 /**
- * Whether content that the shard says is there is lost. It is then dropped. Throws UNAVAILABLE where the store does not answer:
- * it has lost nothing.
+ * Whether content that the shard has a record of is lost. If so, it is dropped.
+ *
+ * Throws UNAVAILABLE if the store does not answer, which is not a loss.
  */
 export async function isLost(env: Env, blob: StoredBlob): Promise<boolean> {
   try {
     if ((await blobStore(env).sizeOf(blob.key)) === blob.size) return false;
     return await shardOf(env, blob.digest).dropIfLost(blob);
   } catch (error) {
-    console.error(`whether ${blob.digest} is under ${blob.key} could not be checked`, error);
+    console.error(`could not check whether ${blob.digest} is under ${blob.key}`, error);
     throw noAnswer();
   }
 }

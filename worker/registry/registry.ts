@@ -1,4 +1,4 @@
-/** The registry of the seam, on Durable Objects and a blob store. */
+/** The registry of oci/registry.ts, on Durable Objects and a blob store. */
 
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
@@ -8,7 +8,7 @@ import type { Registry, Repository } from '../oci/registry.ts';
 import type { Settings } from '../settings.ts';
 import { catalogOf } from '../stubs.ts';
 import { EdgeCache } from './edge-cache.ts';
-import type { Keys } from './keys.ts';
+import type { HmacKeys } from './hmac-keys.ts';
 import { DurableRepository } from './repository.ts';
 import { UploadIds } from './upload-id.ts';
 
@@ -18,7 +18,7 @@ export class DurableRegistry implements Registry {
   readonly #edge: EdgeCache | null;
   readonly #allowsSparse: boolean;
 
-  constructor(env: Env, keys: Keys, settings: Pick<Settings, 'cacheLifetime' | 'allowsSparse'>) {
+  constructor(env: Env, keys: HmacKeys, settings: Pick<Settings, 'cacheLifetime' | 'allowsSparse'>) {
     this.#env = env;
     this.#uploadIds = new UploadIds(keys);
     this.#edge = edgeCacheOf(settings);

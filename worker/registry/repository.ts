@@ -1,6 +1,6 @@
-/** A repository of the seam: its state is the `Repository` Durable Object's, its bytes are the store's. */
+/** The repository of oci/registry.ts: its state is in a Repository object, its bytes are in the blob store. */
 
-import { inlineKey } from '../blobs/key.ts';
+import { inlineKey } from '../blobs/storage-key.ts';
 import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
 import type { LinkContent, StoredBlob } from '../objects/blob-shard.ts';
@@ -23,13 +23,13 @@ import { rememberHolder, smallHoldersOf } from './small-holders.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
 
-/** Holders of a small blob that a mount without a source asks. */
+/** Repositories with a small blob that a mount without a source asks. */
 const HOLDERS_ASKED_MAX = 3;
 
-/** What remembering an answer costs beside its bytes, in bytes. */
+/** The memory of a remembered answer besides its bytes, in bytes. */
 const ENTRY_BYTES = 500;
 
-/** A blob by where its bytes are: under its key in the store, or here. */
+/** Where the bytes of a blob are: in the store under its storage key, or here. */
 type FoundBytes = LinkedBlob & { bytes: Uint8Array | null };
 
 export class DurableRepository implements Repository {
@@ -66,12 +66,12 @@ export class DurableRepository implements Repository {
     if (result === 'unknown') throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     if (result === 'deleted') return;
     throw new OciError('UNSUPPORTED', {
-      message: 'a manifest references this blob: delete the manifest, and the blob follows by itself',
+      message: 'a manifest references this blob: delete the manifest, and the blob is deleted automatically',
       detail: { digest, ...result },
     });
   }
 
-  /** The repository it comes from is asked itself: what the edge remembers of it grants nothing. */
+  /** Asks the source repository itself, because an entry of the edge cache may be stale and must not grant access. */
   async mountBlob(digest: Digest, from: MountSource): Promise<boolean> {
     if (typeof from === 'string') return this.#mountFrom(digest, from);
     const small = smallHoldersOf(digest).filter((name) => matchesEach(from, name));
@@ -97,7 +97,7 @@ export class DurableRepository implements Repository {
     return this.#state().linkBlob(this.name, blob, null);
   }
 
-  /** A small blob is copied: its bytes are beside its link. */
+  /** Copies a small blob, because its bytes are kept beside its link. */
   async #mountInline({ digest, size }: LinkedBlob, bytes: Uint8Array): Promise<boolean> {
     const blob = { digest, key: inlineKey(this.name, digest), size, link: crypto.randomUUID() };
     rememberHolder(digest, this.name);
@@ -150,7 +150,7 @@ export class DurableRepository implements Repository {
 
   async tags(page: Page): Promise<Listing<string>> {
     const ask = () => this.#ask(null, (state) => state.tags(page.count, page.last));
-    // A client that goes through all pages asks for the others once.
+    // Only the first page is worth remembering: a client reads each of the others once.
     const listing =
       page.last === null
         ? await this.#remembered(`tags ${page.count}`, ask, (answer) => sizeOfPage(answer))
@@ -183,7 +183,7 @@ export class DurableRepository implements Repository {
     return blob;
   }
 
-  /** The whole of a small blob, such as an image's config, is kept at the edge under its key: the link leads to it. */
+  /** A small blob that is read whole, such as an image's config, is kept in the edge cache under its storage key. */
   async #read(located: FoundBytes, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
     const { digest, key, size, bytes: inline } = located;
     if (inline instanceof Uint8Array)
@@ -199,7 +199,7 @@ export class DurableRepository implements Repository {
     return streamOf(bytes);
   }
 
-  /** Where the bytes are lost, the repository does not have the blob any more, and a client that looks pushes it again. */
+  /** If the bytes are lost, the repository removes the blob, so that the next client pushes it again. */
   async #readStored(blob: StoredBlob, range: ByteRange | null): Promise<ReadableStream<Uint8Array>> {
     try {
       return await readBlob(this.#env, blob, range);
@@ -211,7 +211,7 @@ export class DurableRepository implements Repository {
     }
   }
 
-  /** Asked for by its digest, a manifest may come from the edge; whichever is read whole is kept there under its digest. */
+  /** A manifest that is asked for by digest may come from the edge cache. Every manifest that is read whole is kept there. */
   async #manifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
     if (reference.kind === 'digest') {
       const key = edgeKey(this.name, 'manifests', reference.digest);
@@ -243,7 +243,7 @@ export class DurableRepository implements Repository {
     return answer;
   }
 
-  /** Makes a change after which nothing older may come from the edge, also where its answer is lost. */
+  /** Makes a change, and then drops the entry of the edge cache, even if the answer to the change is lost. */
   async #forgetting<T>(kind: 'blobs' | 'manifests', digest: Digest, change: () => Promise<T>): Promise<T> {
     try {
       return await change();
@@ -258,7 +258,7 @@ export class DurableRepository implements Repository {
       : new OciError('MANIFEST_UNKNOWN', { detail: { name: this.name, ...detail } });
   }
 
-  /** On one machine, what the repository answered is remembered until it changes. */
+  /** On one machine, answers are remembered until the repository changes. */
   #remembered<T>(
     key: string,
     ask: () => Promise<T>,
@@ -268,7 +268,7 @@ export class DurableRepository implements Repository {
     return platformOf(this.#env).isSingleIsolate ? remembered(this.name, key, ask, sizeOf, untilOf) : ask();
   }
 
-  /** Asks the repository for what needs one that exists, or else answers `unknown`. */
+  /** Asks the repository if it exists, or else returns `unknown`. */
   async #ask<T>(unknown: NoInfer<T>, ask: (state: Stub<RepositoryObject>) => Promise<T>): Promise<T> {
     return (await hasRepository(this.#env, this.name)) ? ask(this.#state()) : unknown;
   }
@@ -278,13 +278,13 @@ export class DurableRepository implements Repository {
   }
 }
 
-/** What remembering a page costs, in bytes. Null for one with nothing in it. */
+/** The memory of a remembered page, in bytes. Null for an empty page. */
 function sizeOfPage(page: Listing<string> | null): number | null {
   if (page === null || page.entries.length === 0) return null;
   return page.entries.reduce((bytes, entry) => bytes + 2 * entry.length + 50, 0);
 }
 
-/** A stream that knows its length. */
+/** A stream with a known length. */
 function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
   return new Response(bytes as BodyInit).body ?? new ReadableStream();
 }

@@ -1,13 +1,13 @@
 /**
- * Which repositories hold a small blob on one machine, so that a mount without a source finds it. No table has this, because a
- * row would cost a push one commit more. It is a hint of this isolate: the repository itself is asked, and after a restart a
- * client pushes a small blob anew.
+ * Which repositories hold a small blob on one machine, so that a mount without a source finds it. There is no table for this, because
+ * a row would cost each push another commit. It is only a hint: the repository itself is asked, and after a restart clients push
+ * small blobs again.
  */
 
 import { CountedCache, memory } from '../memory/budget.ts';
 import type { Digest } from '../oci/digest.ts';
 
-/** Holders of one digest that are remembered: the latest. */
+/** Repositories of one digest that are remembered: the latest ones. */
 const HOLDERS_MAX = 10;
 const ENTRY_BYTES = 300;
 

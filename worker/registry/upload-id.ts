@@ -1,18 +1,18 @@
 /**
- * Upload ids that prove themselves: a MAC over repository, id, expiry and algorithm, by a key that a Durable Object made. So
- * starting an upload writes nothing, and made-up ids are refused without asking anybody.
+ * Upload ids with a token: a MAC over repository, id, expiry and algorithm, with a key of the registry. So starting an upload writes
+ * nothing, and made-up ids are refused without a call.
  */
 import type { UploadClaim } from '../objects/upload-session.ts';
 import { ALGORITHMS, type Algorithm } from '../oci/digest.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
-import type { Keys } from './keys.ts';
+import type { HmacKeys } from './hmac-keys.ts';
 
 const TOKEN = /^(sha256|sha512)-([0-9a-z]{1,9})-([0-9a-f]{64})(-begun)?$/;
 
 export class UploadIds {
-  readonly #keys: Keys;
+  readonly #keys: HmacKeys;
 
-  constructor(keys: Keys) {
+  constructor(keys: HmacKeys) {
     this.#keys = keys;
   }
 
@@ -31,7 +31,7 @@ export class UploadIds {
     return { id, token, claim: { algorithm, expiresAt, begun: false } };
   }
 
-  /** Null where the token does not prove the id, or has expired. */
+  /** What the token says. Null if it does not belong to the id, or has expired. */
   async check(repository: string, id: string, token: string): Promise<UploadClaim | null> {
     const [, name, expiry, mac, begun] = TOKEN.exec(token) ?? [];
     const algorithm = ALGORITHMS.find((known) => known === name);

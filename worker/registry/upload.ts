@@ -1,13 +1,13 @@
 /**
- * The upload engine. One PUT goes to the store as it arrives. What comes in chunks is hashed and cut into parts as it flows,
- * with its offset, parts and hash kept by an `UploadSession`. Nothing is copied, and nothing read back but where a hash was
- * lost with its isolate, or an algorithm was named only in the end.
+ * The upload engine. A single PUT streams to the store. Chunks are hashed and cut into parts as they arrive, and an UploadSession keeps
+ * the offset, the parts and the hash. Nothing is copied. Content is read back only if its hash was lost with an isolate, or if the
+ * final PUT names another algorithm.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { blobStore } from '../blob-store.ts';
 import { BodyReader, readWhole } from '../blobs/body.ts';
 import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from '../blobs/hash.ts';
-import { blobKey, inlineKey } from '../blobs/key.ts';
+import { blobKey, inlineKey } from '../blobs/storage-key.ts';
 import type { Added, BlobStore, Draft } from '../blobs/store.ts';
 import { bytesOf } from '../blobs/tail.ts';
 import type { Env } from '../env.ts';
@@ -25,7 +25,7 @@ import { begunToken } from './upload-id.ts';
 
 const NOTHING: Chunk = { body: null, size: 0, range: null };
 
-/** Uploads that this isolate has seen chunks of: some clients go on with the first Location, which does not say so. */
+/** Uploads whose chunks this isolate has seen. Some clients keep using the first Location, whose token does not say so. */
 const begunHere = new CountedCache<true>(memory, { entries: 10_000, bytes: 4 * 1024 * 1024 });
 
 export class DurableUpload implements Upload {
@@ -59,7 +59,7 @@ export class DurableUpload implements Upload {
     const lease = memory.lease();
     try {
       const reserve = this.#store.partsFor(chunk.size);
-      // The first chunk finds no tail.
+      // Before the first chunk there is no tail.
       const tailMax = chunk.body === null || !this.#hasBegun() ? 0 : this.#roomForTail(lease);
       const at = chunk.range?.first ?? null;
       const upload = await this.#session().begin(this.id, this.#claim, { at, reserve, tailMax });
@@ -89,12 +89,12 @@ export class DurableUpload implements Upload {
     if (cancelled.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
     this.#markBegun();
     dropHash(this.id);
-    // A PUT of the whole blob asks no session: the repository refuses what it may still bring.
+    // A PUT of the whole blob does not use the session, so the repository refuses what it may still bring.
     await repositoryOf(this.#env, this.#repository).refuseUpload(this.id);
     await this.#store.discard(cancelled.draft);
   }
 
-  /** True for a PUT that brings the whole blob, which then needs no session. */
+  /** Whether a PUT brings the whole blob, and needs no session. */
   #isWhole(chunk: Chunk): boolean {
     return !this.#hasBegun() && chunk.range === null && chunk.size !== null && chunk.size > 0;
   }
@@ -115,7 +115,7 @@ export class DurableUpload implements Upload {
     });
   }
 
-  /** Small content is verified before anything is written, and then written together with its link. */
+  /** Verifies small content, and then writes it together with its link. */
   async #commitInline(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
     const lease = memory.lease();
     try {
@@ -183,10 +183,10 @@ export class DurableUpload implements Upload {
         (error: unknown) => error,
       );
     }
-    // Where the answer was lost, the session may have what was added.
+    // Only if the session refused: after another error, it may have accepted what was added.
     if (refusal instanceof OciError) {
       await this.#store.withdraw(draft, added).catch((error: unknown) => {
-        console.error('what a refused chunk had stored could not be taken back', error);
+        console.error('the parts of a refused chunk could not be removed', error);
       });
     }
     if (refusal !== null) throw refusal;
@@ -198,12 +198,12 @@ export class DurableUpload implements Upload {
     return offset;
   }
 
-  /** The last chunk may be the repetition of one that came through, of a final PUT whose answer was lost. */
+  /** Appends the chunk of the final PUT. It may repeat a request whose answer was lost, and then the upload has ended. */
   async #appendLast(chunk: Chunk): Promise<void> {
     try {
       await this.append(chunk);
     } catch (error) {
-      // Whether it was this digest that ended the upload is seen next.
+      // `#commitSession` checks next whether it ended with this digest.
       if (!(error instanceof OciError) || error.code !== 'BLOB_UPLOAD_UNKNOWN') throw error;
     }
   }
@@ -214,7 +214,7 @@ export class DurableUpload implements Upload {
       const tailMax = this.#roomForTail(lease);
       let sealed = await this.#session().seal(this.id, digest, tailMax);
       if (sealed.status === 'none') {
-        const empty = { at: 0, reserve: 0, tailMax: 0 }; // An empty blob, in no request but this.
+        const empty = { at: 0, reserve: 0, tailMax: 0 }; // An empty blob, without an earlier chunk.
         const begun = await this.#session().begin(this.id, this.#claim, empty);
         if (begun.status !== 'open') throw refused(begun);
         sealed = await this.#session().seal(this.id, digest, 0);
@@ -245,10 +245,10 @@ export class DurableUpload implements Upload {
     const known = running !== undefined && algorithmOf(running) === algorithmOf(digest);
     const finish = async () => {
       await this.#loadTail(draft, lease);
-      // It was dropped because bytes were lost: the client begins another upload.
+      // The store has lost the bytes. The client must start a new upload.
       if (!(await this.#store.finish(draft, again))) throw new OciError('BLOB_UPLOAD_UNKNOWN');
     };
-    // Without the running hash the content is finished first and read back once, before anybody may see it.
+    // Without the running hash, the content is finished and read back once before it is published.
     if (!known) await finish();
     if (known ? running !== digest : !(await this.#isContent(digest, key))) {
       await this.#session().markMismatch(this.id);
@@ -263,15 +263,15 @@ export class DurableUpload implements Upload {
     }
     const publication = { repository: this.#repository, digest, size: offset, key, upload: null };
     const used = await publish(this.#env, publication, async (object) => {
-      // Where the registry has the same bytes already, the draft stays until its session ends: a repetition of this request
-      // may be publishing it.
+      // If the registry has the same bytes already, the draft stays until its session ends, because a repetition of this request may
+      // be publishing it.
       if (object.key === key && known && !object.stored) await finish();
       return true;
     });
     this.#reportPublished(used === key);
   }
 
-  /** If this is not heard, the session finds out when it ends. */
+  /** If this call fails, the session hands the bytes to the shard when it ends. */
   #reportPublished(isDraftUsed: boolean): void {
     waitUntil(
       this.#session()
@@ -280,13 +280,13 @@ export class DurableUpload implements Upload {
     );
   }
 
-  /** Room for a tail that comes with an answer, which is there twice while it comes. Gives how large it may be. */
+  /** Takes memory for a tail in an answer, which needs it twice while it arrives. Returns the largest size of the tail. */
   #roomForTail(lease: Lease): number {
     const { tailMax } = this.#store;
     return lease.tryTake(2 * tailMax) ? tailMax : 0;
   }
 
-  /** Loads the tail of a draft whose session was not given room for it. */
+  /** Loads the tail of a draft, if it did not come with the answer of the session. */
   async #loadTail({ tail }: Draft, lease: Lease): Promise<void> {
     if (tail.bytes !== null || tail.size === 0) return;
     await lease.take(2 * tail.size);
@@ -294,7 +294,7 @@ export class DurableUpload implements Upload {
     lease.give(tail.size);
   }
 
-  /** Reads the content back. The disk may have lost some of it. */
+  /** Reads the content back. False also if the disk has lost some of it. */
   async #isContent(digest: Digest, key: string): Promise<boolean> {
     const found = await this.#store.get(key);
     return found !== null && (await digestOfStream(algorithmOf(digest), found.body)).digest === digest;
@@ -319,12 +319,12 @@ export class DurableUpload implements Upload {
   }
 }
 
-/** Keeps the memory of the tail that came, and gives the rest back. */
+/** Keeps memory for the tail that arrived, and gives the rest back. */
 function keepTail(lease: Lease, { tail }: Draft): void {
   lease.give(lease.bytes - (tail.bytes?.length ?? 0));
 }
 
-/** What Content-Range and Content-Length say must agree. */
+/** Throws SIZE_INVALID if Content-Range and Content-Length do not agree. */
 function checkLength({ size, range }: Chunk): void {
   if (range !== null && size !== null && lengthOf(range) !== size) throw wrongLength(lengthOf(range), size);
 }
@@ -336,16 +336,16 @@ function wrongLength(announced: number, received: number): OciError {
   });
 }
 
-/** The body ended early (what came is kept, and the client may go on from there), or the store failed. */
+/** The error for a body that ended early, or for a store that failed. What arrived is kept, and the client may continue. */
 function interrupted(error: unknown, byClient: boolean): unknown {
   if (error instanceof OciError) return error;
   if (byClient)
     return new OciError('SIZE_INVALID', {
-      message: 'the body was cut off: go on from where the upload stands',
+      message: 'the body was cut off: ask for the offset of the upload and continue from there',
     });
-  console.error('the store did not take a chunk', error);
+  console.error('the store did not accept a chunk', error);
   return new OciError('UNAVAILABLE', {
-    message: 'the bytes could not be stored: go on from where the upload stands',
+    message: 'the bytes could not be stored: ask for the offset of the upload and continue from there',
     headers: { 'Retry-After': '1' },
   });
 }

@@ -1,14 +1,14 @@
-/** The keys that the registry signs with: `Accounts` made them, an isolate fetches each once. */
+/** The secret keys of the registry for MACs. The Accounts object makes them, and an isolate fetches each once. */
 
 import type { Env } from '../env.ts';
 import { accountsOf } from '../stubs.ts';
 
-/** What a key is for: no key serves two purposes. */
+/** What a key is for. Each key has one purpose only. */
 export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names';
 
 const HMAC = { name: 'HMAC', hash: 'SHA-256' };
 
-export class Keys {
+export class HmacKeys {
   readonly #env: Env;
   readonly #keys = new Map<KeyPurpose, CryptoKey>();
 
@@ -16,7 +16,7 @@ export class Keys {
     this.#env = env;
   }
 
-  /** An HMAC-SHA256 key. Requests that come before it is known ask each for itself: one that waits for another's may hang. */
+  /** An HMAC-SHA256 key. Concurrent first requests each fetch it, because a request must not await a promise of another. */
   async get(purpose: KeyPurpose): Promise<CryptoKey> {
     const known = this.#keys.get(purpose);
     if (known !== undefined) return known;

@@ -14,7 +14,7 @@ export function inlineKey(repository: string, digest: Digest): string {
   return `${INLINE}${digest.replace(':', '-')}/${repository}`;
 }
 
-export function isInline(key: string): boolean {
+export function isInlineKey(key: string): boolean {
   return key.startsWith(INLINE);
 }
 
