@@ -104,7 +104,7 @@ eachHome((home) => {
       const end = () => fetch(new URL(`${location}&digest=${digest(bytes)}`, home.url), { method: 'PUT' });
       const answers = await Promise.all([end(), end(), end()]);
       assert.ok(answers.some((answer) => answer.status === 201));
-      // Each writes the same bytes to the same key. Whoever is refused is a client that has not waited for its answer.
+      // Each writes the same bytes to the same key. A client that is refused has not waited for its answer.
       const refused = (await home.violations()).filter((violation) => !/^two writes of /.test(violation));
       assert.deepEqual(refused, []);
       assert.equal((await end()).status, 201);

@@ -30,7 +30,7 @@ onHome(
     after(() => another.stop());
 
     async function gather(): Promise<Loot> {
-      const published = (await stage.nobody.must(200, 'GET', '/.well-known/jwks.json')).text;
+      const published = (await stage.anonymous.must(200, 'GET', '/.well-known/jwks.json')).text;
       const elsewhere = `http://localhost:${new URL(home.url).port}/token?scope=${STOLEN}`;
       const forwarded = await stage.admin.must(200, 'GET', elsewhere);
       return {
@@ -68,7 +68,7 @@ onHome(
         grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
         subject_token: assertion,
       });
-      const { text } = await stage.nobody.must(200, 'POST', '/token', { body: body.toString() });
+      const { text } = await stage.anonymous.must(200, 'POST', '/token', { body: body.toString() });
       return JSON.parse(text).access_token;
     }
 
@@ -79,22 +79,22 @@ onHome(
           const sent = { authorization };
           await stage.refused(() =>
             Promise.all([
-              stage.nobody.send('GET', SECRET_MANIFEST, sent),
-              stage.nobody.send('PUT', SECRET_MANIFEST, { ...sent, body: '{}' }),
-              stage.nobody.send('DELETE', SECRET_MANIFEST, sent),
-              stage.nobody.send('GET', '/v2/_catalog', sent),
-              stage.nobody.send('GET', '/api/v1/users', sent),
-              stage.nobody.send('POST', '/api/v1/users', { ...sent, body: '{"name":"eve"}' }),
+              stage.anonymous.send('GET', SECRET_MANIFEST, sent),
+              stage.anonymous.send('PUT', SECRET_MANIFEST, { ...sent, body: '{}' }),
+              stage.anonymous.send('DELETE', SECRET_MANIFEST, sent),
+              stage.anonymous.send('GET', '/v2/_catalog', sent),
+              stage.anonymous.send('GET', '/api/v1/users', sent),
+              stage.anonymous.send('POST', '/api/v1/users', { ...sent, body: '{"name":"eve"}' }),
             ]),
           );
           // No token comes of it, whatever it is shown as.
-          await stage.refused(() => stage.nobody.send('GET', `/token?scope=${STOLEN}`, sent));
+          await stage.refused(() => stage.anonymous.send('GET', `/token?scope=${STOLEN}`, sent));
         });
 
       it('an access token opens no management, although the admin has it', async () => {
         const sent = { authorization: `Bearer ${loot.stolen}` };
-        await stage.nobody.must(200, 'GET', SECRET_MANIFEST, sent);
-        await stage.refused(() => stage.nobody.send('GET', '/api/v1/users', sent));
+        await stage.anonymous.must(200, 'GET', SECRET_MANIFEST, sent);
+        await stage.refused(() => stage.anonymous.send('GET', '/api/v1/users', sent));
       });
 
       it('hosts in capitals are the same host, and no others are', async () => {
@@ -147,7 +147,7 @@ onHome(
             const answers = await stage.harmless(() =>
               Promise.all([
                 stage.mallory.send('GET', `/token?${query}`),
-                stage.nobody.send('POST', '/token', { body: form }),
+                stage.anonymous.send('POST', '/token', { body: form }),
               ]),
             );
             for (const { status, text } of answers.filter((answer) => answer.status < 400)) {
@@ -159,8 +159,8 @@ onHome(
               const sent = { authorization: `Bearer ${token}` };
               await stage.refused(() =>
                 Promise.all([
-                  stage.nobody.send('GET', SECRET_MANIFEST, sent),
-                  stage.nobody.send('DELETE', SECRET_MANIFEST, sent),
+                  stage.anonymous.send('GET', SECRET_MANIFEST, sent),
+                  stage.anonymous.send('DELETE', SECRET_MANIFEST, sent),
                 ]),
               );
             }
@@ -180,7 +180,7 @@ onHome(
         'a'.repeat(5000),
       ];
       for (const from of froms)
-        for (const as of ['nobody', 'mallory'] as const)
+        for (const as of ['anonymous', 'mallory'] as const)
           it(`${as} mounts from ${JSON.stringify(from.slice(0, 40))}`, async () => {
             const query = new URLSearchParams({ mount: `sha256:${'0'.repeat(64)}`, from });
             const [answer] = await stage.harmless(() =>
@@ -207,10 +207,10 @@ onHome(
             if (status !== 200) continue;
             assert.deepEqual((decodeJwt(JSON.parse(text).token) as { access: unknown[] }).access, []);
           }
-          await stage.nobody.must(200, 'GET', '/health');
+          await stage.anonymous.must(200, 'GET', '/health');
         });
 
-      it('a form without an end, whose length nobody says', async () => {
+      it('a form without an end and without a length', async () => {
         const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
         // The length of the chunks is theirs to say.
         const lines = ['Transfer-Encoding: chunked', '', `${chunk.repeat(64)}0`];
@@ -221,7 +221,7 @@ onHome(
 
     describe('what is written down', () => {
       it('holds no secret', async () => {
-        await stage.nobody.must(200, 'GET', '/health');
+        await stage.anonymous.must(200, 'GET', '/health');
         const secrets = [
           ADMIN.split(':')[1] ?? '',
           PASSWORD,

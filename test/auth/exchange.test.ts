@@ -60,14 +60,14 @@ eachHome(
     describe('a trusted token', () => {
       it('is a password, whatever the name', async () => {
         const token = await issuer.sign(githubClaims());
-        assert.equal(await scopeOf(home, 'whoever', token, push), push);
-        assert.equal(await scopeOf(home, 'whoever', token, push), push);
-        assert.equal(await scopeOf(home, 'whoever', token, 'repository:acme/web:pull'), '');
+        assert.equal(await scopeOf(home, 'anyone', token, push), push);
+        assert.equal(await scopeOf(home, 'anyone', token, push), push);
+        assert.equal(await scopeOf(home, 'anyone', token, 'repository:acme/web:pull'), '');
       });
 
       it('is no password where nothing holds', async () => {
         const token = await issuer.sign(githubClaims({ repository: 'evil/api' }));
-        assert.equal(await scopeOf(home, 'whoever', token, push), 401);
+        assert.equal(await scopeOf(home, 'anyone', token, push), 401);
       });
 
       it('of a pull request sets only tags pr-*', async () => {
@@ -94,10 +94,10 @@ eachHome(
       });
 
       it('works by a key that was rotated in, without a restart', async () => {
-        await scopeOf(home, 'whoever', await issuer.sign(githubClaims()), push);
+        await scopeOf(home, 'anyone', await issuer.sign(githubClaims()), push);
         await issuer.rotate();
         await home.setClockAhead(40_000);
-        assert.equal(await scopeOf(home, 'whoever', await issuer.sign(githubClaims()), push), push);
+        assert.equal(await scopeOf(home, 'anyone', await issuer.sign(githubClaims()), push), push);
         await home.setClockAhead(0);
       });
     });

@@ -1,4 +1,4 @@
-/** A deployment that nobody has given an admin: it lets nobody in, and tells whoever tries what to type. */
+/** A deployment without an admin: it refuses all logins, and says which command to type. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { blob, digest, unknownDigest } from '../support/fixtures.ts';
@@ -28,7 +28,7 @@ onHome(
     describe('refuses', () => {
       for (const [method, path] of requests)
         for (const shown of [null, 'admin:', 'admin:admin', 'admin:undefined', 'admin:null', ':'])
-          it(`${method} ${path} as ${shown ?? 'nobody'}`, async () => {
+          it(`${method} ${path} as ${shown ?? 'anonymous'}`, async () => {
             const sent = method === 'GET' || method === 'DELETE' ? {} : { body };
             const { status, text } = await new Visitor(home, shown).send(method, path, sent);
             // The same names fail again and again.
@@ -36,13 +36,13 @@ onHome(
           });
     });
 
-    it('says the command to whoever logs in', async () => {
+    it('says the command to each user who tries to log in', async () => {
       await home.setClockAhead(24 * 3600_000);
-      const { message } = await new Visitor(home, 'somebody:x').must(401, 'GET', '/token?account=somebody');
+      const { message } = await new Visitor(home, 'bob:x').must(401, 'GET', '/token?account=bob');
       assert.match(message, COMMAND);
       const anonymous = await new Visitor(home, null).must(401, 'GET', '/token?scope=repository:a:pull');
       assert.match(anonymous.message, COMMAND);
-      const unasked = await new Visitor(home, 'somebody:x').must(401, 'GET', '/v2/');
+      const unasked = await new Visitor(home, 'bob:x').must(401, 'GET', '/v2/');
       assert.match(unasked.message, COMMAND);
       const page = await new Visitor(home, null).must(200, 'GET', '/');
       assert.match(page.text, COMMAND);

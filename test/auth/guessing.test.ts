@@ -8,7 +8,7 @@ import { Visitor } from './visitor.ts';
 
 /** `the password of the file` */
 const FILE = '$2b$05$xKSFEtlNLYC3PYZ7gotsWOKQqmPKV7/Mw9MfcZNOc7FJwHNjzkOpa';
-const NAMES = ['nobody', 'victim', 'disabled', 'elsewhere', 'admin', 'robot', 'old', '', '__proto__'];
+const NAMES = ['missing', 'victim', 'disabled', 'elsewhere', 'admin', 'robot', 'old', '', '__proto__'];
 
 onHome(
   'disk',
@@ -45,7 +45,7 @@ onHome(
 
     describe('guessing', () => {
       for (const path of ['/token', '/v2/'])
-        for (const name of ['victim', 'nobody'])
+        for (const name of ['victim', 'missing'])
           it(`${name} at ${path} makes the next attempt wait, and no other`, async () => {
             const guess = (at: number) =>
               new Visitor(home, `${name}:wrong at ${path} ${at}`).send('GET', path);
@@ -57,7 +57,7 @@ onHome(
             assert.equal(last?.code, 'TOOMANYREQUESTS');
             const seconds = Number(last?.headers.get('Retry-After'));
             assert.ok(seconds >= 1 && seconds <= 900, String(seconds));
-            // The right password is not tried meanwhile, and nobody else waits.
+            // The right password is not tried meanwhile, and no other client waits.
             if (name === 'victim') await stage.victim.must(429, 'GET', '/token');
             await stage.mallory.must(200, 'GET', '/token');
             await later(seconds * 1000);

@@ -11,7 +11,7 @@ describe('the keys of an issuer', () => {
     assert.deepEqual(Object.fromEntries(issuer.asked), { [DISCOVERY]: 1, '/keys': 1 });
   });
 
-  it('are not asked for by tokens of issuers that nobody trusts', async () => {
+  it('are not asked for by tokens of issuers that are not trusted', async () => {
     await refused(verify(await other.sign(githubClaims()), [trust()]), /not trusted/);
     assert.equal(other.asked.size, 0);
   });
@@ -30,7 +30,7 @@ describe('the keys of an issuer', () => {
     await refused(given(old, trust()), /no key/);
   });
 
-  it('may come with the trust, and nobody is asked', async () => {
+  it('may come with the trust, and the issuer is not asked', async () => {
     const jwks = JSON.stringify(issuer.keySet);
     assert.deepEqual(await given(await issuer.sign(githubClaims()), trust({ jwks })), ['writer acme/api']);
     assert.equal(issuer.asked.size, 0);

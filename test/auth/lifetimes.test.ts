@@ -32,7 +32,7 @@ eachHome((home) => {
     return home.setClockAhead(ahead);
   };
 
-  /** A user that nobody has seen, who may push to own/*. */
+  /** A new user, who may push to own/*. */
   async function newcomer(): Promise<{ visitor: Visitor; name: string; rule: string }> {
     const name = `user-${++numbered}`;
     await api.made('POST', '/users', { name, password: PASSWORD });
@@ -75,7 +75,7 @@ eachHome((home) => {
         await admin.must(200, 'GET', `/v2/own/app/blobs/${digest(bytes)}`);
       });
 
-    it('does not go on with an upload that somebody began later', async () => {
+    it('does not go on with an upload that another user began later', async () => {
       const { visitor } = await newcomer();
       const sent = authorized(await visitor.token(PUSH));
       await later(6 * minute);
@@ -179,13 +179,13 @@ eachHome((home) => {
     const callsOf = async (requests: () => Promise<unknown>) => {
       await home.reset();
       await requests();
-      // What is written after the answer waits for nobody.
+      // What is written after the answer does not delay it.
       return (await home.counts()).calls.filter(
         (call) => !/^(?:AUDIT|CATALOG\.hear|BLOB_SHARD\.release)/.test(call),
       );
     };
 
-    it('Basic credentials ask who it is once, and then nobody', async () => {
+    it('Basic credentials are looked up once, and then not again', async () => {
       const { visitor } = await newcomer();
       const path = `/v2/own/app/blobs/${held}`;
       await admin.must(200, 'HEAD', path);

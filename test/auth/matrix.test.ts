@@ -1,6 +1,6 @@
 /**
- * The access matrix: who (nobody, roles, robots, tokens that are narrowed or for some tags) x repository x endpoint x way of
- * showing who one is, every cell held to a model of its own (`matrix/model.ts`). And whoever may not pull from a repository
+ * The access matrix: caller (anonymous, roles, robots, tokens that are narrowed or for some tags) x repository x endpoint x kind
+ * of credentials. Every cell is compared with a separate model (`matrix/model.ts`). A caller who may not pull from a repository
  * that is there is answered word for word as for one that is not. On one machine all of it, on Cloudflare a sample.
  */
 import assert from 'node:assert/strict';
@@ -26,7 +26,7 @@ import { type Answer, Visitor } from './visitor.ts';
 const AT_A_TIME = 12;
 const PASSWORD = 'the password of a user';
 /** Those that meet every kind of refusal, and of success. */
-const SAMPLE = ['nobody', 'robot-maintainer', 'pr-writer'];
+const SAMPLE = ['without credentials', 'robot-maintainer', 'pr-writer'];
 
 const ownName = (kind: Kind) => `${NAMES[kind]}m${String(numbered++).padStart(6, '0')}`;
 let numbered = 0;
@@ -121,7 +121,7 @@ async function prepare(
     await api.made('POST', '/rules', { subject: `user:${name}`, role, repositories: 'own/*', tags });
   };
   for (const { name, as, role, tags } of callers) {
-    if (as === 'nobody') continue;
+    if (as === 'anonymous') continue;
     if (as === 'admin') made(name, ADMIN_SHOWN);
     else if (as === 'user') {
       await user(name, role, tags);

@@ -43,9 +43,9 @@ eachHome((home) => {
 
   const admin = new Visitor(home, ADMIN);
   const bob = new Visitor(home, BOB);
-  const nobody = new Visitor(home, null);
+  const anonymous = new Visitor(home, null);
   const form = (fields: Record<string, string> | [string, string][]) =>
-    nobody.send('POST', '/token', { body: new URLSearchParams(fields).toString(), headers: FORM });
+    anonymous.send('POST', '/token', { body: new URLSearchParams(fields).toString(), headers: FORM });
   const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' };
 
   before(async () => {
@@ -62,7 +62,7 @@ eachHome((home) => {
 
   describe('challenges', () => {
     it('are exactly as clients parse them', async () => {
-      const { status, headers } = await nobody.send('GET', '/v2/own/app/tags/list');
+      const { status, headers } = await anonymous.send('GET', '/v2/own/app/tags/list');
       const { host } = new URL(home.url);
       assert.equal(status, 401);
       assert.equal(
@@ -73,21 +73,21 @@ eachHome((home) => {
     });
 
     it('come for /v2/ without a token, although there are public repositories', async () => {
-      const { status, challenge, code } = await nobody.send('GET', '/v2/');
+      const { status, challenge, code } = await anonymous.send('GET', '/v2/');
       assert.deepEqual([status, code, Object.keys(challenge)], [401, 'UNAUTHORIZED', ['realm', 'service']]);
-      const authorization = await nobody.bearer();
-      await nobody.must(200, 'GET', '/v2/', { authorization });
+      const authorization = await anonymous.bearer();
+      await anonymous.must(200, 'GET', '/v2/', { authorization });
     });
 
-    for (const authorization of [`Basic ${btoa('bob:wrong')}`, `Basic ${btoa('nobody:wrong')}`])
+    for (const authorization of [`Basic ${btoa('bob:wrong')}`, `Basic ${btoa('missing:wrong')}`])
       it(`come for wrong credentials on /v2/: ${atob(authorization.slice(6))}`, async () => {
-        const { status, challenge, message } = await nobody.send('GET', '/v2/', { authorization });
+        const { status, challenge, message } = await anonymous.send('GET', '/v2/', { authorization });
         assert.deepEqual([status, challenge.error], [401, 'invalid_token']);
         assert.match(message, /wrong name or password/);
       });
 
     it('lead to the host that was asked for', async () => {
-      const { challenge } = await nobody.send('GET', '/v2/');
+      const { challenge } = await anonymous.send('GET', '/v2/');
       assert.deepEqual(challenge, { realm: `${home.url}/token`, service: new URL(home.url).host });
     });
   });
@@ -123,17 +123,17 @@ eachHome((home) => {
       },
       { name: 'the class of a type', scopes: ['repository(plugin):own/a:pull'], want: { 'own/a': ['pull'] } },
       {
-        name: 'nothing of types and actions that nobody knows',
+        name: 'nothing of unknown types and actions',
         scopes: ['registry:base:*', 'other:own/a:pull', 'repository:own/a:dance', 'nonsense', 'a:b'],
         want: {},
       },
       {
         name: 'anonymous, of what is public',
-        as: nobody,
+        as: anonymous,
         scopes: ['repository:public/a:pull,push'],
         want: { 'public/a': ['pull'] },
       },
-      { name: 'anonymous, of the rest', as: nobody, scopes: ['repository:own/app:pull'], want: {} },
+      { name: 'anonymous, of the rest', as: anonymous, scopes: ['repository:own/app:pull'], want: {} },
       {
         name: 'the catalog, for the admin',
         as: admin,
@@ -168,7 +168,7 @@ eachHome((home) => {
         assert.equal(JSON.parse(text).refresh_token, undefined);
       });
 
-    it('answers with both names, how long it lives and since when, and is kept by nobody', async () => {
+    it('answers with both names of the token, its lifetime and its time of issue, and forbids caches to keep it', async () => {
       const { text, headers } = await bob.must(200, 'GET', '/token?scope=repository:own/app:pull');
       const { token, access_token, expires_in, issued_at } = JSON.parse(text);
       assert.equal(token, access_token);
@@ -241,7 +241,7 @@ eachHome((home) => {
       'Bearer x',
       'x',
     ]) {
-      const { status, text } = await nobody.send('GET', '/token?scope=repository:public/app:pull', {
+      const { status, text } = await anonymous.send('GET', '/token?scope=repository:public/app:pull', {
         authorization,
       });
       assert.equal(status, 401, `${authorization}: ${text}`);
@@ -264,7 +264,7 @@ eachHome((home) => {
     assert.match(jti ?? '', /^[0-9a-f-]{36}$/);
     const other = await jwtVerify(await bob.token('repository:own/app:pull'), keys);
     assert.notEqual(other.payload.jti, jti);
-    const published = JSON.parse((await nobody.must(200, 'GET', '/.well-known/jwks.json')).text);
+    const published = JSON.parse((await anonymous.must(200, 'GET', '/.well-known/jwks.json')).text);
     const { kid } = decodeProtectedHeader(token);
     const key = published.keys.find((entry: { kid: string }) => entry.kid === kid);
     assert.deepEqual(

@@ -1,4 +1,4 @@
-/** The rate limiting binding: whoever asks too often gets 429 and when to come again, and others go on. */
+/** The rate limiting binding: a client that asks too often gets 429 and `Retry-After`, and other clients are not limited. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { REQUESTERS_MAX, RequestCounter, requestLimit } from '../../worker/auth/request-limit.ts';
@@ -10,7 +10,7 @@ const ADMIN_PASSWORD = 'the password of the admin';
 const LIMIT = 20;
 
 describe('a count on one machine', () => {
-  it('is of each key by itself, and begins anew with the next minute', async (t) => {
+  it('counts each key separately, and begins again with the next minute', async (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: 60_000 });
     const counter = new RequestCounter(2);
     const ask = async (key: string) => (await counter.limit({ key })).success;
@@ -59,7 +59,7 @@ for (const home of [
 
     it('are limited for each that asks, and what is refused is in the audit log', async () => {
       const admin = new Visitor(home, `admin:${ADMIN_PASSWORD}`);
-      const nobody = new Visitor(home, null);
+      const anonymous = new Visitor(home, null);
       const authorization = await admin.bearer('repository:a/b:pull');
       const ask = () => admin.send('GET', '/v2/a/b/tags/list', { authorization });
       const answers: Answer[] = [];
@@ -83,7 +83,7 @@ for (const home of [
         'refusals are counted together',
       );
 
-      const other = await nobody.bearer('repository:a/b:pull');
-      assert.equal((await nobody.send('GET', '/v2/', { authorization: other })).status, 200);
+      const other = await anonymous.bearer('repository:a/b:pull');
+      assert.equal((await anonymous.send('GET', '/v2/', { authorization: other })).status, 200);
     });
   });

@@ -132,7 +132,7 @@ eachHome((home) => {
   });
 
   describe('the signing keys', () => {
-    it('are rotated on demand, and tokens of before live out their life', async () => {
+    it('are rotated on demand, and earlier tokens stay valid until they expire', async () => {
       const { visitor } = await newcomer();
       const sent = await bearer(visitor);
       const [before] = await kids();
@@ -143,7 +143,7 @@ eachHome((home) => {
       assert.ok((await kids()).includes(before ?? ''));
     });
 
-    it('are dropped on demand, which ends all tokens of before', async () => {
+    it('are dropped on demand, which ends all earlier tokens', async () => {
       const { visitor } = await newcomer();
       const sent = await bearer(visitor);
       await api.made('POST', '/keys/rotate', { dropOld: true });

@@ -76,7 +76,7 @@ function suite(home: Home): void {
       assert.deepEqual((await accounts<User>(home, 'getUser', name)).groups, ['idp:dev']);
     });
 
-    it('a user who is disabled gets no token, and that of before is worth nothing', async () => {
+    it('a user who is disabled gets no token, and an earlier token is refused', async () => {
       const { name, token } = await signIn({ sub: 'person-7' });
       await accounts(home, 'putUser', { name, disabled: true });
       await refused(await new Browser(home, issuer).signIn(), 403, /is disabled/);

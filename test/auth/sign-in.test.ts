@@ -64,7 +64,7 @@ function suite(home: Home): void {
       assert.deepEqual({ groups, disabled }, { groups: ['dev'], disabled: false });
     });
 
-    it('shows its page to nobody else, and runs no script', async () => {
+    it('shows its page to no other user, and runs no script', async () => {
       const browser = new Browser(home, issuer);
       const response = await browser.signIn();
       assert.match(response.headers.get('Content-Security-Policy') ?? '', /^default-src 'none';/);

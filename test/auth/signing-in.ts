@@ -80,7 +80,7 @@ function basic(name: string, password: string): { Authorization: string } {
   return { Authorization: `Basic ${btoa(`${name}:${password}`)}` };
 }
 
-/** What a login is given of a scope, or the status where it is none. */
+/** What a login is given of a scope, or the status of the refusal. */
 export async function scopeOf(
   home: Home,
   name: string,

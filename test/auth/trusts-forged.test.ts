@@ -1,4 +1,4 @@
-/** Tokens that are not what they claim: forged, of somebody else, for somebody else, or out of their time. */
+/** Tokens that are not what they claim: forged, of another issuer, for another audience, or outside their lifetime. */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { describe, it } from 'node:test';
@@ -26,7 +26,11 @@ describe('a token that is refused', () => {
       token: signed(githubClaims({ aud: undefined })),
       want: /lacks the claim aud/,
     },
-    { name: 'of an issuer that nobody trusts', token: () => other.sign(githubClaims()), want: /not trusted/ },
+    {
+      name: 'of an issuer that is not trusted',
+      token: () => other.sign(githubClaims()),
+      want: /not trusted/,
+    },
     {
       name: 'of one that claims to be another, by a key of its own',
       token: () => other.sign(githubClaims({ iss: issuer.url })),
@@ -120,7 +124,7 @@ describe('the issuer that a text claims', () => {
     `lsr_0123456789abcdef_${'a'.repeat(43)}`,
     `${'a'.repeat(40_000)}.e30.`,
   ]) {
-    it(`is none of ${text.slice(0, 20) || 'nothing'}`, () => assert.equal(issuerOf(text), null));
+    it(`is not read from ${text.slice(0, 20) || 'nothing'}`, () => assert.equal(issuerOf(text), null));
   }
 });
 

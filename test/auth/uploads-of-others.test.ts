@@ -1,4 +1,4 @@
-/** Uploads that somebody else began, and blobs that somebody else has: neither is had by knowing of them. */
+/** Uploads that another user began, and blobs of private repositories: knowing their names gives no access. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { GUARDED } from '../management/api.ts';
@@ -11,7 +11,7 @@ import { Visitor } from './visitor.ts';
 
 eachHome((home) => {
   const stage = new Stage(home);
-  const { victim, mallory, nobody } = stage;
+  const { victim, mallory, anonymous } = stage;
   const colleague = new Visitor(home, `colleague:${PASSWORD}`);
   const reader = new Visitor(home, `reader:${PASSWORD}`);
   const secret = digest(secretBlob);
@@ -39,9 +39,9 @@ eachHome((home) => {
       altered: (location: string, own: string) => string;
       want: number;
     }[] = [
-      { name: 'nobody', who: nobody, altered: (location) => location, want: 401 },
-      { name: 'somebody without access', who: mallory, altered: (location) => location, want: 401 },
-      { name: 'somebody who may only read', who: reader, altered: (location) => location, want: 401 },
+      { name: 'anonymous', who: anonymous, altered: (location) => location, want: 401 },
+      { name: 'a user without access', who: mallory, altered: (location) => location, want: 401 },
+      { name: 'a user who may only read', who: reader, altered: (location) => location, want: 401 },
       {
         name: 'by the name of another repository',
         who: mallory,
@@ -114,10 +114,13 @@ eachHome((home) => {
       for (const query of queries) await mallory.must(202, 'POST', `/v2/own/new/blobs/uploads/?${query}`);
       await mallory.must(404, 'GET', `/v2/own/new/blobs/${secret}`);
       await mallory.must(404, 'GET', `/v2/own/app/blobs/${secret}`);
-      const anonymous = await nobody.bearer('repository:public/app:pull,push', 'repository:private/app:pull');
+      const pullToken = await anonymous.bearer(
+        'repository:public/app:pull,push',
+        'repository:private/app:pull',
+      );
       for (const query of queries)
-        await nobody.must(401, 'POST', `/v2/public/app/blobs/uploads/?${query}`, {
-          authorization: anonymous,
+        await anonymous.must(401, 'POST', `/v2/public/app/blobs/uploads/?${query}`, {
+          authorization: pullToken,
         });
     };
 
@@ -167,7 +170,7 @@ eachHome((home) => {
       await mounts();
     });
 
-    it('is pushed again by whoever has it', async () => {
+    it('can be pushed again by a client that has its bytes', async () => {
       await mallory.must(201, 'POST', `/v2/own/mine/blobs/uploads/?digest=${secret}`, { body: secretBlob });
       assert.equal(
         (await mallory.must(200, 'GET', `/v2/own/mine/blobs/${secret}`)).text,

@@ -1,4 +1,4 @@
-/** Somebody who comes to the registry, with credentials or without, and what they are answered. */
+/** A client of the registry, with or without credentials, and the answers that it gets. */
 import assert from 'node:assert/strict';
 import type { Home } from '../support/homes.ts';
 
@@ -13,7 +13,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  /** Of the error; empty where it is none. */
+  /** Of the error; empty if the answer is no error. */
   code: string;
   message: string;
   /** What the challenge says: `realm`, `service`, `scope`, `error`. */
@@ -22,7 +22,7 @@ export interface Answer {
 
 export class Visitor {
   readonly #home: Home;
-  /** `name:password`; null for nobody. */
+  /** `name:password`; null for none. */
   readonly shown: string | null;
   readonly #tokens = new Map<string, Promise<string>>();
 

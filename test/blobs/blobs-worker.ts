@@ -133,7 +133,7 @@ function draftOf(name: string): Draft {
   return draft;
 }
 
-/** The body of the request; with `failAfter`, one that breaks off after so many of its bytes. */
+/** The body of the request; with `failAfter`, one that breaks off after that number of bytes. */
 function bodyOf(request: Request, { size, failAfter }: Record<string, string>): ReadableStream<Uint8Array> {
   const { readable, writable } =
     size === undefined ? new IdentityTransformStream() : new FixedLengthStream(Number(size));
@@ -147,11 +147,11 @@ function bodyOf(request: Request, { size, failAfter }: Record<string, string>): 
   sending.set(
     request,
     sent.catch(() => undefined),
-  ); // Whoever reads has heard of it.
+  ); // The reader has received the error.
   return readable;
 }
 
-/** Passes so many bytes on and then fails; the rest is read, so that the client can hear the answer. */
+/** Passes that number of bytes on and then fails; the rest is read, so that the client can hear the answer. */
 async function breakOff(
   body: ReadableStream<Uint8Array>,
   writable: WritableStream,

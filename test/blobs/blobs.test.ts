@@ -46,7 +46,7 @@ eachHome(
     afterEach(async () => {
       assert.deepEqual(await home.violations(), [], 'limits of production');
       const { held, peak } = await home.memory();
-      assert.equal(held, 0, 'buffers that nobody gave back');
+      assert.equal(held, 0, 'buffers that were not given back');
       assert.ok(peak <= 96 * MiB);
     });
 
@@ -111,7 +111,7 @@ eachHome(
           const before = await home.storedKeys();
           await store.discard(draft);
           await store.discard(draft);
-          // Neither were they somebody else's.
+          // Nor did they belong to another upload.
           const after = await home.storedKeys();
           assert.deepEqual(
             after.filter((key) => !before.includes(key)),

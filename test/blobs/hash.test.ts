@@ -74,7 +74,7 @@ for (const algorithm of ALGORITHMS) {
       });
     }
 
-    it('refuses a state that is none', () => {
+    it('refuses a malformed state', () => {
       for (const text of ['', '{}', '[]', '{"words":null,"buffer":null}']) {
         assert.throws(() => new PortableHash(algorithm, new TextEncoder().encode(text)), text);
       }

@@ -4,7 +4,7 @@ import { REDIRECT_MIN_BYTES } from '../../worker/oci/limits.ts';
 import { blob, digest, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 
-/** A repository that nobody has used, and the requests of a client to it. */
+/** A new repository, and the requests of a client to it. */
 export class Registry {
   readonly name: string;
   readonly #home: Home;
@@ -97,7 +97,7 @@ export class Registry {
     return this.pushManifest(await this.pushBlobs(imageManifest({ layers })), tag);
   }
 
-  /** Small blobs come at once; on Cloudflare, larger ones are redirected, which nobody follows here. */
+  /** Small blobs come at once; on Cloudflare, larger ones are redirected, and this client does not follow. */
   getBlob(bytes: Buffer): Promise<Response> {
     const redirected = this.#home.name === 'r2' && bytes.length >= REDIRECT_MIN_BYTES;
     return this.send('GET', `blobs/${digest(bytes)}`, redirected ? 307 : 200);

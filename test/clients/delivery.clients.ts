@@ -199,7 +199,7 @@ async function longest(layout: Layout): Promise<Descriptor> {
   return others.reduce((longer, blob) => (blob.size > longer.size ? blob : longer), first);
 }
 
-/** Says what came to the blob host, for whoever reads the run. */
+/** Prints what the blob host received, for the reader of the log. */
 function tell(t: TestContext, served: readonly Passed[]): void {
   if (served.length === 0) return;
   const withAuthorization = served.filter(({ authorization }) => authorization !== undefined).length;

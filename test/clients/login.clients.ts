@@ -1,5 +1,5 @@
-// Real clients log in to a registry with access control, push, pull and log out: as a user, as a robot, as nobody, with
-// credentials that are wrong or have expired, and as somebody who may not push. What they print is part of the test.
+// Real clients log in to a registry with access control, push, pull and log out: as a user, as a robot, anonymously, with
+// credentials that are wrong or have expired, and as a user who may not push. What they print is part of the test.
 import assert from 'node:assert/strict';
 import { before, beforeEach, describe, test } from 'node:test';
 import { GuardedRegistry, type Logins } from './support/guarded.ts';
@@ -16,7 +16,7 @@ describe('access control', () => {
     return { home: await here.fresh('home'), login: who === null ? null : registry.logins[who] };
   };
 
-  /** Somebody whose client was told the credentials, where it keeps some. */
+  /** A person whose client has the credentials, if it keeps any. */
   const loggedIn = async (client: LoginClient, who: keyof Logins): Promise<Person> => {
     const made = await person(who);
     await client.login?.(made, registry.logins[who]);
@@ -36,9 +36,9 @@ describe('access control', () => {
       for (const who of ['user', 'robot'] as const) {
         test(`a ${who} logs in, pushes, pulls, and logs out`, async () => {
           const from = registry.passed.length;
-          const somebody = await loggedIn(client, who);
-          await client.push(somebody, repository('team', who));
-          await client.pull(somebody, repository('team', who));
+          const loggedInPerson = await loggedIn(client, who);
+          await client.push(loggedInPerson, repository('team', who));
+          await client.pull(loggedInPerson, repository('team', who));
           const requests = registry.passed.slice(from);
           const issued = requests.filter(({ path, status }) => path.startsWith('/token') && status === 200);
           assert.deepEqual([...new Set(issued.map(({ method }) => method))], client.asksWith);
@@ -49,19 +49,19 @@ describe('access control', () => {
             'what was answered was asked for with a token',
           );
 
-          await client.logout?.(somebody);
-          const loggedOut = client.logout === null ? await person(null) : { ...somebody, login: null };
+          await client.logout?.(loggedInPerson);
+          const loggedOut = client.logout === null ? await person(null) : { ...loggedInPerson, login: null };
           const said = await refusalOf(client.pull(loggedOut, repository('team', who)));
           assert.match(said, client.says.anonymousPull);
         });
       }
 
-      test('nobody in particular pulls what is public, and pushes nothing there', async () => {
-        const nobody = await person(null);
-        await client.pull(nobody, repository('public'));
-        const said = await refusalOf(client.push(nobody, repository('public', 'nobody')));
+      test('an anonymous client pulls what is public, and may not push there', async () => {
+        const anonymous = await person(null);
+        await client.pull(anonymous, repository('public'));
+        const said = await refusalOf(client.push(anonymous, repository('public', 'anonymous')));
         assert.match(said, client.says.anonymousPush);
-        assert.match(await refusalOf(client.pull(nobody, repository('team'))), client.says.anonymousPull);
+        assert.match(await refusalOf(client.pull(anonymous, repository('team'))), client.says.anonymousPull);
       });
 
       for (const [who, what] of [
@@ -69,14 +69,17 @@ describe('access control', () => {
         ['expired', 'a token that has expired'],
       ] as const) {
         test(`${what} is refused`, async () => {
-          const somebody = await person(who);
-          const login = () => client.login?.(somebody, registry.logins[who]);
+          const loggedInPerson = await person(who);
+          const login = () => client.login?.(loggedInPerson, registry.logins[who]);
           if (client.checksAtLogin) {
             assert.match(await refusalOf(login()), client.says[who]);
           } else {
             await login();
-            assert.match(await refusalOf(client.push(somebody, repository('team', who))), client.says[who]);
-            assert.match(await refusalOf(client.pull(somebody, repository('team'))), client.says[who]);
+            assert.match(
+              await refusalOf(client.push(loggedInPerson, repository('team', who))),
+              client.says[who],
+            );
+            assert.match(await refusalOf(client.pull(loggedInPerson, repository('team'))), client.says[who]);
           }
         });
       }

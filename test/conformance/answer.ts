@@ -33,7 +33,7 @@ export class Answer {
     return this.#headers.get(name.toLowerCase()) ?? [];
   }
 
-  /** The `Location`, absolute. Fails where there is none. */
+  /** The `Location`, absolute. Fails if there is no such header. */
   location(): string {
     return new URL(expectHeader(this, 'Location'), this.url).href;
   }

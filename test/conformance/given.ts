@@ -1,4 +1,4 @@
-// How most rows begin: a repository that nobody has used, with a blob or a manifest in it.
+// How most rows begin: a new repository, with a blob or a manifest in it.
 
 import { blob, imageManifest } from '../support/fixtures.ts';
 import type { Registry } from './registry.ts';

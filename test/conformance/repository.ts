@@ -118,7 +118,7 @@ function withQuery(location: string, query: string): string {
   return `${location}${location.includes('?') ? '&' : '?'}${query}`;
 }
 
-/** The Location of an upload that nobody has begun, in the shape of one that somebody has. */
+/** The Location of an upload that was never begun, in the shape of a real one. */
 export function neverBegun(location: string): string {
   const url = new URL(location);
   const id = uuid.test(url.pathname) ? uuid : /[^/]+$/;

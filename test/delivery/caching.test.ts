@@ -1,6 +1,6 @@
 /**
- * What a cache between the registry and its clients may keep: nothing that the registry answers may be given to somebody
- * else. Only the inner entrypoint says otherwise, and nobody reaches it but the blob host (decision 7).
+ * What a cache between the registry and its clients may keep: no answer of the registry may be given to another client.
+ * Only the inner entrypoint says otherwise, and only the blob host reaches it (decision 7).
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';

@@ -20,7 +20,7 @@ export interface Sent {
 export const GUARDED = { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' };
 const AUTHORIZATION = `Basic ${Buffer.from(`admin:${GUARDED.ADMIN_PASSWORD}`).toString('base64')}`;
 
-/** `target` is path and query as they go into the request line. The registry, and nobody else, is shown credentials. */
+/** `target` is path and query as they go into the request line. Only the registry gets credentials. */
 export function send(origin: string, target: string, sent: Sent = {}): Promise<Answer> {
   const { method = 'GET', headers, ...rest } = sent;
   const credentials = target.startsWith('/v2/') ? { Authorization: AUTHORIZATION } : {};

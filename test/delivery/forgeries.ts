@@ -1,5 +1,5 @@
 /**
- * What can be done to a signed URL by somebody who wants other bytes, or the same for longer: a table of altered URLs. Each
+ * What can be done to a signed URL by a client that wants other bytes, or the same for longer: a table of altered URLs. Each
  * row has a genuine one to begin with, and gives a request target.
  */
 import assert from 'node:assert/strict';

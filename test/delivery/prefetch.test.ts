@@ -116,7 +116,7 @@ describe('PREFETCH=true', () => {
         });
       }
 
-      it('fetches 20 blobs of a manifest at the most', LIMIT, async () => {
+      it('fetches at most 20 blobs of a manifest', LIMIT, async () => {
         const { manifest, path } = await push(
           home,
           Array.from({ length: 23 }, () => REDIRECTED_BYTES),

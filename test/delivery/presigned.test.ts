@@ -9,7 +9,7 @@ import { blob } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { follow, locationOf, pushBlob, send } from './client.ts';
 
-const s3Credentials = { accessKeyId: '0123456789abcdef', secretAccessKey: 'a secret that nobody has' };
+const s3Credentials = { accessKeyId: '0123456789abcdef', secretAccessKey: 'a secret for this test' };
 const LIFETIME_S = 1200;
 const WINDOW_S = 300;
 
@@ -60,7 +60,7 @@ onHome(
       await home.setClockAhead(0);
     });
 
-    it('lets nobody in when it has expired', async () => {
+    it('is refused when it has expired', async () => {
       const pushed = await pushBlob(home);
       await home.setClockAhead(-(LIFETIME_S + WINDOW_S) * 1000);
       const answer = await follow(await locationOf(home, pushed));

@@ -42,7 +42,7 @@ const single: {
     range: (size) => `bytes=${size}-,1-2,-0`,
     want: () => [1, 2],
   },
-  { name: 'a unit that nobody knows', range: () => 'octets=0-1', want: () => null },
+  { name: 'an unknown unit', range: () => 'octets=0-1', want: () => null },
   { name: 'nonsense', range: () => 'bytes=a-b', want: () => null },
 ];
 

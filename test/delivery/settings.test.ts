@@ -1,4 +1,4 @@
-/** The settings of delivery: what each means, and that a wrong one is told, by its name, to whoever asks. */
+/** The settings of delivery: what each means, and that a request is told of a wrong one by its name. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { StartFailure } from '../../standalone/failure.ts';

@@ -103,7 +103,7 @@ describe('the time in a URL', () => {
     assert.equal(urls.size, 2);
   });
 
-  it('leaves every URL its lifetime at the least, and a window more at the most', async () => {
+  it('leaves every URL at least its lifetime, and at most one window more', async () => {
     for (const second of [0, 1, WINDOW - 1]) {
       at(START + second);
       const url = await signer('one').sign(PATH);
@@ -163,7 +163,7 @@ describe('the secrets', () => {
     assert.equal(await verdictOf(signer('new'), url), 'forged');
   });
 
-  it('tell an expired URL of ours from one that nobody signed', async () => {
+  it('tell an expired URL of the registry from one that it never signed', async () => {
     at(START);
     const url = await signer('one').sign(PATH);
     at(START + LIFETIME + WINDOW);

@@ -29,7 +29,7 @@ const AS_DATA = {
 eachHome(
   (home) => {
     const admin = new Visitor(home, `admin:${PASSWORD}`);
-    const nobody = new Visitor(home, null);
+    const anonymous = new Visitor(home, null);
     const layer = blob(100);
     const image = imageManifest({ layers: [layer] });
     const image2 = imageManifest({ layers: [] });
@@ -209,9 +209,9 @@ eachHome(
           const { status, code } = await admin.send('GET', path);
           assert.deepEqual([status, code], [400, 'NAME_INVALID']);
           const authorization = await admin.bearer('repository:app:pull');
-          const withToken = await nobody.send('GET', path, { authorization });
+          const withToken = await anonymous.send('GET', path, { authorization });
           assert.deepEqual([withToken.status, withToken.code], [400, 'NAME_INVALID']);
-          assert.equal((await nobody.send('GET', path)).status, 401);
+          assert.equal((await anonymous.send('GET', path)).status, 401);
         });
       }
     });

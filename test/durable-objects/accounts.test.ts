@@ -23,7 +23,7 @@ const RULES = [
   'anonymous',
 ];
 const LOOKUPS = [
-  { name: 'nobody', query: {}, want: ['anonymous'] },
+  { name: 'anonymous', query: {}, want: ['anonymous'] },
   {
     name: 'a user with groups',
     query: { user: 'bob' },

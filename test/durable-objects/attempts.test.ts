@@ -250,7 +250,7 @@ eachHome((home) => {
 onHome('disk', (home) => {
   const accounts = new Accounts(home);
 
-  it('there are never more records than so many, and what slows somebody is kept', async () => {
+  it('the number of records is bounded, and records that delay a login are kept', async () => {
     await accounts.fail('bob', '192.0.2.1', 15);
     await accounts.rows(`WITH RECURSIVE made (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM made WHERE n < ${FAILED_LOGIN_ROWS_MAX})
       INSERT INTO failed_logins SELECT 'account', 'made-up ' || n, '', 1, 0, ${Date.now() + 1000} + n FROM made RETURNING 1`);

@@ -20,8 +20,8 @@ export class Accounts {
 
   /** What is not asked for is null. */
   lookup(query: Partial<LookupQuery>): Promise<Lookup> {
-    const nobody = { account: '', address: '', user: null, token: null, issuer: null };
-    return this.call('lookup', { ...nobody, ...query });
+    const anonymous = { account: '', address: '', user: null, token: null, issuer: null };
+    return this.call('lookup', { ...anonymous, ...query });
   }
 
   async waitMs(account: string, address: string): Promise<number> {

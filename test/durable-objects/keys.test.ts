@@ -1,4 +1,4 @@
-/** What Accounts makes and remembers by itself: its keys and their rotation, and the tokens that were exchanged. */
+/** What Accounts makes and remembers: its keys and their rotation, and the tokens that were exchanged. */
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { importJWK, jwtVerify, SignJWT } from 'jose';

@@ -85,7 +85,7 @@ export class Client {
     assert.equal(answer.status, 201, answer.body.toString());
   }
 
-  /** The bytes of a blob, which have to be what its digest says, or null where there is none. */
+  /** The bytes of a blob, which have to match its digest, or null if there is no such blob. */
   async pullBlob(repository: string, digest: string): Promise<Buffer | null> {
     const target = `/v2/${repository}/blobs/${digest}`;
     const head = await this.send('HEAD', target);
@@ -97,7 +97,7 @@ export class Client {
     return body;
   }
 
-  /** The digest that a manifest has, whole with everything that it references, or null where there is none. */
+  /** The digest that a manifest has, if everything that it references is there too; null if there is no such manifest. */
   async pullManifest(repository: string, reference: string): Promise<string | null> {
     const answer = await this.send('GET', `/v2/${repository}/manifests/${reference}`);
     if (answer.status === 404) return null;

@@ -74,7 +74,7 @@ async function atEveryStep(home: Home, kind: Kind, disturb: Disturb): Promise<vo
   assert.ok(steps > 1, 'the operation made no call');
 }
 
-/** The multipart uploads whose id nobody may have heard, because this call failed: R2 ends them by itself after a week. */
+/** The multipart uploads whose id the registry may not know, because this call failed: R2 ends them automatically after a week. */
 function unheard(call: string): number {
   return call === 'R2.createMultipartUpload' || call === 'UPLOAD_SESSION.advance' ? 1 : 0;
 }

@@ -22,7 +22,7 @@ export interface Operation {
   check(): Promise<void>;
   /** It is done, and what was pushed pulls back. */
   finish(): Promise<void>;
-  /** Holds as long as nobody deletes anything. */
+  /** Holds until something is deleted. */
   afterwards(): Promise<void>;
 }
 

@@ -69,7 +69,7 @@ export async function stored(home: Home): Promise<Set<string>> {
 }
 
 /**
- * Asserts that beside what was `before` the store has what the client's repositories hold, and nothing else, but for so many
+ * Asserts that beside what was `before` the store has what the client's repositories hold, and nothing else, except this number of
  * multipart uploads.
  */
 export async function expectNoRemains(
@@ -90,7 +90,7 @@ export async function expectNoRemains(
   assert.deepEqual(
     extra.filter((key) => !open.includes(key)),
     [],
-    'the store has what nobody holds',
+    'the store has keys that no repository holds',
   );
   assert.ok(open.length <= multiparts, `multipart uploads are open: ${open.join(', ')}`);
 }

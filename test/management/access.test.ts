@@ -1,4 +1,4 @@
-/** Rules and policies over the management API, and why somebody may do something. */
+/** Rules and policies over the management API, and why a user may do something. */
 import { before, describe } from 'node:test';
 import { onHome } from '../support/homes.ts';
 import { Api, GUARDED, type Json } from './api.ts';
@@ -54,8 +54,8 @@ onHome(
           says: /repositories: /,
         },
         { name: 'lists them', request: ['GET', '/rules'], want: 200, says: /"subject":"user:bob"/ },
-        { name: 'takes back', request: ['DELETE', '/rules/2'], want: 204 },
-        { name: 'takes back once', request: ['DELETE', '/rules/2'], want: 404 },
+        { name: 'deletes a rule', request: ['DELETE', '/rules/2'], want: 204 },
+        { name: 'deletes a rule only once', request: ['DELETE', '/rules/2'], want: 404 },
         {
           name: 'lists those that are left',
           request: ['GET', '/rules?n=1&last=1'],
@@ -170,12 +170,12 @@ onHome(
           says: /"allowed":false.*no policy lets a push create/,
         },
         {
-          name: 'of nobody',
-          request: why('user:nobody', 'pull'),
+          name: 'of a user who does not exist',
+          request: why('user:missing', 'pull'),
           want: 404,
-          says: /there is no user nobody/,
+          says: /there is no user missing/,
         },
-        { name: 'of no token', request: why('token:nobody', 'pull'), want: 404 },
+        { name: 'of no token', request: why('token:missing', 'pull'), want: 404 },
         { name: 'refuses actions', request: why('user:bob', 'dance'), want: 400, says: /action: / },
         { name: 'refuses names', request: why('user:bob', 'pull', 'UPPER'), want: 400, says: /NAME_INVALID/ },
       ]);

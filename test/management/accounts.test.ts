@@ -74,13 +74,13 @@ onHome(
         { name: 'gets one', request: ['GET', '/users/bob'], want: 200, says: /"groups":\["dev"\]/ },
         {
           name: 'knows no other',
-          request: ['GET', '/users/nobody'],
+          request: ['GET', '/users/missing'],
           want: 404,
-          says: /there is no user nobody/,
+          says: /there is no user missing/,
         },
         {
           name: 'changes none that is not there',
-          request: ['PATCH', '/users/nobody', { disabled: true }],
+          request: ['PATCH', '/users/missing', { disabled: true }],
           want: 404,
         },
         {
@@ -189,9 +189,9 @@ onHome(
         },
         {
           name: 'knows its owner',
-          request: ['POST', '/tokens', { name: 'x', owner: 'nobody' }],
+          request: ['POST', '/tokens', { name: 'x', owner: 'missing' }],
           want: 404,
-          says: /there is no user nobody/,
+          says: /there is no user missing/,
         },
         {
           name: 'removes none that is not there',
@@ -206,7 +206,7 @@ onHome(
         assert.match(ci, /^lsr_[0-9a-f]{16}_[\w-]{43}$/);
         const ends = Date.parse(String(made.expiresAt)) - Date.now();
         assert.ok(ends > 3_500_000 && ends <= 3_600_000);
-        for (const as of [`Bearer ${ci}`, `whoever:${ci}`]) {
+        for (const as of [`Bearer ${ci}`, `anyone:${ci}`]) {
           const { json } = await api.call('GET', '/me', undefined, as);
           assert.equal(json.subject, 'token:ci');
         }

@@ -13,7 +13,7 @@ export interface Answered {
   status: number;
   headers: Headers;
   text: string;
-  /** Empty where it is none. */
+  /** Empty if the body is not JSON. */
   json: Json;
 }
 

@@ -65,10 +65,10 @@ describe('what is remembered', () => {
     const old = Promise.withResolvers<string>();
     const first = remembered(name, 'a', () => old.promise, one);
     changed(name);
-    // Somebody asks again before the old answer comes: it must not pass for an answer of after the change.
+    // A second request starts before the old answer arrives: it must not get that answer.
     const second = remembered(name, 'b', async () => 'of after the change', one);
-    old.resolve('of before the change');
-    assert.equal(await first, 'of before the change');
+    old.resolve('from before the change');
+    assert.equal(await first, 'from before the change');
     assert.equal(await second, 'of after the change');
     assert.equal(await remembered(name, 'a', async () => 'new', one), 'new');
     assert.equal(await remembered(name, 'b', async () => 'newer', one), 'of after the change');

@@ -87,7 +87,7 @@ describe('the budget of memory', () => {
     });
   });
 
-  it('takes back what a request held that ended without a word', async () => {
+  it('releases what a request held when the request ended without releasing it', async () => {
     const budget = new MemoryBudget(LIMIT);
     const clock = mock.method(performance, 'now', () => 1000);
     const [lost, alive] = [budget.lease(), budget.lease()];

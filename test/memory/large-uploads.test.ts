@@ -23,7 +23,7 @@ const piece = randomBytes(MiB);
 /** Of each upload, in pieces of 1 MiB. */
 const pieces = { disk: 256, r2: 64 };
 
-/** The content of so many pieces and a bit, which nobody ever holds. */
+/** The content of that number of pieces and a bit, which is never in memory as a whole. */
 function digestOf(count: number): string {
   const hash = createHash('sha256');
   for (let n = 0; n < count; n++) hash.update(piece);
@@ -53,7 +53,7 @@ async function patch(
   return response.headers.location;
 }
 
-/** So many uploads at once. With `meet`, none ends before all have come as far. */
+/** That number of uploads at once. With `meet`, none ends before all have reached the same point. */
 async function uploads(home: Home, many: number, count: number, meet: boolean): Promise<void> {
   const name = repositoryName();
   const digest = digestOf(count);
@@ -89,14 +89,14 @@ eachHome((home) => {
       const { held, peak } = await home.memory();
       const after = workerdMemory();
       console.log(
-        `${home.name}: 6 x ${count} MiB at once in ${seconds.toFixed(1)} s: buffers ${mib(peak)} at the most; ` +
-          `workerd ${mib(before.now)} before, ${mib(after.now)} after, ${mib(after.peak)} at the most`,
+        `${home.name}: 6 x ${count} MiB at once in ${seconds.toFixed(1)} s: buffers at most ${mib(peak)}; ` +
+          `workerd ${mib(before.now)} before, ${mib(after.now)} after, at most ${mib(after.peak)}`,
       );
       assert.ok(peak <= MEMORY_BYTES && MEMORY_BYTES === 96 * MiB, mib(peak));
       // All six were really there at once, each with the least that it needs.
       const least = home.name === 'r2' ? PART_BYTES : READ_BYTES;
       assert.ok(peak >= 6 * least, `only ${mib(peak)}`);
-      assert.equal(held, 0, 'buffers that nobody gave back');
+      assert.equal(held, 0, 'buffers that were not given back');
       assert.deepEqual(await home.violations(), []);
     });
 
@@ -159,7 +159,7 @@ eachHome((home) => {
   });
 });
 
-/** The resident memory of the workerd that this process has started: now, and at the most. Zero where there is no /proc. */
+/** The resident memory of the workerd that this process has started: now, and the highest so far. Zero where there is no /proc. */
 function workerdMemory(): { now: number; peak: number } {
   try {
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {

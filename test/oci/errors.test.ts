@@ -50,7 +50,7 @@ describe('the help of errors', () => {
 });
 
 describe('OciError', () => {
-  it('is told with code and message, and without a detail where there is none', () => {
+  it('is written with code and message, and without a detail if it has no detail', () => {
     assert.deepEqual(JSON.parse(new OciError('NAME_UNKNOWN').body()), {
       errors: [{ code: 'NAME_UNKNOWN', message: ERRORS.NAME_UNKNOWN.message }],
     });

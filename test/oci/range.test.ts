@@ -234,7 +234,7 @@ describe('parseContentRange', () => {
     );
   });
 
-  it('throws nothing but its own error, and gives no range that is none', () => {
+  it('throws nothing but its own error, and gives no empty range', () => {
     const near = fc.array(fc.constantFrom(...'0123456789-/* bytes=,'), { maxLength: 20 });
     const text = fc.oneof(
       near.map((characters) => characters.join('')),

@@ -134,7 +134,7 @@ eachHome((home) => {
     }
   });
 
-  test('6. a collection that dies blocks nobody, and a failed upload leaves nothing', async () => {
+  test('6. a collection that dies blocks no push, and a failed upload leaves nothing', async () => {
     const [client, before, repository, image] = [
       new Client(home),
       await stored(home),

@@ -1,6 +1,6 @@
 /**
  * The edge cache over HTTP, with the data centre's cache and with the isolate's memory in its place: what was deleted here is
- * gone at once, what was deleted elsewhere within the lifetime, and nobody reaches an entry but through the registry.
+ * gone at once, what was deleted elsewhere within the lifetime, and an entry is reached only through the registry.
  */
 import assert from 'node:assert/strict';
 import { get as httpGet } from 'node:http';
@@ -245,7 +245,7 @@ describe('the lifetime of what is kept at the edge', () => {
     before(() => home.start());
     after(() => home.stop());
 
-    it('is told to whoever asks', async () => {
+    it('a wrong CACHE_LIFETIME is named in the error that every request gets', async () => {
       const send = client(home, repositoryName());
       for (let n = 0; n < 2; n++) {
         const { bytes } = await send('GET', 'manifests/latest', 503);
@@ -265,7 +265,7 @@ function keyOf(location: string | undefined): string {
   return key;
 }
 
-/** What a GET answers to whoever names this host. */
+/** What a GET answers for this host. */
 function statusOf(url: string, host: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     httpGet(url, { headers: { Host: host } }, (response) => {

@@ -1,5 +1,5 @@
 /**
- * The edge cache by itself, where a simulator cannot show it: a data centre's cache that fails or keeps nothing, writes that a
+ * The edge cache alone, where a simulator cannot show it: a data centre's cache that fails or keeps nothing, writes that a
  * delete overtakes, other isolates of the data centre, and the bounds of what an isolate remembers.
  */
 import assert from 'node:assert/strict';
@@ -18,7 +18,7 @@ class DataCentre {
   fails = false;
   puts = 0;
 
-  /** An isolate that uses it. `settle` resolves when all that nobody waits for is done. */
+  /** An isolate that uses it. `settle` resolves when all work in the background is done. */
   isolate(): { cache: EdgeCache; settle(): Promise<void> } {
     const work: Promise<void>[] = [];
     const open = async () => this as unknown as Opened;

@@ -185,7 +185,7 @@ export class Images {
     return random.chance(0.4) ? random.pick(shared) : contents.blob(random);
   }
 
-  /** A manifest that may be there; null where there is none. */
+  /** A manifest that may be there; null if there is no such manifest. */
   live(repository: RepositoryModel): Manifest | null {
     const { live } = repository;
     return live.length === 0 ? null : this.#random.pick(live);

@@ -18,7 +18,7 @@ export class Pulls {
     this.#random = random;
   }
 
-  /** Pulls by a tag, and gives the digest; null where there is none or no answer. */
+  /** Pulls by a tag, and gives the digest; null if there is no such tag or no answer. */
   async tag(
     repository: RepositoryModel,
     tag: string,

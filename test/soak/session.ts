@@ -91,7 +91,7 @@ export class Session {
       ...(await this.#authorizationFor(sent)),
       ...sent.headers,
     };
-    // An empty one is none at all.
+    // An empty one counts as missing.
     const headers = shown ? { ...others, Authorization: shown } : others;
     const request = model.enter();
     const line = `${request.start.toFixed(0)} ${kind}: ${method} ${shortened(target)}${about(sent)}`;

@@ -8,7 +8,7 @@ export interface Sent {
   body?: Buffer;
   /** Sends the body without saying how long it is. */
   chunked?: boolean;
-  /** Sends the body in so many pieces, with pauses between them, in ms. */
+  /** Sends the body in that number of pieces, with pauses between them, in ms. */
   slow?: { pieces: number; pauseMs: number };
 }
 

@@ -1,4 +1,4 @@
-// The password of the local admin: made once, strong, kept where only its user reads it, and told to nobody
+// The password of the local admin: made once, strong, kept where only its user reads it, and never printed
 // but the person who starts the registry.
 import assert from 'node:assert/strict';
 import {
@@ -154,7 +154,7 @@ test('the one of the environment is taken, and neither printed nor kept', LIMIT,
   assert.ok(!(command.stdout + command.stderr).includes(GIVEN));
 });
 
-test('with AUTH=off there is none, and everybody on loopback is let in', LIMIT, async (t) => {
+test('with AUTH=off there is no password, and every client on loopback has access', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);
   const command = await started(t, { STATE_DIR, AUTH: 'off' });
   assert.match(command.stdout, /AUTH is off: every program on this machine can push, pull and delete/);

@@ -105,11 +105,11 @@ for (const { name, files, want } of [
     want: /^TLS_KEY: \S+missing cannot be read \(ENOENT\)/,
   },
   {
-    name: 'a certificate that is none',
+    name: 'a file that is no certificate',
     files: { cert: 'text' },
     want: /^TLS_CERT: \S+text holds no certificate/,
   },
-  { name: 'a key that is none', files: { key: 'text' }, want: /^TLS_KEY: \S+text holds no private key/ },
+  { name: 'a file that is no key', files: { key: 'text' }, want: /^TLS_KEY: \S+text holds no private key/ },
   {
     name: 'the key of another certificate',
     files: { key: 'second.key' },

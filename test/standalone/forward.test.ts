@@ -107,7 +107,7 @@ test('a request that says nothing of a body is sent on without one', LIMIT, asyn
   assert.ok(!answer.includes('"transfer-encoding"'));
 });
 
-test('whoever asks whether to send is told by the other side', LIMIT, async (t) => {
+test('a client that asks whether to send is answered by the other side', LIMIT, async (t) => {
   const { port, server } = await chain(t, async (incoming, response) => response.end(await text(incoming)));
   let asked = false;
   server.on('checkContinue', async (incoming: IncomingMessage, response: ServerResponse) => {

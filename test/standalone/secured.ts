@@ -18,7 +18,7 @@ export interface Pair {
   readonly key: string;
 }
 
-/** A certificate for `localhost`, signed by itself. Fails loudly where there is no openssl. */
+/** A certificate for `localhost`, self-signed. Fails if there is no openssl. */
 export function makePair(folder: string, name: string, names = 'DNS:localhost,IP:127.0.0.1'): Pair {
   const pair = { cert: join(folder, `${name}.crt`), key: join(folder, `${name}.key`) };
   execFileSync(

@@ -60,7 +60,7 @@ for (const { name, env, want } of [
     want: /^TLS_KEY is set, and TLS_CERT is not/,
   },
   { name: 'an open door to a network', env: { AUTH: 'off', HOST: '127.example' }, want: /^AUTH=off/ },
-  { name: 'a port that is none', env: { PORT: '1e3' }, want: /^PORT is "1e3"/ },
+  { name: 'a port that is no number', env: { PORT: '1e3' }, want: /^PORT is "1e3"/ },
 ]) {
   test(`${name} is refused`, () => {
     assert.throws(() => readSettings({ STATE_DIR: '/nowhere', AUTH: 'off', ...env }), {

@@ -101,7 +101,7 @@ test('SIGKILL of it ends workerd too, and the next start takes the folder over',
 });
 
 test(
-  'when workerd has ended by itself, it says so and starts again with all that it had',
+  'when workerd ends unexpectedly, the command says so and starts it again with all state',
   LIMIT,
   async (t) => {
     const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });

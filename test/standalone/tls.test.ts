@@ -14,7 +14,7 @@ import { descendants, temporaryFolder } from './temporary.ts';
 const LIMIT = { timeout: 60_000 };
 
 test(
-  'it says https, how to log in, and what Docker needs for a certificate that is signed by itself',
+  'the start message says https, how to log in, and what Docker needs for a self-signed certificate',
   LIMIT,
   async (t) => {
     const { command, pair } = await secured(t);

@@ -46,7 +46,7 @@ export function digest(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): stri
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }
 
-/** A digest of bytes that nobody has pushed. */
+/** A digest of bytes that were never pushed. */
 export function unknownDigest(algorithm: Algorithm = 'sha256'): string {
   return digest(blob(), algorithm);
 }

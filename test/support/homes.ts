@@ -62,7 +62,7 @@ export class Home {
     return this.#stateDir;
   }
 
-  /** Origin of the Worker that stands for an R2 custom domain; only where `HomeOptions` has one. */
+  /** Origin of the Worker in the place of an R2 custom domain; only if `HomeOptions` has one. */
   get blobDomain(): string {
     const { blobDomain } = this.#running ?? {};
     if (!blobDomain) throw new Error('the home has no blob domain');
@@ -139,7 +139,7 @@ export class Home {
     await this.#door('go-on');
   }
 
-  /** Resolves when so many requests have ended since the last reset, also those whose client has gone. */
+  /** Resolves when this number of requests has ended since the last reset, also those whose client has gone. */
   async ended(count: number): Promise<void> {
     await this.#door('ended', { count: String(count) });
   }

@@ -154,7 +154,7 @@ export class TestIssuer {
     };
   }
 
-  /** Whoever comes is `person`, and agrees. */
+  /** Every visitor is `person`, and agrees. */
   #authorize(query: URLSearchParams): Answer {
     const redirectUri = query.get('redirect_uri') ?? '';
     const challenge = query.get('code_challenge') ?? '';

@@ -182,7 +182,7 @@ describe('the layer under the registry', () => {
       const acting = (async () => invocation(() => act(bindings())))();
       if (caught === null) await acting;
       else await assert.rejects(acting, caught, 'the call fails, as it would in production');
-      // And it is remembered, for whoever made the call may have caught what it threw.
+      // And it is remembered, because the caller may have caught what it threw.
       const [found = '', ...others] = observation.violations;
       assert.ok(others.length === 0 && (caught === null ? found === '' : caught.test(found)), found);
       mock.restoreAll();

@@ -200,7 +200,7 @@ function observedDisk(disk: Fetcher, name: string): Fetcher {
       return original(...args);
     };
     return step(`${name}.${method}`, 'disk', make).catch(async (fault) => {
-      // A fetch that fails lets go of its body, and whoever writes into that hears of it.
+      // A fetch that fails releases its body, and the writer of the body gets the error.
       if (body instanceof ReadableStream && !body.locked) await body.cancel(fault);
       throw fault;
     });
@@ -287,7 +287,7 @@ async function stepped<T>(call: string, count: Counted, make: () => T | Promise<
     while (!observation.goesOn) await scheduler.wait(1);
     return answer;
   }
-  // Not a promise that nobody resolves: the runtime would notice, and end the request.
+  // Not a promise that is never resolved: the runtime would notice, and end the request.
   while (fault.how === 'hang') await scheduler.wait(60_000);
   if (answer instanceof Response) await answer.body?.cancel();
   throw new Error(`a test lost the answer of ${call}`);

@@ -1,4 +1,4 @@
-/** What attacks are run against: a private repository and its victim, somebody who may push elsewhere, and a look at the harm. */
+/** What attacks are run against: a private repository and its victim, a user who may push elsewhere, and a check for harm. */
 import assert from 'node:assert/strict';
 import { ADMIN, Api, type Json } from '../../management/api.ts';
 import { digest, imageManifest } from '../../support/fixtures.ts';
@@ -7,7 +7,7 @@ import { pushImage } from '../matrix/endpoints.ts';
 import { type Answer, Visitor } from '../visitor.ts';
 
 /** In every byte of the victim's that may not get out. */
-export const SECRET = 'what nobody else may read';
+export const SECRET = 'what only the victim may read';
 export const PASSWORD = 'the password of a user';
 export const secretBlob = Buffer.from(`${SECRET}: a layer`);
 export const image = imageManifest({ layers: [secretBlob], annotations: { 'org.example.secret': SECRET } });
@@ -17,7 +17,7 @@ export class Stage {
   readonly home: Home;
   readonly api: Api;
   readonly admin: Visitor;
-  readonly nobody: Visitor;
+  readonly anonymous: Visitor;
   /** Pushes to private/*. */
   readonly victim: Visitor;
   /** Pushes to own/*. */
@@ -29,7 +29,7 @@ export class Stage {
     this.home = home;
     this.api = new Api(home);
     this.admin = new Visitor(home, ADMIN);
-    this.nobody = new Visitor(home, null);
+    this.anonymous = new Visitor(home, null);
     this.victim = new Visitor(home, `victim:${PASSWORD}`);
     this.mallory = new Visitor(home, `mallory:${PASSWORD}`);
   }

@@ -13,8 +13,8 @@ export interface Caller {
   ways: Way[];
   /** What they have on `own/*`. */
   role: Role | null;
-  /** Who they are: nobody, a user with a rule, a robot with a grant, the token of the user of a role, or the admin of all. */
-  as: 'nobody' | 'user' | 'robot' | 'admin' | { tokenOf: Role; grant: [Role, string] };
+  /** Who they are: anonymous, a user with a rule, a robot with a grant, the token of the user of a role, or the admin of all. */
+  as: 'anonymous' | 'user' | 'robot' | 'admin' | { tokenOf: Role; grant: [Role, string] };
   /** Tags that they may set and delete. */
   tags: string | null;
 }
@@ -24,8 +24,8 @@ const ALL: Way[] = [...BOTH, 'blank token'];
 const ROLES: Role[] = ['reader', 'writer', 'maintainer', 'admin'];
 
 export const CALLERS: Caller[] = [
-  { name: 'nobody', ways: ['none'], role: null, as: 'nobody', tags: null },
-  { name: 'anonymous', ways: ['token', 'blank token'], role: null, as: 'nobody', tags: null },
+  { name: 'without credentials', ways: ['none'], role: null, as: 'anonymous', tags: null },
+  { name: 'anonymous', ways: ['token', 'blank token'], role: null, as: 'anonymous', tags: null },
   { name: 'outsider', ways: ALL, role: null, as: 'user', tags: null },
   ...ROLES.map((role): Caller => ({ name: `user-${role}`, ways: BOTH, role, as: 'user', tags: null })),
   ...ROLES.map((role): Caller => ({ name: `robot-${role}`, ways: BOTH, role, as: 'robot', tags: null })),
@@ -80,7 +80,7 @@ export function may(caller: Caller, kind: Kind, action: Action): boolean {
 
 /** What everybody may who is logged in, a narrowed token may not. */
 function isLoggedInFreely({ as, name }: Caller): boolean {
-  return as !== 'nobody' && name !== 'narrowed';
+  return as !== 'anonymous' && name !== 'narrowed';
 }
 
 function isDeleter(role: Role): boolean {

@@ -24,7 +24,7 @@ const DEADLINE_MS = 10 * 60_000;
 
 /**
  * The options of a suite that cannot run without these programs: it is skipped loudly, and in CI it fails.
- * The name `root` stands for being root, without which some of them can do nothing.
+ * The name `root` means that the tests run as root, without which some of them can do nothing.
  */
 export function needs(...names: readonly string[]): { skip?: string } {
   const isThere = (name: string) => (name === 'root' ? process.getuid?.() === 0 : find(name) !== undefined);

@@ -19,7 +19,7 @@ export interface Way {
 
 /** A registry that delivers in one way. Its `url` is the proxy's. */
 export interface Delivery extends Registry {
-  /** Without the proxy, for whoever prepares a test. */
+  /** Without the proxy, to prepare a test. */
   direct: string;
   registry: RecordingProxy;
   /** The registry's again, where it is its own blob host. */
@@ -171,8 +171,8 @@ export function assertDelivered(
   for (const { digest, size } of blobs) {
     const { asked, served } = getsOf(delivery, digest);
     const told = JSON.stringify({ asked, served }, null, 1);
-    assert(asked.length > 0, `nobody asked for ${digest}, of ${size} bytes`);
-    // If nobody had logged in, there would be no Authorization that could go astray.
+    assert(asked.length > 0, `no client asked for ${digest}, of ${size} bytes`);
+    // Without a login, there would be no Authorization that could go astray.
     assert(
       asked.every(({ authorization }) => authorization === AUTHORIZATION),
       told,

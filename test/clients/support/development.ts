@@ -30,7 +30,7 @@ export async function startDevelopment(folder: string, vars: Record<string, stri
     ],
     env: {
       ...environment(folder),
-      // Wrangler asks nobody questions, reports nothing, looks for no newer version and for no location.
+      // Wrangler asks no questions, reports nothing, looks for no newer version and for no location.
       CI: '1',
       WRANGLER_SEND_METRICS: 'false',
       WRANGLER_HIDE_BANNER: 'true',

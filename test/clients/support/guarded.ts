@@ -14,7 +14,7 @@ export interface Logins {
   admin: Login;
   /** A user who may push to `team/**`. */
   user: Login;
-  /** The same, by a token that nobody owns. */
+  /** The same, by a token without an owner. */
   robot: Login;
   /** A user who may pull from `team/**`. */
   reader: Login;

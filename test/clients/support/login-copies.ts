@@ -48,7 +48,7 @@ export function skopeoWithCredentials(): LoginClient {
 export function crane(): LoginClient {
   return copying('crane', {
     first: ['--insecure'],
-    // It writes the credentials down and asks nobody.
+    // It stores the credentials and does not ask the registry.
     checksAtLogin: false,
     login: ({ name }, host) => ['auth', 'login', host, '-u', name, '--password-stdin'],
     logout: (host) => ['auth', 'logout', host],

@@ -6,7 +6,7 @@ export interface Login {
   password: string;
 }
 
-/** Somebody at a client: nobody else's credentials are in this home. */
+/** A person at a client: this home holds only their credentials. */
 export interface Person {
   home: string;
   /** What the client was given; null for nothing. */
@@ -17,9 +17,9 @@ export interface Person {
 export interface Refusals {
   wrong: RegExp;
   expired: RegExp;
-  /** A push by somebody who may only pull. */
+  /** A push by a user who may only pull. */
   reader: RegExp;
-  /** A push by nobody that is known to where everybody may pull. */
+  /** An anonymous push to a repository from which everybody may pull. */
   anonymousPush: RegExp;
   anonymousPull: RegExp;
 }

@@ -64,7 +64,7 @@ export class RecordingProxy {
     return `http://${this.#host}:${address.port}`;
   }
 
-  /** The next body that is longer ends after so many bytes, and its connection with it. */
+  /** The next body that is longer ends after that number of bytes, and its connection with it. */
   cutNextAt(bytes: number): void {
     this.#cutAtBytes = bytes;
   }
@@ -90,7 +90,7 @@ export class RecordingProxy {
       if (cutAt !== null) outgoing.setHeader('Connection', 'close');
       outgoing.writeHead(statusCode);
       outgoing.flushHeaders();
-      // Whoever breaks off, the client or the registry, the other end of it hears of it.
+      // If the client or the registry breaks off, the other side is told.
       const passing = cutAt === null ? pipeline(answer, outgoing) : pipeline(answer, until(cutAt), outgoing);
       await passing.catch(() => outgoing.destroy());
     });

@@ -35,7 +35,7 @@ const accepted: { name: string; make: () => Manifest }[] = [
   { name: 'with a config that is {}', make: () => artifact() },
   { name: 'with annotations', make: () => imageManifest({ annotations: { 'org.example.key': 'wért' } }) },
   {
-    name: 'with fields that nobody knows',
+    name: 'with unknown fields',
     make: () => imageManifest({ fields: { 'org.example': [1, null] } }),
   },
   { name: 'with a layer that carries its data inline', make: () => withInlineData() },

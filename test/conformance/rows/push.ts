@@ -24,7 +24,7 @@ const badDigests = [
   { name: 'that is too short', of: () => 'sha256:abc' },
   { name: 'with letters that are not hexadecimal', of: () => `sha256:${'z'.repeat(64)}` },
   { name: 'without an algorithm', of: () => 'a'.repeat(64) },
-  { name: 'of an algorithm that nobody has', of: () => `nosuch:${'a'.repeat(64)}` },
+  { name: 'of an unknown algorithm', of: () => `nosuch:${'a'.repeat(64)}` },
 ];
 
 export const push: Row[] = [

@@ -25,7 +25,7 @@ const unsatisfiable = [
 ];
 
 const ignored = [
-  { range: 'octets=0-9', name: 'a unit that nobody knows' },
+  { range: 'octets=0-9', name: 'an unknown unit' },
   { range: 'nonsense', name: 'no range at all' },
 ];
 

@@ -49,7 +49,7 @@ export const referrerFilters: Row[] = [
     },
     {
       ...end12b,
-      what: 'a list that nobody asked to filter is whole and says nothing of filters',
+      what: 'a list without a filter in the request is complete and has no OCI-Filters-Applied',
       run: async (registry) => {
         const { repository, subject } = await withTwoTypes(registry);
         const answer = await repository.referrers(subject.digest);

@@ -1,6 +1,6 @@
 /**
  * Requests that are bad HTTP, sent over a socket: RFC 9112, and the shapes by which a proxy and a server are made to see two
- * different requests. Where `want` says `server`, workerd answers by itself, in plain text.
+ * different requests. Where `want` says `server`, workerd answers before the Worker, in plain text.
  */
 import { mediaTypes } from '../../support/fixtures.ts';
 import { type Given, type Row, STRANGER } from './row.ts';
@@ -8,7 +8,7 @@ import { type Given, type Row, STRANGER } from './row.ts';
 const BY_SERVER: [what: string, raw: string][] = [
   ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n'],
   ['a request line without a version', 'GET /v2/\r\n\r\n'],
-  ['a method that nobody has', get('/v2/').replace('GET', 'BREW')],
+  ['an unknown method', get('/v2/').replace('GET', 'BREW')],
   ['a method in small letters', get('/v2/').replace('GET', 'get')],
   ['a path with a space', get('/v2/a b/tags/list')],
   ['a path with a NUL', get('/v2/a\0b/tags/list')],
@@ -23,7 +23,7 @@ const BY_SERVER: [what: string, raw: string][] = [
   ['a length in hexadecimal', put('Content-Length: 0x5', 'hello')],
   ['a length that no number holds', put('Content-Length: 99999999999999999999999', 'hello')],
   ['two lengths that differ', put('Content-Length: 5\r\nContent-Length: 6', 'hello!')],
-  ['a transfer encoding that nobody has', put('Transfer-Encoding: xchunked', '0\r\n\r\n')],
+  ['an unknown transfer encoding', put('Transfer-Encoding: xchunked', '0\r\n\r\n')],
   ['a transfer encoding that does not end', put('Transfer-Encoding: gzip', 'hello')],
 ];
 

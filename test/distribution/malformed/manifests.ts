@@ -17,7 +17,7 @@ const NOT_JSON: [what: string, body: string | Uint8Array][] = [
   ['NaN', '{"schemaVersion":NaN}'],
   ['a number with a leading zero', '{"schemaVersion":02}'],
   ['a bare line break in a string', '{"schemaVersion":2,"a":"\n"}'],
-  ['an escape that is none', '{"schemaVersion":2,"a":"\\x41"}'],
+  ['an escape that JSON does not have', '{"schemaVersion":2,"a":"\\x41"}'],
   ['XML', '<?xml version="1.0"?><manifest/>'],
   ['a million open brackets', '['.repeat(1_000_000)],
   ['a million open objects', '{"a":'.repeat(500_000)],

@@ -45,7 +45,7 @@ const ELSEWHERE = ['0-4', '5-9', '9-13', '11-15', '15-19', '1000000-1000004', 'b
 const OTHER_LENGTHS = ['10-10', '10-13', '10-15', '10-999999999999999'];
 
 const CONTENT_RANGES: [what: string, ranges: string[], want: Row['want']][] = [
-  ['is none', MALFORMED, { status: 400, code: 'BLOB_UPLOAD_INVALID' }],
+  ['is malformed', MALFORMED, { status: 400, code: 'BLOB_UPLOAD_INVALID' }],
   ['is elsewhere', ELSEWHERE, { status: 416, code: 'BLOB_UPLOAD_INVALID' }],
   ['is not as long as the body', OTHER_LENGTHS, { status: 400, code: 'SIZE_INVALID' }],
 ];
@@ -82,7 +82,7 @@ const CLAMPED_RANGES = ['bytes=0-99999999999999999999', 'bytes=-9999999999999999
 
 const DOWNLOADS: [what: string, ranges: string[], want: Row['want']][] = [
   ['outside of it', REFUSED_RANGES, { status: 416, code: 'RANGE_INVALID' }],
-  ['that is none', IGNORED_RANGES, { status: 200, code: null }],
+  ['that is malformed', IGNORED_RANGES, { status: 200, code: null }],
   ['that is very large', CLAMPED_RANGES, { status: 206, code: null }],
   ['of several parts', ['bytes=0-5,10-15'], { status: 206, code: null }],
   ['of too many parts', TOO_MANY_RANGES, { status: 400, code: 'RANGE_INVALID' }],
@@ -145,7 +145,7 @@ export const ranges: Row[] = [
     want: { status: 400, code: 'SIZE_INVALID' },
   },
   {
-    name: 'a blob in one POST whose Content-Range is none',
+    name: 'a blob in one POST whose Content-Range is malformed',
     request: (given) => chunk('POST', given.path(`/blobs/uploads/?digest=${STRANGER}`), 'nonsense'),
     want: { status: 400, code: 'BLOB_UPLOAD_INVALID' },
   },

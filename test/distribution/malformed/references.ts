@@ -35,7 +35,7 @@ const DIGESTS: [what: string, digest: string][] = [
   ['the digits of the other algorithm', `sha512:${HEX}`],
   ['an algorithm of old', 'md5:d41d8cd98f00b204e9800998ecf8427e'],
   ['another algorithm', `sha384:${HEX}${HEX.slice(0, 32)}`],
-  ['an algorithm that nobody has', `sha257:${HEX}`],
+  ['an unknown algorithm', `sha257:${HEX}`],
   ['two algorithms', `sha256:sha256:${HEX}`],
   ['two colons', `sha256::${HEX}`],
   ['a dash for the colon', `sha256-${HEX}`],

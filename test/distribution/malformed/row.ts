@@ -37,7 +37,7 @@ export interface Row {
 
 /** As long as the upload of `Given` stands. */
 export const RECEIVED = 10;
-/** The content of the blob of `Given` has so many bytes. */
+/** The size of the blob of `Given`, in bytes. */
 export const BLOB_BYTES = 100;
 
 export class Given {

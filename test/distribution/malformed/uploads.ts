@@ -9,7 +9,7 @@ interface Spelled {
 
 /** Changes of the id and token of an upload that stands. */
 const FORGERIES: [what: string, change: (upload: Spelled) => Spelled][] = [
-  ['an id that nobody has', ({ token }) => ({ id: '00000000-0000-4000-8000-000000000000', token })],
+  ['an unknown id', ({ token }) => ({ id: '00000000-0000-4000-8000-000000000000', token })],
   ['an id that is no uuid', ({ token }) => ({ id: 'x', token })],
   ['an id in capitals', ({ id, token }) => ({ id: id.toUpperCase(), token })],
   ['an id with SQL behind it', ({ id, token }) => ({ id: `${id}'--`, token })],
