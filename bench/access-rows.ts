@@ -1,5 +1,5 @@
-// What access control costs: requests that show who sends them, beside the same ones where nobody has to, and the issuing of
-// tokens. Credentials were shown before the clock starts, as those of a client that has been at work for a while.
+// The cost of access control: requests with credentials beside the same requests to an open registry, and the issuing of tokens.
+// Each credential is used once before the measurement starts, as by a client that has worked for a while.
 import { requestHead } from './client.ts';
 import { freshBlob, KiB, manifestOf } from './content.ts';
 import { requestsPerSecond } from './load.ts';
@@ -59,7 +59,7 @@ async function prepare({ url, admin }: Parameters<Group['prepare']>[0]): Promise
   return { ...place, blobs, manifest, headers };
 }
 
-/** Makes a user and a robot who may use the place, and shows the credentials of both once. */
+/** Creates a user and a robot with access to the place, and uses both credentials once. */
 async function headersOf(url: string, prefix: string, admin: string): Promise<Place['headers']> {
   const make = async (what: string, body: unknown): Promise<{ token?: string }> => {
     const headers = { Authorization: admin, 'Content-Type': 'application/json' };

@@ -1,5 +1,5 @@
-// `npm run bench`: measures the registry in both homes beside the floor and any peers. Targets take turns
-// in short rounds, so that whatever else the machine does hits all of them alike; the best round counts.
+// `npm run bench`: measures the registry in both homes, the floor, and other registries. Targets take turns in short rounds,
+// so that other work on the machine affects all of them. The best round counts.
 import { join } from 'node:path';
 import { type HomeName, peer, startTarget, type Target } from './homes.ts';
 import { type Options, readOptions } from './options.ts';
@@ -12,7 +12,7 @@ const RESULTS = join(import.meta.dirname, '../results/bench.json');
 const options = readOptions(process.argv.slice(2), process.env);
 if (options !== null && !(await bench(options))) process.exitCode = 1;
 
-/** False where something could not be measured. */
+/** False if something could not be measured. */
 async function bench(options: Options): Promise<boolean> {
   const start = performance.now();
   const results: Result[] = [];
@@ -88,7 +88,7 @@ async function measureRow(
   }));
   const end = performance.now() + rowBudgetMs;
   for (let round = 0; round < rounds && (round === 0 || performance.now() < end); round++) {
-    // Every round begins with another target, so that none always follows the same one.
+    // Every round begins with another target, so that no target always runs after the same one.
     for (let turn = 0; turn < turns.length; turn++) {
       const one = turns[(round + turn) % turns.length];
       if (one === undefined || one.fault !== '') continue;

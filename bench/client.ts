@@ -1,10 +1,10 @@
-// Pushes and pulls as clients do, request by request, on one connection: the three ways in which blobs
-// are pushed, and whole images as containerd pushes and pulls them.
+// Sends the requests of real clients on one connection: three ways to push a blob, and whole images as containerd pushes and
+// pulls them.
 
 import type { Answer, Connection } from './connection.ts';
 import { type BenchBlob, type BenchImage, type BenchManifest, type ByteSpan, MiB } from './content.ts';
 
-/** What regctl sends at a time, and what the registry recommends. */
+/** The chunk size of regctl, which the registry also recommends. */
 const CHUNK_BYTES = 32 * MiB;
 
 const CRLF = Buffer.from('\r\n');
@@ -15,7 +15,7 @@ export class BenchClient {
   readonly #repository: string;
   readonly #headers: Record<string, string>;
 
-  /** `headers` go with every request but those that pull blobs. */
+  /** `headers` are sent with every request except pulls of blobs. */
   constructor(connection: Connection, url: string, repository: string, headers: Record<string, string> = {}) {
     this.#connection = connection;
     this.#host = new URL(url).host;
@@ -23,7 +23,7 @@ export class BenchClient {
     this.#headers = headers;
   }
 
-  /** POST, then one PUT that brings the whole blob: containerd, BuildKit, oras, helm. */
+  /** POST, then one PUT with the whole blob: containerd, BuildKit, oras, helm. */
   async pushInOnePut(blob: BenchBlob): Promise<void> {
     const location = await this.#startUpload();
     await this.#put(location, blob, blob.size, blob.pieces());
@@ -52,7 +52,7 @@ export class BenchClient {
     await this.#put(location, blob, 0, []);
   }
 
-  /** The whole or a span of it, through a redirect where the answer is one. */
+  /** Pulls a blob or a range of it, and follows a redirect. */
   async pullBlob({ digest, size }: BenchBlob, span?: ByteSpan): Promise<void> {
     const headers: Record<string, string> =
       span === undefined ? {} : { Range: `bytes=${span.from}-${span.to - 1}` };
@@ -67,7 +67,7 @@ export class BenchClient {
     if (answer.bytes !== wanted) throw new Error(`${line}: ${answer.bytes} bytes, not ${wanted}`);
   }
 
-  /** Each blob is asked for and then pushed, then the manifest, by its tag. */
+  /** HEAD and push of each blob, then the manifest by its tag. */
   async pushImage({ blobs, manifest, tag }: BenchImage): Promise<void> {
     for (const blob of blobs) {
       await this.#send(404, `HEAD ${this.#path('blobs', blob.digest)}`);
@@ -94,7 +94,7 @@ export class BenchClient {
     await this.#send(201, `POST ${path}`, { 'Content-Length': '0' });
   }
 
-  /** The path and query to go on with, on the same connection: clients too keep theirs where the host is the same. */
+  /** Path and query of the next request. It uses the same connection, as clients do if the host is the same. */
   #redirectOf(answer: Answer): string {
     const { host, pathname, search } = locationUrlOf(answer, this.#host);
     if (host !== this.#host) throw new Error(`a blob is redirected to ${host}, which is not measured here`);
@@ -130,7 +130,7 @@ export class BenchClient {
   }
 }
 
-/** The head of a request, from its method and path. */
+/** The head of a request: request line and headers. */
 export function requestHead(line: string, host: string, headers: Record<string, string> = {}): string {
   const fields = Object.entries({ Host: host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
   return `${line} HTTP/1.1\r\n${fields.join('')}\r\n`;
@@ -142,7 +142,7 @@ function locationOf(answer: Answer): string {
   return pathname + search;
 }
 
-/** A Location, which may be a whole URL or only a path. */
+/** Parses a Location: a URL or only a path. */
 function locationUrlOf({ head }: Answer, host: string): URL {
   const location = /\r\nlocation: *(\S+)/i.exec(head)?.[1];
   if (location === undefined) throw new Error('an answer has no Location');

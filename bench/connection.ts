@@ -1,14 +1,14 @@
-// One keep-alive HTTP/1.1 connection over a plain socket. The load must cost less than what it measures,
-// so requests are written as they are, and of a response only the head is looked at.
+// One keep-alive HTTP/1.1 connection on a plain socket. The client must use less CPU than the server that it measures, so it
+// sends prepared bytes and parses only the head of a response.
 import { connect, type Socket } from 'node:net';
 
 export interface Answer {
   readonly status: number;
-  /** The status line and the headers, as they came. */
+  /** The status line and the headers, unchanged. */
   readonly head: string;
-  /** How many bytes the body had. */
+  /** Length of the body in bytes. */
   readonly bytes: number;
-  /** Where the status is an error, what came of the body with the head. */
+  /** If the status is an error: the part of the body that arrived with the head. */
   readonly text: string;
 }
 
@@ -32,7 +32,7 @@ export class Connection {
   }
 
   private constructor(host: string, port: number, onConnected: () => void) {
-    // One buffer for all that is read: a new one for every read costs more than the reading.
+    // One buffer for all reads: a new buffer costs more than the read.
     const onread = {
       buffer: Buffer.allocUnsafe(READ_BYTES),
       callback: (length: number, buffer: Uint8Array) => this.#read(buffer as Buffer, length),
@@ -42,7 +42,7 @@ export class Connection {
     this.#socket.on('close', () => this.#end(new Error('the connection was closed by the other side')));
   }
 
-  /** Sends a request whose body, if it has one, follows its head in `bytes`. */
+  /** Sends a request. `bytes` has its head and then its body, if any. */
   send(
     bytes: Uint8Array,
     bodiless: boolean,
@@ -59,7 +59,7 @@ export class Connection {
     this.#socket.write(bytes);
   }
 
-  /** Sends a request with its body in pieces, each written when the one before it is. */
+  /** Sends a request with a body in pieces. Each piece is written after the previous one. */
   request(
     head: string,
     pieces: Iterable<Uint8Array> = [],
@@ -69,7 +69,7 @@ export class Connection {
       this.send(Buffer.from(head, 'latin1'), bodiless, resolve, reject);
     });
     const written = this.#writeAll(pieces);
-    // A server may answer before it has read everything, and then close: the answer says more than the failed write.
+    // A server may answer and close before it has read everything. The answer is more useful than the error of the write.
     return Promise.all([answered, written.catch(() => undefined)]).then(([answer]) => answer);
   }
 
@@ -104,7 +104,7 @@ export class Connection {
   }
 }
 
-/** Finds the end of a response, by its length or its chunks. */
+/** Finds the end of a response by its Content-Length or its chunks. */
 class AnswerReader implements Answer {
   status = 0;
   head = '';
@@ -112,7 +112,7 @@ class AnswerReader implements Answer {
   text = '';
   #bodiless = false;
   #inHead = true;
-  /** Bytes of the body, or of its current chunk and the line end behind that, that are still to come. */
+  /** Missing bytes of the body, or of the current chunk with its line end. */
   #left = 0;
   #chunked = false;
   #lastChunk = false;
@@ -130,7 +130,7 @@ class AnswerReader implements Answer {
   push(piece: Buffer): boolean {
     if (!this.#inHead) return this.#body(piece, 0);
     const end = piece.indexOf('\r\n\r\n');
-    // A head that comes in two pieces is rare enough to be put together without care for speed.
+    // A head in two pieces is rare, so joining it may be slow.
     if (end === -1) {
       if (this.head !== '')
         return this.push(Buffer.from(this.#takeHead() + piece.toString('latin1'), 'latin1'));

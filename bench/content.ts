@@ -1,5 +1,5 @@
-// What is pushed. Every blob is fresh, or else a registry would have it already, and none costs its size
-// to make: all share one random piece, and differ in their end, so that a digest goes on from a shared hash.
+// The blobs and manifests to push. Every blob is new, because a registry stores known ones only once. All blobs repeat one random
+// piece and differ at their end, so that a digest can continue from a shared hash and a blob costs little to make.
 import { createHash, type Hash, randomBytes, randomUUID } from 'node:crypto';
 
 export const MiB = 1024 * 1024;
@@ -12,11 +12,11 @@ export interface BenchBlob {
   readonly digest: string;
   /** In bytes. */
   readonly size: number;
-  /** The bytes from an offset on, in pieces of up to 1 MiB. */
+  /** The bytes from an offset to the end, in pieces of up to 1 MiB. */
   pieces(from?: number, to?: number): Iterable<Uint8Array>;
 }
 
-/** Bytes of a blob, from an offset to before another. */
+/** A range of a blob: `to` is the offset after its last byte. */
 export interface ByteSpan {
   readonly from: number;
   readonly to: number;
@@ -36,7 +36,7 @@ export interface BenchImage {
 
 const hashes = new Map<number, Hash>();
 
-/** A blob that nobody has. Its last piece, of up to 1 MiB, begins with a uuid. */
+/** A new blob. Its last piece, of up to 1 MiB, begins with a UUID. */
 export function freshBlob(size: number): BenchBlob {
   const lastSize = size % MiB || MiB;
   const last = Buffer.concat([Buffer.from(randomUUID()), PIECE.subarray(36, lastSize)]);

@@ -1,6 +1,6 @@
-// `npm run bench:cpu`: the CPU time of workerd for one request of each kind, as docs/cost.md has it. It is measured on one
-// machine, with access control and the audit log on, as the difference of the process's own time over many requests. The
-// Durable Objects, SQLite and the disk are in it, which Cloudflare bills apart: of the Worker it is the upper bound.
+// `npm run bench:cpu`: the CPU time of workerd for one request of each kind, for docs/cost.md. It runs on one machine, with access
+// control and the audit log on, and divides the CPU time of the process by many requests. That includes the Durable Objects,
+// SQLite and the disk, which Cloudflare bills separately, so it is an upper bound for the Worker.
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -84,7 +84,7 @@ function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-/** User and system time of workerd. */
+/** CPU time of workerd, user and system. */
 function cpuMs(): number {
   const fields = readFileSync(`/proc/${machine.pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')

@@ -1,5 +1,5 @@
-// The floor: a bare Worker in the same home that answers the same requests with the blob-store and Durable
-// Object calls that no registry could do without, and nothing else. It checks and remembers nothing.
+// The floor: a minimal Worker in the same home. It answers the same requests with only the calls to the blob store and to
+// Durable Objects that every registry needs. It checks nothing and remembers nothing.
 import { DurableObject } from 'cloudflare:workers';
 import { PART_BYTES } from '../worker/blobs/r2.ts';
 
@@ -40,7 +40,7 @@ class Rows extends DurableObject<FloorEnv> {
   }
 }
 
-// The names that the configuration of either home gives to its Durable Objects.
+// Both homes use these names for their Durable Objects.
 export {
   Rows as Accounts,
   Rows as AuditLog,
@@ -50,7 +50,7 @@ export {
   Rows as UploadSession,
 };
 
-/** Between a PATCH and its PUT, R2's upload; the floor forgets it if its isolate ends. */
+/** R2's multipart upload between a PATCH and its PUT. It is lost if the isolate ends. */
 const uploads = new Map<string, { multipart: R2MultipartUpload; parts: R2UploadedPart[] }>();
 const PATH = /^\/v2\/(.+)\/(blobs\/uploads|blobs|manifests|tags)\/([^/]*)$/;
 const SIZE = new TextEncoder();
@@ -76,7 +76,7 @@ export default {
       case 'manifests':
         return manifest(request, env, name, reference);
       case 'tags':
-        // "t" comes before every tag and behind every digest.
+        // "t" sorts before every tag and after every digest.
         return Response.json({ name, tags: await env.REPOSITORY.getByName(name).page('t', 100) });
       default:
         return new Response(null);
@@ -105,7 +105,7 @@ async function blob(request: Request, env: FloorEnv, name: string, digest: strin
   return new Response(null, { headers: { 'Content-Length': new TextDecoder().decode(row) } });
 }
 
-/** The bare get: a pull needs no Durable Object where the registry has heard of the blob before. */
+/** Only a get: a pull needs no Durable Object if the registry remembers the blob. */
 async function bytesOf(env: FloorEnv, key: string, range: string | null): Promise<Response> {
   const headers = new Headers(range === null ? {} : { Range: range });
   const body =
@@ -116,7 +116,7 @@ async function bytesOf(env: FloorEnv, key: string, range: string | null): Promis
   return new Response(body, { status: range === null ? 200 : 206 });
 }
 
-/** Somebody has to know whose the credentials are, and what is issued has to be signed. */
+/** One lookup for the credentials, and one signature for the token. */
 async function token(env: FloorEnv, text: string): Promise<Response> {
   await env.ACCOUNTS.getByName('accounts').get('robot');
   if (signingKey === null) {
@@ -164,7 +164,7 @@ async function put(env: FloorEnv, digest: string, body: ReadableStream<Uint8Arra
   else await env.BLOBS?.put(key, body, { sha256: digest.slice('sha256:'.length) });
 }
 
-/** What comes with a length is one part, or else it is cut into equal ones. On disk, each is a file. */
+/** A body with a length is one part. Others are cut into equal parts. On disk, each part is a file. */
 async function append(
   env: FloorEnv,
   id: string,

@@ -1,6 +1,5 @@
-// The two homes, each with the registry or the floor in it, on folders of their own that go with them. On
-// one machine that is workerd as `npm start` runs it; the other is Miniflare's R2 simulator, without the
-// proxies that `wrangler dev` puts before it.
+// The two homes, with the registry or the floor in them. Each has a temporary folder, which is deleted at the end. One machine is
+// workerd as `npm start` runs it. The other is Miniflare's R2 simulator, without the proxies of `wrangler dev`.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,16 +12,16 @@ export type HomeName = (typeof HOMES)[number];
 /** A value of BLOB_DELIVERY. */
 export type Delivery = 'redirect' | 'stream';
 
-/** Something that answers, to be measured. */
+/** A server to measure. */
 export interface Target {
   readonly name: string;
   /** Without a slash at its end. */
   readonly url: string;
-  /** How it was told to deliver blobs; undefined where it was not. */
+  /** Its setting BLOB_DELIVERY. Undefined if it was not set. */
   readonly delivery?: Delivery | undefined;
-  /** The Authorization of who manages it; undefined where there is no access control. */
+  /** The Authorization header of its admin. Undefined without access control. */
   readonly admin?: string | undefined;
-  /** Resident memory; undefined for what was not started here, or where there is no /proc. */
+  /** Resident memory. Undefined for a server that was not started here, or without /proc. */
   memoryBytes(): number | undefined;
   stop(): Promise<void>;
 }
@@ -36,7 +35,7 @@ const ENTRIES = {
 };
 const PASSWORD = 'a password of the bench';
 
-/** `guarded` is Longshore with access control, `open` is Longshore again, for what stands beside that. */
+/** `guarded` is Longshore with access control. `open` is Longshore without it, to compare the two. */
 export async function startTarget(
   home: HomeName,
   kind: keyof typeof ENTRIES,
@@ -62,7 +61,7 @@ export async function startTarget(
   };
 }
 
-/** Another registry, that runs already. */
+/** Another registry, which runs already. */
 export function peer(name: string, url: string): Target {
   return { name, url: url.replace(/\/+$/, ''), memoryBytes: () => undefined, stop: async () => {} };
 }
@@ -77,7 +76,7 @@ function onMachine(entry: string, stateDir: string, vars: Vars): Promise<Running
 async function onSimulator(entry: string, stateDir: string, vars: Vars): Promise<Running> {
   const before = childrenOfThis();
   const { url, stop } = await startSimulator(entry, stateDir, vars);
-  // Miniflare does not say which process it started; the shells that guard other processes are no workerd.
+  // Miniflare does not tell the pid of its workerd. Other children of this process are guard shells.
   const pid = childrenOfThis().find((child) => !before.includes(child) && isWorkerd(child));
   return { url, stop, memoryBytes: () => (pid === undefined ? undefined : residentBytes(pid)) };
 }

@@ -1,10 +1,10 @@
-// Requests a second: a few connections that each send the next request when the answer to the one
-// before it is there, from bytes that were made before the clock started.
+// Requests per second. A few connections each send the next request after the answer to the previous one. All requests are
+// prepared before the measurement starts.
 import { Connection } from './connection.ts';
 
 export const LOAD_CONNECTIONS = 16;
 
-/** Sends the requests round and round for a time. Throws where an answer is not the wanted status. */
+/** Repeats the requests for a time. Throws if a status is not the expected one. */
 export async function requestsPerSecond(
   url: string,
   requests: readonly Uint8Array[],
@@ -43,7 +43,7 @@ export async function requestsPerSecond(
   }
 }
 
-/** Does every piece of work once, a connection at a time each. Gives the milliseconds that it took. */
+/** Does each piece of work once, on several connections. Returns the milliseconds that it took. */
 export async function workThrough<Work>(
   url: string,
   work: readonly Work[],

@@ -1,5 +1,5 @@
-// The registry as the benchmark runs it: itself, and a door through which the catalog hears of repositories
-// that are not there. To push 2,000 of them would take minutes on a disk that syncs, and change no row.
+// The registry for the benchmark, with one more endpoint: it adds names of repositories to the catalog. Pushing 2,000 repositories
+// would take minutes on a disk that syncs, and would not change the results.
 
 import type { Env } from '../worker/env.ts';
 import registry from '../worker/index.ts';

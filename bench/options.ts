@@ -1,4 +1,4 @@
-// The command's options and environment, and what `--help` says of them.
+// The options and environment variables of the benchmark, and its help.
 import { parseArgs } from 'node:util';
 import { HOMES, type HomeName } from './homes.ts';
 import type { Scale } from './row.ts';
@@ -6,10 +6,10 @@ import type { Scale } from './row.ts';
 export interface Options {
   readonly homes: readonly HomeName[];
   readonly scale: Scale;
-  /** Rows whose name it finds. */
+  /** Only rows whose name matches. */
   readonly only: RegExp;
   readonly rounds: number;
-  /** No new round begins when a row has taken this long; one is always measured. */
+  /** No new round begins after a row has taken this long. At least one round is measured. */
   readonly rowBudgetMs: number;
   readonly peers: readonly { name: string; url: string }[];
 }
@@ -19,22 +19,22 @@ const QUICK: Scale = { blobMiB: [64], images: 80, tags: 1_000, repositories: 200
 
 const HELP = `npm run bench -- [options]
 
-Measures the registry in both of its homes, beside a bare Worker (the floor), and writes results/bench.json.
+Measures the registry in both homes and a minimal Worker (the floor). Writes results/bench.json.
 
-  --quick           less of everything: 64 MiB only, 1,000 tags, 200 repositories, short rounds
-  --home=HOME       machine or r2 only
-  --only=REGEX      rows whose name matches
-  PEERS=NAME=URL,…  in the environment: other registries, measured beside the machine home;
-                    what is pushed goes into repositories named bench/…
+  --quick           smaller and shorter: 64 MiB only, 1,000 tags, 200 repositories
+  --home=HOME       only this home: machine or r2
+  --only=REGEX      only rows whose name matches
+  PEERS=NAME=URL,…  environment variable: other registries to measure beside the machine home.
+                    The benchmark pushes to repositories named bench/…
 
-"redirected" is a GET, its 307 and a GET of the blob host, which is the registry itself: there is no CDN here. The floor
-and peers answer the same GET as they do, the floor with a bare get of the blob store. --only='pull .*B,' is all of these.
+"redirected" is a GET, its 307, and a GET of the blob host. The blob host is the registry itself, because there is no CDN here.
+The floor and other registries answer the first GET in their own way. --only='pull .*B,' selects these rows.
 
-"Bearer", "Basic" and "token for" are with access control, with credentials that were shown before. Beside them stands "open", the
-registry without it; the floor of a token is one call of a Durable Object and one signature. --only='Bearer|Basic|token for'
+"Bearer", "Basic" and "token for" are with access control. They are compared with "open", the registry without it. The floor of
+a token is one call of a Durable Object and one signature. --only='Bearer|Basic|token for' selects these rows.
 `;
 
-/** Null where help was asked for and given. Throws where an option is not understood. */
+/** Null if it printed the help. Throws for an unknown option. */
 export function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | null {
   const { values } = parseArgs({
     args,
@@ -65,6 +65,6 @@ function parsePeer(text: string): { name: string; url: string } {
   const [name, ...rest] = text.split('=');
   const url = rest.join('=');
   if (name === undefined || !URL.canParse(url))
-    throw new Error(`PEERS is name=url,name=url; "${text}" is none`);
+    throw new Error(`PEERS must be name=url,name=url. It is "${text}".`);
   return { name, url };
 }

@@ -1,11 +1,11 @@
-// What rows do on a target, whatever they measure: use it for the first time, and count bytes by the clock.
+// Helpers for all rows: the first use of a target, and throughput.
 import { randomBytes } from 'node:crypto';
 import { BenchClient } from './client.ts';
 import { Connection } from './connection.ts';
 import { type BenchBlob, freshBlob, KiB, MiB, manifestOf } from './content.ts';
 import type { Place } from './row.ts';
 
-/** The first use of a target, which makes its Durable Objects and compiles its code. */
+/** Uses a target once, so that its Durable Objects exist and its code is compiled. */
 export async function warm(
   url: string,
   use: (client: BenchClient) => Promise<void>,
@@ -24,7 +24,7 @@ export async function warm(
   return place;
 }
 
-/** MiB a second: does it again and again for the time of a round. Making the content does not count. */
+/** MiB per second: repeats the work for one round. The time to make the content does not count. */
 export async function throughput(
   place: Place,
   roundMs: number,
@@ -34,7 +34,7 @@ export async function throughput(
   return throughputTogether(1, place, roundMs, make, ([client], blob) => perform(of(client), blob));
 }
 
-/** The same, with several clients at once. */
+/** The same with several clients in parallel. */
 export async function throughputTogether(
   clients: number,
   place: Place,
@@ -65,7 +65,7 @@ function of<Item>(item: Item | undefined): Item {
   return item;
 }
 
-/** Clients of the repository that bears the prefix's name, each with a connection of its own. */
+/** Clients of the repository with the prefix's name. Each has its own connection. */
 async function withClients(
   count: number,
   { url, prefix }: Pick<Place, 'url' | 'prefix'>,

@@ -1,5 +1,5 @@
-// How blobs are pulled: redirected to the blob host, streamed, and in ranges at once. There is no CDN here,
-// so the blob host is the registry itself; the floor has none, and answers the same requests with a bare get.
+// Pulls of blobs: redirected to the blob host, streamed, and in parallel ranges. There is no CDN here, so the blob host is the
+// registry itself. The floor has no blob host and answers these requests with a get.
 import { createHash } from 'node:crypto';
 import { requestHead } from './client.ts';
 import { type BenchBlob, type ByteSpan, freshBlob, KiB, MiB } from './content.ts';
@@ -8,9 +8,9 @@ import { requestsPerSecond } from './load.ts';
 import { first, throughput, throughputTogether, warm } from './place.ts';
 import type { Group, Place, Row, Scale } from './row.ts';
 
-/** So many parts of a blob are pulled at once, as containerd does where it is told to. */
+/** Parts of a blob that are pulled in parallel, as containerd does if configured. */
 const SPANS = 4;
-/** The smallest blob that Longshore redirects: what a redirect costs beside the least that it saves. */
+/** The smallest blob that Longshore redirects. It shows the cost of a redirect best. */
 const REDIRECTED_KIB = 64;
 
 /** Pulls of the blobs of a scale. */
@@ -54,7 +54,7 @@ function blobRows(mib: number, { roundMs }: Scale): Row[] {
   ];
 }
 
-/** Redirects that nobody follows, where the floor sends the bytes. */
+/** Redirects without the request that follows. The floor sends the bytes. */
 function redirectRow({ roundMs }: Scale): Row {
   return {
     name: `pull ${REDIRECTED_KIB} KiB, redirect only`,
@@ -72,7 +72,7 @@ function redirectRow({ roundMs }: Scale): Row {
   };
 }
 
-/** One blob, which was seen to come whole, in ranges, and in the way that is measured. */
+/** One blob. It is first pulled whole, in ranges and in the measured way, and checked. */
 function groupOf(size: number, delivery: Delivery): Group {
   return {
     delivery,
@@ -96,7 +96,7 @@ async function statusOf(place: Place, blob: BenchBlob): Promise<number> {
   return answer.status;
 }
 
-/** Throws unless what comes, one span behind the other, hashes to the digest. Rows that are timed only count bytes. */
+/** Throws unless the ranges together hash to the digest. Timed rows only count bytes. */
 async function checkBytes(place: Place, blob: BenchBlob, spans: readonly (ByteSpan | undefined)[]) {
   const hash = createHash('sha256');
   for (const span of spans) {

@@ -1,4 +1,4 @@
-// What was measured, as a table for people and as JSON for whatever comes after.
+// The results, as a table for people and as JSON for programs.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, totalmem } from 'node:os';
 import { dirname } from 'node:path';
@@ -16,13 +16,13 @@ export interface Measured {
   readonly target: string;
   /** Every round, in order. */
   readonly rounds: readonly number[];
-  /** Why there are none, or no more. */
+  /** Why there are no rounds, or no further ones. */
   readonly fault?: string;
   /** Resident memory at the end of the row. */
   readonly memoryBytes?: number;
 }
 
-/** Of the longest name, in letters. */
+/** Width of the column of names, in characters. */
 const ROW_WIDTH = 34;
 
 const HOME_TITLES: Record<HomeName, string> = {
@@ -30,7 +30,7 @@ const HOME_TITLES: Record<HomeName, string> = {
   r2: "Cloudflare's bindings, simulated: Miniflare's R2 and Durable Objects",
 };
 
-/** The best round: whatever else this machine does only ever makes one slower. */
+/** The best round, because other work on the machine can only make a round slower. */
 export function best({ rounds }: Measured): number | null {
   return rounds.length === 0 ? null : Math.max(...rounds);
 }
@@ -40,7 +40,7 @@ export function titleOf(home: HomeName, targets: readonly string[]): string {
   return `\n${HOME_TITLES[home]}\n${['row'.padEnd(ROW_WIDTH), 'unit'.padEnd(10), 'longshore'.padStart(10), ...others, 'MB'.padStart(5)].join('  ')}`;
 }
 
-/** One line of the table, with what Longshore reaches of each other target. */
+/** One line of the table, with the ratio of Longshore to each other target. */
 export function lineOf({ row, unit, measured }: Result): string {
   const [own, ...others] = measured;
   const ours = own === undefined ? null : best(own);
@@ -61,7 +61,7 @@ export function lineOf({ row, unit, measured }: Result): string {
   return [line, ...faults.map(({ target, fault }) => `  ! ${target}: ${fault}`)].join('\n');
 }
 
-/** Writes the results with what is needed to read them on another day. */
+/** Writes the results, with the versions and the machine that they belong to. */
 export function writeResults(path: string, results: readonly Result[], seconds: number): void {
   const machine = {
     platform: platform(),

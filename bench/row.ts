@@ -1,17 +1,17 @@
-// The words of the benchmark: a row is what is measured, a group the rows that need the same content before
-// the clock starts, and a place what they find on one target.
+// The terms of the benchmark. A row is one measurement. A group is a set of rows that need the same content. A place is that content
+// on one target.
 import type { BenchBlob, BenchImage, BenchManifest } from './content.ts';
 import type { Delivery, Target } from './homes.ts';
 
 export type Unit = 'MiB/s' | 'images/s' | 'requests/s' | 'tokens/s';
 
 export interface Scale {
-  /** Of the blobs that are pushed and pulled. */
+  /** Size of the blobs that are pushed and pulled. */
   readonly blobMiB: readonly number[];
   readonly images: number;
   readonly tags: number;
   readonly repositories: number;
-  /** Of one round of a row that is measured by the clock. */
+  /** Duration of one round, for rows that run for a fixed time. */
   readonly roundMs: number;
 }
 
@@ -19,31 +19,31 @@ export interface Row {
   readonly name: string;
   readonly unit: Unit;
   readonly group: Group;
-  /** Measures once. Higher is better. */
+  /** Measures one round. Higher is better. */
   measure(place: Place): Promise<number>;
 }
 
-/** What rows share on one target, made before they are measured. Every group begins on fresh targets. */
+/** Rows that share content on a target. The content is made before the rows run. Every group gets new targets. */
 export interface Group {
-  /** How Longshore is told to deliver blobs; what its home does by itself unless it is given. */
+  /** Longshore's BLOB_DELIVERY. Default: that of the home. */
   readonly delivery?: Delivery;
-  /** What runs beside Longshore; the floor and any peers unless it is given, and then Longshore has access control. */
+  /** What Longshore is compared with. Default: the floor and all peers. If it is set, Longshore has access control. */
   readonly besideGuarded?: readonly ('open' | 'floor')[];
   prepare(target: Pick<Target, 'url' | 'delivery' | 'admin'>): Promise<Place>;
 }
 
 export interface Place {
   readonly url: string;
-  /** A prefix of repository names that nobody has used. */
+  /** A prefix for the names of new repositories. */
   readonly prefix: string;
-  /** With what a GET of a blob is answered: 200, or 307 where it is redirected. */
+  /** The status of a GET of a blob: 200, or 307 for a redirect. */
   readonly blobStatus: number;
   blobs: BenchBlob[];
   images: BenchImage[];
   manifest: BenchManifest;
-  /** With what somebody proves who they are, by the way of it; empty where nobody has to. */
+  /** Authorization headers, one for each kind of credential. Empty without access control. */
   headers: Partial<Record<Proof, { Authorization: string }>>;
 }
 
-/** A token of the registry, and names and passwords: of a robot, whose password is a token, and of a user. */
+/** An access token of the registry, and Basic credentials of a robot and of a user. */
 export type Proof = 'Bearer' | 'robot' | 'user';

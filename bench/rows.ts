@@ -1,5 +1,5 @@
-// All that is measured. Rows that need the same content before the clock starts are a group: every group
-// begins on fresh targets, so that one row's leftovers are not another's burden.
+// All rows, in groups that need the same content. Every group gets new targets, so that data of one group does not slow down
+// another.
 import { accessRows } from './access-rows.ts';
 import { BenchClient, requestHead } from './client.ts';
 import { type BenchBlob, type BenchImage, freshBlob, freshImage, KiB, MiB, manifestOf } from './content.ts';
@@ -8,9 +8,9 @@ import { first, throughput, warm } from './place.ts';
 import { pullRows } from './pull-rows.ts';
 import type { Group, Place, Row, Scale } from './row.ts';
 
-/** So many images are pushed or pulled at a time. */
+/** Images that are pushed or pulled in parallel. */
 const IMAGES_AT_A_TIME = 8;
-/** A page of tags and of the catalog. */
+/** Entries on a page of tags and of the catalog. */
 const PAGE = 100;
 
 export function rows(scale: Scale): Row[] {
@@ -99,7 +99,7 @@ function requestRows(scale: Scale): Row[] {
   ];
 }
 
-/** Every tag names a manifest of its own, as releases do. */
+/** Every tag has its own manifest, as with releases. */
 async function prepareTags(url: string, tags: number): Promise<Place> {
   const blobs = [freshBlob(2 * KiB), freshBlob(20 * KiB)];
   const place = await warm(url, async (client) => {
@@ -118,7 +118,7 @@ async function prepareRepositories(url: string, repositories: number): Promise<P
   const names = Array.from({ length: repositories }, (_, number) => `${place.prefix}-${number}`);
   const heard = await fetch(`${url}/bench/catalog`, { method: 'POST', body: JSON.stringify(names) });
   if (heard.status === 204) return place;
-  // A peer has no such door, so what it lists is pushed.
+  // Other registries do not have that endpoint, so the repositories are pushed.
   const manifest = manifestOf([blob]);
   await workThrough(url, names, LOAD_CONNECTIONS, async (connection, name) => {
     const client = new BenchClient(connection, url, name);
@@ -128,7 +128,7 @@ async function prepareRepositories(url: string, repositories: number): Promise<P
   return place;
 }
 
-/** Each worker has a repository of its own, which is that of an image whenever it is its turn. */
+/** Each connection pushes its images to its own repository. */
 async function imagesPerSecond(
   place: Place,
   perform: (client: BenchClient, image: BenchImage) => Promise<void>,

@@ -1,5 +1,5 @@
-// `npm run blob-host`: prints what an R2 custom domain needs to serve private blobs, filled in. It asks nobody and changes
-// nothing: docs/delivery.md tells what the steps are for.
+// `npm run blob-host`: prints the steps that make an R2 custom domain serve private blobs. It sends no requests and changes
+// nothing. docs/delivery.md explains the steps.
 import { OciError } from '../worker/oci/errors.ts';
 import { OptionFailure, parseOptions, USAGE } from './options.ts';
 import { rulesets } from './response-headers.ts';

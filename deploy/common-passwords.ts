@@ -1,6 +1,5 @@
-// Makes worker/auth/credentials/common-passwords.ts of the list in the package popular-passwords: `node deploy/common-passwords.ts`.
-// Only passwords that are long enough to be used at all are in it, as a Bloom filter, since the Worker's bundle is small.
-
+// `node deploy/common-passwords.ts`: generates worker/auth/credentials/common-passwords.ts from the package popular-passwords.
+// It keeps only passwords that are long enough to be allowed, as a Bloom filter, because the bundle must be small.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

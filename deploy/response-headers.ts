@@ -1,5 +1,5 @@
-// The rules of a blob host, in the form of Cloudflare's Rulesets API: the firewall rule that verifies signed URLs, the cache
-// rule behind it, and the headers that keep a browser from making a page of a blob.
+// The rules of a blob host, in the format of Cloudflare's Rulesets API: the firewall rule that verifies signed URLs, the cache
+// rule, and the headers that stop browsers from showing a blob as a page.
 import { AS_DATA } from '../worker/delivery/as-data.ts';
 import type { BlobHost } from './options.ts';
 
@@ -17,13 +17,13 @@ export interface Ruleset {
   rules: [Rule];
 }
 
-/** What stands between a path and the time in a signed URL. */
+/** The text between the path and the time in a signed URL. */
 const SEPARATOR = '?verify=';
-/** Under its key the content never changes. */
+/** The content of a key never changes. */
 const EDGE_TTL_S = 365 * 24 * 3600;
-/** Objects that an earlier release stored do not say themselves that they are to be saved. */
+/** Objects of earlier releases have no Content-Disposition of their own. */
 export const BLOB_HEADERS = { ...AS_DATA, 'Content-Disposition': 'attachment' };
-/** To Cloudflare, "no-store". */
+/** Cloudflare's value for "no-store". */
 const NO_STORE = -1;
 
 export function rulesets(host: BlobHost): Ruleset[] {
@@ -60,7 +60,7 @@ export function rulesets(host: BlobHost): Ruleset[] {
   ];
 }
 
-/** Matches what is to be blocked: what no secret has signed, or what has expired. */
+/** Matches requests to block: those without a valid signature, and expired ones. */
 function firewallExpression(host: BlobHost): string {
   const unsigned = host.secrets.map(
     (secret) =>
@@ -69,7 +69,7 @@ function firewallExpression(host: BlobHost): string {
   return [onHost(host), ...unsigned].join(' and ');
 }
 
-/** `http.host` is the Host header as it came: a port or a dot behind the name must not lead past the rule. */
+/** `http.host` is the Host header as sent. A port or a dot after the name must not bypass the rule. */
 function onHost({ host }: BlobHost): string {
   return `starts_with(lower(http.host), "${host}")`;
 }

@@ -1,5 +1,5 @@
-// The text of `npm run blob-host`: the steps in their order, filled in, or those of a rotation where there are two secrets.
-// The rules come before the domain, so that the bucket is never open to everybody.
+// The text of `npm run blob-host`: the steps to set up a blob host, or to rotate its secret if two are given. The rules come
+// before the domain, so that the bucket is never public.
 import type { BlobHost } from './options.ts';
 import { BLOB_HEADERS, type Rule, type Ruleset, rulesets } from './response-headers.ts';
 
@@ -115,7 +115,7 @@ function putSecrets(secrets: string[]): string {
   return `printf %s '${secrets.join(',')}' | npx wrangler secret put BLOB_URL_SECRETS`;
 }
 
-/** For a shell: no value ends the quotation. */
+/** JSON in single quotes for a shell. It contains no single quote. */
 function json(value: Ruleset | Rule): string {
   return `'${JSON.stringify(value).replaceAll("'", '\\u0027')}'`;
 }

@@ -1,5 +1,5 @@
-// The password of the user `admin` that a registry on one machine makes for itself, once, and keeps in
-// its folder, where only the user who runs the registry can read it.
+// The password of the user `admin`. A registry on one machine generates it at its first start and saves it in its state folder,
+// where only the user who runs the registry can read it.
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
@@ -21,18 +21,18 @@ import { notWritable } from './state-folder.ts';
 
 export interface AdminPassword {
   readonly text: string;
-  /** The file that it is kept in. */
+  /** The file that it is saved in. */
   readonly path: string;
-  /** Whether this start has made it. */
+  /** True if this start generated it. */
   readonly isNew: boolean;
 }
 
-// Letters and digits that nobody takes for another one when they copy them by hand.
+// Without characters that look alike, such as l and 1, because people copy passwords by hand.
 const ALPHABET = 'abcdefghijkmnpqrstuvwxyz23456789';
 const GROUPS = 7;
 const GROUP_CHARACTERS = 4;
 
-/** The one that is kept in the folder, or else a new one. Throws a StartFailure where there can be none. */
+/** Reads the saved password, or generates and saves one. Throws a StartFailure if it can do neither. */
 export function adminPassword(stateDir: string): AdminPassword {
   const path = join(stateDir, 'admin-password');
   try {
@@ -59,16 +59,16 @@ function keptIn(path: string): string | null {
     if (error instanceof StartFailure) throw error;
     if (systemErrorCode(error) === 'ELOOP') throw isLink(path);
     throw new StartFailure(
-      `The password of admin in ${path} cannot be read (${systemErrorCode(error) ?? error}).\nMake it readable, or set ADMIN_PASSWORD.`,
+      `Cannot read the password of admin in ${path} (${systemErrorCode(error) ?? error}).\nMake the file readable, or set ADMIN_PASSWORD.`,
     );
   }
   if (text !== '') return text;
   throw new StartFailure(
-    `There is no password in ${path}.\nDelete the file, and the next start makes a new one.`,
+    `The password file ${path} is empty.\nDelete it: the next start generates a new password.`,
   );
 }
 
-/** What is in the file, unless another user has put it there. */
+/** Reads the file. Throws a StartFailure if it belongs to another user. */
 function readOwn(path: string): string {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
   try {
@@ -81,7 +81,7 @@ function readOwn(path: string): string {
   }
 }
 
-// The file appears under its name when it is whole, and whoever comes second takes what the first has made.
+// The file gets its name when it is complete. If two processes start at once, the second one uses the password of the first.
 function keep(path: string, password: string): string {
   const draft = `${path}.${process.pid}`;
   rmSync(draft, { force: true });

@@ -1,5 +1,5 @@
-// Bundles a Worker's entry module and everything that it imports into one ES module, and leaves the
-// WebAssembly that it imports beside it: the two kinds of module that workerd's configuration names.
+// Bundles the entry module of a Worker and its imports into one ES module. WebAssembly stays in files of its own, because
+// workerd's configuration lists it as a separate kind of module.
 import { basename, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
 import { StartFailure } from './failure.ts';
@@ -27,8 +27,7 @@ export function bundle(entry: string): readonly Module[] {
   return modules;
 }
 
-// The synchronous build is a process that has ended when it returns; the asynchronous one leaves
-// esbuild's service running, which would have to be ended with everything else.
+// The synchronous build ends its esbuild process before it returns. The asynchronous one would leave a process to stop.
 function build(entry: string): { path: string; contents: Uint8Array }[] {
   try {
     return buildSync({

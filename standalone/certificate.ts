@@ -1,5 +1,5 @@
-// The certificate of a registry on one machine: read from its two files, checked, and read again when they
-// change. A pair that does not work is told of, and the one before stays in use.
+// The TLS certificate of a registry on one machine. It is read from two files, checked, and read again when they change. If
+// the new pair is not valid, the registry prints why and keeps the previous one.
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { dirname } from 'node:path';
@@ -7,7 +7,7 @@ import { createSecureContext } from 'node:tls';
 import { StartFailure, systemErrorCode } from './failure.ts';
 
 export interface CertificateFiles {
-  /** Absolute paths of PEM files: the certificate with those above it, and its private key. */
+  /** Absolute paths of PEM files: the certificate with its chain, and its private key. */
   readonly cert: string;
   readonly key: string;
 }
@@ -19,23 +19,26 @@ export interface Certificate {
 }
 
 export interface CertificateWatch {
-  /** Looks at the files now. */
+  /** Reads the files now. */
   check(): void;
   close(): void;
 }
 
-/** Whoever replaces two files writes one after the other: between them they do not match, and are no fault yet. */
+/** The two files are replaced one after the other. In between they do not match, and that is not an error. */
 const SETTLE_MS = 500;
-/** Network file systems tell nobody of their changes. */
+/** Network file systems do not report changes. */
 const POLL_MS = 10_000;
 
 /** Throws a StartFailure that names the file. */
 export function readCertificate({ cert, key }: CertificateFiles): Certificate {
   const pair = { cert: contentsOf('TLS_CERT', cert), key: contentsOf('TLS_KEY', key) };
-  const leaf = parsed(() => new X509Certificate(pair.cert), `TLS_CERT: ${cert} holds no certificate (PEM).`);
+  const leaf = parsed(
+    () => new X509Certificate(pair.cert),
+    `TLS_CERT: ${cert} contains no certificate in PEM form.`,
+  );
   const own: KeyObject = parsed(
     () => createPrivateKey(pair.key),
-    `TLS_KEY: ${key} holds no private key (PEM, without a passphrase).`,
+    `TLS_KEY: ${key} contains no private key in PEM form without a passphrase.`,
   );
   if (!leaf.checkPrivateKey(own)) {
     throw new StartFailure(`TLS_KEY: ${key} is not the key of the certificate in ${cert}.`);
@@ -44,18 +47,18 @@ export function readCertificate({ cert, key }: CertificateFiles): Certificate {
   return { ...pair, leaf };
 }
 
-/** The hosts that a certificate is for; an IPv6 address is in brackets. */
+/** The hosts that a certificate names. An IPv6 address is in brackets. */
 export function certificateNames({ leaf }: Pick<Certificate, 'leaf'>): string[] {
   const names = leaf.subjectAltName?.matchAll(/(DNS|IP Address):([^,\s"]+)/g) ?? [];
   return [...names].map(([, , name = '']) => (name.includes(':') ? compressed(name) : name.toLowerCase()));
 }
 
-/** An IPv6 address as a URL writes it. */
+/** An IPv6 address in the form that URLs use. */
 function compressed(address: string): string {
   return URL.parse(`http://[${address}]`)?.hostname ?? address;
 }
 
-/** Hands over every new pair that works, and says what is wrong with one that does not. */
+/** Calls `take` with every new valid pair, and `report` with the problem of an invalid one. */
 export function watchCertificate(
   files: CertificateFiles,
   current: Certificate,
@@ -72,10 +75,10 @@ export function watchCertificate(
       if (found.cert.equals(inUse.cert) && found.key.equals(inUse.key)) return;
       take(found);
       inUse = found;
-      report(`The new certificate is in use; it is valid until ${found.leaf.validTo}.`);
+      report(`The new certificate is in use. It is valid until ${found.leaf.validTo}.`);
     } catch (error) {
       if (!(error instanceof StartFailure)) throw error;
-      if (error.message !== told) report(`${error.message}\nThe certificate of before stays in use.`);
+      if (error.message !== told) report(`${error.message}\nKeeping the previous certificate.`);
       told = error.message;
     }
   };
@@ -98,8 +101,8 @@ export function watchCertificate(
   };
 }
 
-// The folder and not the file: a file is replaced by renaming another one to its name, or a link beside it.
-// Where folders cannot be watched, or are gone, there is the poll.
+// Watches the folder, because a file is replaced by a rename, often of a link. If the folder cannot be watched, polling finds
+// the change.
 function watchFolder(folder: string, changed: () => void): FSWatcher[] {
   try {
     const watcher = watch(folder, { persistent: false }, changed);

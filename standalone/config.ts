@@ -1,24 +1,24 @@
-// Writes workerd's configuration: one Worker with its Durable Objects, the folders where it keeps
-// their state and the blobs' bytes, and the socket it answers on. The schema is workerd's own workerd.capnp.
+// Writes workerd's configuration: the Worker with its Durable Objects, the folders for their state and for blobs, and the
+// socket that it listens on. The schema is workerd.capnp, which is part of workerd.
 import { DURABLE_OBJECTS } from '../worker/objects/classes.ts';
 import { ONE_MACHINE_NAME } from '../worker/platform.ts';
 import type { Module } from './bundle.ts';
 
-/** The behaviour of the runtime, in both homes; wrangler.toml says the same. */
+/** The behaviour of the runtime. wrangler.toml must have the same values. */
 export const COMPATIBILITY_DATE = '2026-07-01';
 export const COMPATIBILITY_FLAGS = ['nodejs_compat'];
 
 /**
- * By these headers the server that ends TLS tells workerd, on a Unix socket that only this user can reach, what it knows of
- * a request: `https`, and the `cf` object (JSON) with the address of the client. Workerd takes them out of the request.
+ * Headers by which the TLS server tells workerd what it knows about a request: the protocol, and the `cf` object (JSON) with
+ * the address of the client. Workerd removes them. They come over a Unix socket that only this user can reach.
  */
 export const PROTOCOL_HEADER = 'Longshore-Protocol';
 export const CF_HEADER = 'Longshore-Cf';
 
 export interface Configuration {
-  /** Where to listen: host:port (an IPv6 address is in brackets, port 0 chooses a free one), or `unix:` and a path. */
+  /** host:port (IPv6 addresses in brackets, port 0 for a free one), or `unix:` and a path. */
   readonly address: string;
-  /** Names of files beside the configuration, the entry first. */
+  /** Names of files in the folder of the configuration, the entry first. */
   readonly modules: readonly Pick<Module, 'name' | 'kind'>[];
   /** Absolute path of the folder of the Durable Objects' SQLite files. */
   readonly stateFolder: string;
@@ -26,7 +26,7 @@ export interface Configuration {
   readonly blobsFolder: string;
   /** Text bindings. */
   readonly vars: Readonly<Record<string, string>>;
-  /** Service bindings to HTTP servers, from the binding's name to host:port or `unix:/path`. One named DISK takes the folder's place. */
+  /** Service bindings: name to the host:port or `unix:/path` of an HTTP server. One named DISK replaces the folder. */
   readonly services: Readonly<Record<string, string>>;
 }
 
@@ -52,7 +52,7 @@ export function configuration(options: Configuration): string {
   const networks = vars.ALLOW_PRIVATE_ISSUERS === 'true' ? '["public", "private"]' : '["public"]';
   const services = [
     '(name = "registry", worker = .registry)',
-    // Only issuers of OpenID Connect tokens are asked for anything.
+    // The registry sends requests only to issuers of OpenID Connect tokens.
     `(name = "internet", network = (allow = ${networks}, tlsOptions = (trustBrowserCas = true)))`,
     `(name = "state", disk = (path = ${text(options.stateFolder)}, writable = true))`,
     `(name = "state-to-look-at", disk = (path = ${text(options.stateFolder)}))`,
@@ -90,7 +90,7 @@ function list(items: readonly string[]): string {
   return `[\n${items.map((item) => `    ${item},\n`).join('')}  ]`;
 }
 
-// Cap'n Proto's text has C's escapes for bytes, and none for a Unicode character, which stands for itself.
+// Text of Cap'n Proto escapes bytes as C does. Unicode characters are not escaped.
 function text(value: string): string {
   const escaped = value.replace(/[\u0000-\u001f"\\\u007f]/g, (character) => {
     return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;

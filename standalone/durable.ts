@@ -1,10 +1,9 @@
-// What has to outlive a power cut: a new file or folder is safe only when the folder that names it has been
-// synced too.
+// Files and folders that must survive a power cut. A new one is safe only after its parent folder was synced too.
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { systemErrorCode } from './failure.ts';
 
-/** Makes a folder with its parents, where they are missing, so that they survive a power cut. */
+/** Creates a folder and its missing parents, and syncs them. */
 export function makeFolder(path: string, mode?: number): void {
   const first = mkdirSync(path, { recursive: true, ...(mode === undefined ? {} : { mode }) });
   if (first === undefined) return;
@@ -15,7 +14,7 @@ export function makeFolder(path: string, mode?: number): void {
   }
 }
 
-/** Makes the names in a folder safe: those of its files and folders, not their contents. */
+/** Syncs the names in a folder, not the contents of its files. */
 export function syncFolder(path: string): void {
   let folder: number;
   try {
@@ -33,7 +32,7 @@ export function syncFolder(path: string): void {
   }
 }
 
-/** Some file systems, and Windows, do not sync folders: there the names are safe with the files. */
+/** Some file systems, and Windows, cannot sync folders. They keep the names with the files. */
 export function isNeedless(error: unknown): boolean {
   const code = systemErrorCode(error) ?? '';
   return code === 'EINVAL' || (process.platform === 'win32' && ['EPERM', 'EISDIR', 'EACCES'].includes(code));

@@ -1,13 +1,13 @@
-// Files of objects that have emptied themselves: workerd keeps an empty database for each of them, for ever. No process may
+// Removes the databases of Durable Objects that deleted all their data: workerd keeps an empty file for each. No process may
 // have them open.
 import { closeSync, openSync, readdirSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The file of an object; beside these there is workerd's own `metadata.sqlite`. */
+/** The database of an object. Workerd's own `metadata.sqlite` does not match. */
 const OBJECT = /^[0-9a-f]{64}\.sqlite$/;
 /** A database without tables is one page of this size. */
 const PAGE_BYTES = 4096;
-/** On the first page, behind the header of the file: the kind of page, and the number of entries of the schema. */
+/** Offsets on the first page, after the file header: the kind of page, and the number of schema entries. */
 const KIND_OFFSET = 100;
 const LEAF = 13;
 const ENTRIES_OFFSET = 103;
@@ -17,7 +17,7 @@ export function removeEmptied(folder: string): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
     if (!OBJECT.test(name) || statSync(path).size > PAGE_BYTES) continue;
-    // What is in the log is not in the file yet.
+    // The write-ahead log has data that is not in the file yet.
     if ((statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0 || !isEmpty(path)) continue;
     for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
   }

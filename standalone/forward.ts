@@ -1,21 +1,21 @@
-// Hands a request that came over TLS to workerd, and its answer back: bodies stream both ways at the pace
-// of the slower side, headers go as they came, and whoever goes away takes the other side along.
+// The reverse proxy between TLS and workerd. Bodies stream both ways at the speed of the slower side, headers are passed on
+// unchanged, and if one side closes its connection, the other side's is closed too. Decision 27 says why it is our own.
 import { Agent, type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { helpLink } from '../worker/oci/errors.ts';
 import { CF_HEADER, PROTOCOL_HEADER } from './config.ts';
 
-/** More than an Authorization header may have, and as much as workerd reads. */
+/** As much as workerd reads, and more than the longest Authorization header. */
 export const HEADERS_MAX_BYTES = 64 * 1024;
-/** Workerd closes a connection that has been idle for 15 seconds: it is not to close one as a request goes out on it. */
+/** Workerd closes a connection after 15 idle seconds. Ours must end earlier, so that no request is sent on a closing one. */
 const IDLE_MS = 10_000;
-/** How long a client may go on sending when it has its answer, before its connection is cut. */
+/** How long a client may continue to send after it got the answer. Then its connection is closed. */
 const LINGER_MS = 5_000;
 
-/** Of one connection only (RFC 9110, section 7.6.1). Transfer-Encoding stays, since Node frames the body by it. */
+/** Headers for one connection only (RFC 9110, section 7.6.1). Transfer-Encoding stays, because Node frames the body by it. */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade'];
 const FRAMING = ['host', 'content-length', 'transfer-encoding'];
-/** Only this server may say what these say. */
+/** Headers that only this server may set. */
 const OWN = [CF_HEADER, PROTOCOL_HEADER].map((name) => name.toLowerCase());
 
 /** Connects to workerd on its Unix socket. */
@@ -25,8 +25,8 @@ export function upstreamAgent(socketPath: string): Agent {
   return agent;
 }
 
-// Workerd closes the connection soon after it has refused a body. A socket of Node's that cannot be written any more is
-// gone at once, with the answer that waits in it: this one is read to its end, which tells of any fault as well.
+// Workerd closes the connection soon after it refuses a body. Node destroys a socket when a write fails, and loses the answer
+// that waits in it. This socket ignores errors of writes: the read side reports them too, after the answer.
 class PatientSocket extends Socket {
   override _write(chunk: unknown, encoding: BufferEncoding, done: (fault?: Error | null) => void): void {
     super._write(chunk, encoding, () => done());
@@ -42,9 +42,9 @@ class PatientSocket extends Socket {
 
 export function forward(incoming: IncomingMessage, response: ServerResponse, agent: Agent): void {
   let outgoing: ClientRequest;
-  // Of two hosts, one reader takes the first and another the last (RFC 9112, section 3.2).
+  // With two Host headers, one program may use the first and another the last (RFC 9112, section 3.2).
   if ((incoming.headersDistinct.host ?? []).length > 1) {
-    refuse(incoming, response, 400, 'there is more than one Host header');
+    refuse(incoming, response, 400, 'the request has more than one Host header');
     return;
   }
   try {
@@ -56,7 +56,7 @@ export function forward(incoming: IncomingMessage, response: ServerResponse, age
       maxHeaderSize: HEADERS_MAX_BYTES,
     });
   } catch {
-    // What Node reads, but does not write.
+    // Node accepts some requests that it refuses to send.
     refuse(incoming, response, 400, 'the request cannot be understood');
     return;
   }
@@ -65,7 +65,7 @@ export function forward(incoming: IncomingMessage, response: ServerResponse, age
   outgoing.on('error', () => {
     if (!response.headersSent) refuse(incoming, response, 502, 'the registry did not answer');
     else if (!response.writableEnded) response.destroy();
-    // An answer that came before the whole body was sent is whole all the same.
+    // The answer is complete, although the body was not sent to its end.
     else incoming.unpipe(outgoing).resume();
   });
   incoming.on('close', () => {
@@ -100,7 +100,7 @@ function refuse(incoming: IncomingMessage, response: ServerResponse, status: num
   incoming.unpipe().resume();
 }
 
-// Most clients write their whole body before they read. A connection that were closed at once would take the answer with it.
+// Most clients send the whole body before they read. If the connection closed at once, they would not see the answer.
 function linger(incoming: IncomingMessage, response: ServerResponse): void {
   response.on('finish', () => {
     if (incoming.complete) return;
@@ -109,7 +109,7 @@ function linger(incoming: IncomingMessage, response: ServerResponse): void {
   });
 }
 
-// What the client or a proxy says of where the request comes from goes through: the Worker knows which proxies to believe.
+// Headers that name the origin of the request are passed on, because the Worker knows which proxies to trust.
 function requestHeaders(incoming: IncomingMessage): string[] {
   const { rawHeaders, headers, socket, method } = incoming;
   const clientIp = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
@@ -118,13 +118,13 @@ function requestHeaders(incoming: IncomingMessage): string[] {
   const isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
   return [
     ...pairs(rawHeaders, dropped),
-    // A request that says nothing of a body has none, and Node would say that one follows.
+    // A request without these headers has no body, but Node would announce one.
     ...(isFramed || method === 'GET' || method === 'HEAD' ? [] : ['Content-Length', '0']),
     ...[PROTOCOL_HEADER, 'https', CF_HEADER, JSON.stringify({ clientIp })],
   ];
 }
 
-/** Names and values in turns, as they came but for some. */
+/** The alternating names and values, without the dropped headers. */
 function pairs(raw: string[], dropped: readonly string[]): string[] {
   return raw.filter((_, at) => !dropped.includes((raw[at - (at % 2)] ?? '').toLowerCase()));
 }

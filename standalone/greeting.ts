@@ -1,4 +1,4 @@
-// What `npm start` prints when the registry answers: where it is, who may do what, and what to type next.
+// The text that `npm start` prints when the registry is ready: its URL, how to log in, warnings, and the next commands.
 
 import { isLoopback } from '../worker/oci/address.ts';
 import { printableLines } from '../worker/oci/printable.ts';
@@ -7,8 +7,7 @@ import { hostAndPort, reachableHost } from './port.ts';
 import type { Settings } from './settings.ts';
 
 /**
- * `port` is the one that it listens on, `certificate` the one that it has. A new password is shown to a person at a terminal
- * only: all else that is printed ends in a log.
+ * A new password is printed only on a terminal, because other output ends up in logs.
  */
 export function greeting(
   settings: Settings,
@@ -23,25 +22,25 @@ export function greeting(
     ...(certificate === null && !isLoopback(host) ? [inClear(host)] : []),
     ...(certificate === null ? [] : certificateNotes(certificate, settings.certificate?.cert ?? '', name)),
   ];
-  // Names in a certificate, and paths, may be of others.
+  // Other people may have chosen the names in a certificate, and the paths.
   return printableLines(`Longshore is running on ${certificate === null ? 'http' : 'https'}://${name}
 It keeps everything in ${stateDir}. Ctrl-C ends it.
 ${notes.map((note) => `\n${note}\n`).join('')}
-${isOpen ? '' : login(settings, name, isTerminal)}What to type next, with an image that you have:
+${isOpen ? '' : login(settings, name, isTerminal)}Next, with any image that you have:
   docker tag alpine ${name}/alpine
   docker push ${name}/alpine
   docker pull ${name}/alpine
 `);
 }
 
-const OPEN = `AUTH is off: every program on this machine can push, pull and delete, whoever runs it.`;
+const OPEN = `AUTH is off: every program of every user on this machine can push, pull and delete.`;
 
 function inClear(host: string): string {
-  return `Passwords and images travel in clear to and from ${host}, because there is no TLS: set TLS_CERT and TLS_KEY.
-Until then, Docker elsewhere wants this registry among its "insecure-registries".`;
+  return `Passwords and images travel unencrypted to and from ${host}, because TLS is off. Set TLS_CERT and TLS_KEY.
+Without TLS, Docker on other machines needs this registry in its "insecure-registries".`;
 }
 
-// A password in a command's arguments is seen by everybody on the machine, and kept in the shell's history.
+// All users of a machine can see the arguments of a command, and the shell saves them in its history.
 function login({ password }: Settings, name: string, isTerminal: boolean): string {
   if (password === null)
     return `Log in as "admin" with the password that is in ADMIN_PASSWORD:
@@ -59,11 +58,11 @@ function certificateNotes({ leaf }: Certificate, path: string, name: string): st
   const folder = `/etc/docker/certs.d/${name}`;
   return [
     ...(Date.parse(leaf.validTo) < Date.now()
-      ? [`The certificate in ${path} is no longer valid since ${leaf.validTo}: clients refuse it.`]
+      ? [`The certificate in ${path} expired on ${leaf.validTo}. Clients refuse it. Replace it.`]
       : []),
     ...(leaf.checkIssued(leaf)
       ? [
-          `The certificate is signed by itself. Docker takes it on every machine that has it as ${folder}/ca.crt:
+          `The certificate is self-signed. Docker accepts it on every machine that has it as ${folder}/ca.crt:
   sudo mkdir -p ${folder} && sudo cp ${quoted(path)} ${folder}/ca.crt`,
         ]
       : []),
@@ -74,14 +73,14 @@ function nameOf(host: string): string {
   return isLoopback(host) && host !== '::1' ? 'localhost' : reachableHost(host);
 }
 
-/** The name by which clients reach the host, if the certificate has it, or else the first that it has. */
+/** The name of the host if the certificate has it, else the first name in the certificate. */
 function namedBy({ leaf }: Certificate, name: string): string {
   if (leaf.checkHost(name) !== undefined || leaf.checkIP(name) !== undefined) return name;
   const names = certificateNames({ leaf });
   return names.find((one) => !one.includes('*')) ?? name;
 }
 
-/** For a shell. */
+/** The path as an argument in a shell. */
 function quoted(path: string): string {
   return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,6 @@
-// The lock of the state folder: two writers to one SQLite file would corrupt what each of them promised to keep. It is a
-// lock of the operating system on an open file (flock), so it holds across containers that share a volume, and the kernel
-// frees it with the last process that has the file open, however that process ends. Decision 17.
+// The lock of the state folder, because two registries would corrupt each other's SQLite files. It is a lock of the operating
+// system on an open file (flock). It works across containers that share a volume, and the kernel frees it when the last
+// process that has the file open ends, in whatever way. Decision 17.
 import { spawn } from 'node:child_process';
 import {
   closeSync,
@@ -18,26 +18,26 @@ import { StartFailure, systemErrorCode } from './failure.ts';
 import { checkOwn, isLink } from './private.ts';
 
 export interface Lock {
-  /** To be handed to workerd, which then holds the lock as well. */
+  /** Workerd inherits it and then also holds the lock. */
   readonly fd: number;
-  /** Whether the folder was not left in order. */
+  /** True if the previous registry did not shut down cleanly. */
   readonly disturbed: boolean;
-  /** Notes that this process, too, works in the folder. */
+  /** Records that this process also uses the folder. */
   alsoHeldBy(pid: number): void;
-  /** Frees the lock as soon as workerd has ended; the note that is left says whether all ended in order. */
+  /** Frees the lock once workerd has ended, and records whether the shutdown was clean. */
   release(inOrder: boolean): void;
 }
 
 interface Holder {
   readonly pid: number;
-  /** When the process started, where the system tells: a pid alone may belong to another process after a restart. */
+  /** When the process started, if the system says so. After a restart, another process can have the same pid. */
   readonly started?: string;
 }
 
-/** How long to wait for the workerd of a registry that was killed: it is ended at once, but not by us. */
+/** How long to wait for the workerd of a registry that was killed. Its guard process ends it at once. */
 const ORPHAN_WAIT_MS = 5_000;
 const ORPHAN_POLL_MS = 50;
-/** Of open(2) on macOS and the BSDs: takes the lock with the file. */
+/** A flag of open(2) on macOS and the BSDs: open and lock in one step. */
 const O_EXLOCK = 0x20;
 const FLAGS = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
 
@@ -47,7 +47,7 @@ export async function takeLock(path: string, folder: string): Promise<Lock> {
   for (;;) {
     const fd = await lockedFile(path);
     const note = noteIn(path);
-    // Release 0.1.0 noted its processes in the file and took no lock.
+    // Release 0.1.0 wrote its processes into the file and took no lock.
     const [owner, workerd] = holdersIn(note).map((one) => (isAlive(one) ? one : undefined));
     if (fd !== null && owner === undefined && workerd === undefined) return held(fd, note !== '');
     if (fd !== null) closeSync(fd);
@@ -61,7 +61,7 @@ function held(fd: number, disturbed: boolean): Lock {
   const note = (text: string) => {
     ftruncateSync(fd);
     writeSync(fd, text, 0);
-    // After a power cut the note has to tell that the folder was not left in order.
+    // After a power cut the note must still be there: it says that the shutdown was not clean.
     fsyncSync(fd);
   };
   note(JSON.stringify([self]));
@@ -70,7 +70,7 @@ function held(fd: number, disturbed: boolean): Lock {
     disturbed,
     alsoHeldBy: (pid) => note(JSON.stringify([self, holder(pid)])),
     release: (inOrder) => {
-      // Where no note can be left, because the disk is full, the one that is there says that something is to be tidied up.
+      // If the disk is full, the earlier note stays, and the next start cleans up.
       try {
         note(inOrder ? '' : '[]');
       } catch (error) {
@@ -81,7 +81,7 @@ function held(fd: number, disturbed: boolean): Lock {
   };
 }
 
-/** The file, open and locked; null where another has the lock. */
+/** Opens and locks the file. Null if another process has the lock. */
 async function lockedFile(path: string): Promise<number | null> {
   const locksOnOpen = process.platform === 'darwin' || process.platform.endsWith('bsd');
   let fd: number;
@@ -94,7 +94,7 @@ async function lockedFile(path: string): Promise<number | null> {
   try {
     const found = fstatSync(fd);
     checkOwn(path, found);
-    // Another user who could open it could lock it.
+    // A user who can open the file can lock it.
     if ((found.mode & 0o077) !== 0) fchmodSync(fd, 0o600);
     if (locksOnOpen || process.platform === 'win32' || (await flock(fd))) return fd;
   } catch (error) {
@@ -106,8 +106,8 @@ async function lockedFile(path: string): Promise<number | null> {
 }
 
 /**
- * Node has no flock(2). The program of that name locks the open file that it inherits, and the lock stays with the file
- * when the program has ended, because we have the same file open.
+ * Node has no flock(2). The program `flock` locks the open file that it inherits. The lock stays after the program ends,
+ * because this process has the same file open.
  */
 function flock(fd: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
@@ -119,7 +119,7 @@ function flock(fd: number): Promise<boolean> {
     child.on('error', () =>
       reject(
         new StartFailure(
-          'The program flock is missing, which locks the folder.\nInstall util-linux (or busybox).',
+          'Cannot lock the folder, because the program flock is missing.\nInstall util-linux or busybox.',
         ),
       ),
     );
@@ -127,7 +127,9 @@ function flock(fd: number): Promise<boolean> {
       if (code === 0 || code === 1) resolve(code === 0);
       else
         reject(
-          new StartFailure(`The folder cannot be locked: ${stderr.trim()}\nSet STATE_DIR to a local folder.`),
+          new StartFailure(
+            `Cannot lock the folder: ${stderr.trim()}\nSet STATE_DIR to a folder on a local disk.`,
+          ),
         );
     });
   });
@@ -147,7 +149,7 @@ function noteIn(path: string): string {
   return readFileSync(path, 'utf8').trim();
 }
 
-// A note that cannot be understood was cut short by a machine that lost power.
+// A note that cannot be parsed was cut off by a power cut.
 function holdersIn(note: string): Holder[] {
   try {
     const holders: unknown = JSON.parse(note);
@@ -166,14 +168,14 @@ function isAlive({ pid, started }: Holder): boolean {
   return started !== undefined && started === startOf(pid);
 }
 
-// Linux's boot id and the process's start in ticks since that boot, the 22nd field of its stat. The
-// second field is a file name in parentheses that may hold spaces, so the count begins behind it.
+// Linux's boot id, and the start of the process in ticks since that boot: field 22 of its stat. Field 2 is a file name in
+// parentheses that can contain spaces, so the count begins after it.
 function startOf(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // A zombie has let go of everything, though its pid is not free yet.
+    // A zombie holds no files, although its pid is not free yet.
     return state === 'Z' ? 'ended' : `${boot} ${fields[18]}`;
   } catch {
     return undefined;

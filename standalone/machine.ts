@@ -1,5 +1,5 @@
-// The registry on one machine: workerd, started on the bundled Worker and a folder, and watched until
-// it ends. The command, the tests and the benchmark all start it here.
+// The registry on one machine: starts workerd with the bundled Worker and a state folder, and watches it until it ends.
+// `npm start`, the tests and the benchmark use it.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join, resolve } from 'node:path';
@@ -15,39 +15,39 @@ import { type SyncService, startSyncService } from './sync-service.ts';
 import { type Exit, runWorkerd, type Workerd } from './workerd.ts';
 
 export interface MachineOptions {
-  /** Where everything is kept; made if it is missing, and locked until workerd has ended. */
+  /** The state folder. It is created if it is missing, and locked until workerd has ended. */
   readonly stateDir: string;
-  /** 0, the default, chooses a free one. */
+  /** Default: 0, for a free port. */
   readonly port?: number;
-  /** 127.0.0.1 unless it is given; `*` is every address. */
+  /** Default: 127.0.0.1. `*` is every address. */
   readonly host?: string;
-  /** Whether a server of this process stands before workerd, which then listens on a Unix socket and nowhere else. */
+  /** True if a server of this process ends TLS. Workerd then listens only on a Unix socket. */
   readonly isBehindTls?: boolean;
-  /** Path of the Worker's entry module; Longshore's own unless it is given. */
+  /** Path of the Worker's entry module. Default: Longshore's. */
   readonly entry?: string;
   /** Text bindings. */
   readonly vars?: Readonly<Record<string, string>>;
-  /** Service bindings to HTTP servers, from the binding's name to host:port; one named DISK takes the folder's place. */
+  /** Service bindings: name to the host:port of an HTTP server. One named DISK replaces the folder. */
   readonly services?: Readonly<Record<string, string>>;
-  /** Hears what workerd and the Worker print, once the registry answers. */
+  /** Called with the output of workerd and the Worker, once the registry is ready. */
   readonly onOutput?: (chunk: string) => void;
 }
 
 export interface Machine {
-  /** Where the registry answers, without a slash at its end. */
+  /** URL of the registry, without a slash at its end. */
   readonly url: string;
   readonly port: number;
-  /** The Unix socket that workerd listens on; null where it listens on the port itself. */
+  /** The Unix socket that workerd listens on. Null if it listens on the port. */
   readonly socketPath: string | null;
-  /** Workerd's. */
+  /** Process id of workerd. */
   readonly pid: number;
-  /** Resolves when workerd has ended, for whatever reason, and its folder and port are free again. */
+  /** Resolves when workerd has ended for any reason, and its folder and port are free. */
   readonly exited: Promise<Exit>;
-  /** Ends workerd in order, and with force if that takes more than a few seconds. */
+  /** Stops workerd cleanly, or kills it if that takes more than a few seconds. */
   stop(): Promise<void>;
-  /** Ends workerd as a crash would, with SIGKILL. */
+  /** Kills workerd with SIGKILL, as in a crash. */
   kill(): Promise<void>;
-  /** Workerd's resident memory; undefined where there is no /proc. */
+  /** Resident memory of workerd. Undefined without /proc. */
   memoryBytes(): number | undefined;
 }
 
@@ -55,7 +55,7 @@ const OWN_ENTRY = join(import.meta.dirname, '../worker/index.ts');
 const READY_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 3_000;
 
-/** Resolves when the registry answers. Throws a StartFailure that says what stands in the way. */
+/** Resolves when the registry is ready. Throws a StartFailure if it cannot start. */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const host = options.host ?? '127.0.0.1';
   await checkAddress(host, options.port ?? 0);
@@ -70,7 +70,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     folder.lock.release(inOrder);
   };
   try {
-    // Workerd would make these itself, but would not sync the folders that name them.
+    // Workerd would create these too, but would not sync their parent folders.
     for (const name of STATE_FOLDERS) {
       makeFolder(join(folder.state, name));
       removeEmptied(join(folder.state, name));
@@ -137,7 +137,7 @@ function writeConfiguration(
   const modules = bundle(options.entry ?? OWN_ENTRY);
   for (const { name, contents } of modules) writeFileSync(join(folder.run, name), contents);
   const path = join(folder.run, 'config.capnp');
-  // The settings in it may be secrets. A mode holds only for a file that is made, and not for one that was there.
+  // The configuration can contain secrets. The mode applies only to a new file, so an old one is removed.
   rmSync(path, { force: true });
   writeFileSync(
     path,
@@ -153,7 +153,7 @@ function writeConfiguration(
         ...options.vars,
       },
       services: {
-        // What takes the folder's place syncs by its own means.
+        // A service that replaces the folder does its own syncing.
         ...(options.services?.DISK === undefined ? { SYNC: syncs.address } : {}),
         ...options.services,
       },
@@ -168,17 +168,17 @@ function openFiles(): { OPEN_FILES?: string } {
   return Number.isFinite(limit) ? { OPEN_FILES: String(limit) } : {};
 }
 
-/** How many files workerd may have open: Node raises its limit as far as it may, and hands that on. Infinity for any number. */
+/** How many files workerd may open. Node raises its limit to the maximum, and workerd inherits it. Infinity for no limit. */
 export function openFilesMax(): number {
   const { report } = process;
-  // The names of the machine's addresses would be looked up.
+  // The network part of the report would look up names in DNS.
   Object.assign(report, { excludeNetwork: true });
   const { userLimits } = report.getReport() as { userLimits?: { open_files?: { soft: number | string } } };
   const limit = Number(userLimits?.open_files?.soft);
   return Number.isNaN(limit) ? Number.POSITIVE_INFINITY : limit;
 }
 
-// A refusal (401) is an answer too; an error of the server's own is a registry that does not work, and says why.
+// A 401 shows that the registry works. An error of the 5xx range shows that it does not, and says why.
 function untilItAnswers(url: string, socketPath: string | null): Promise<void> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -202,7 +202,7 @@ function untilItAnswers(url: string, socketPath: string | null): Promise<void> {
   });
 }
 
-/** What an error in the specification's shape says, or the body as it is. */
+/** The message of an error in the OCI format, else the whole body. */
 function messageIn(body: string): string {
   try {
     const { errors } = JSON.parse(body) as { errors: { message: string }[] };

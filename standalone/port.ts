@@ -1,5 +1,5 @@
-// The address that the registry listens on: how it is written, and whether it can be had. It is tried
-// before workerd is started, because Node says what is wrong with an address in a code and not in prose.
+// The address that the registry listens on, and whether it is free. Node tries it before workerd starts, because Node's errors
+// have codes, and workerd's are only text.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { hostname } from 'node:os';
@@ -7,17 +7,17 @@ import { StartFailure, systemErrorCode } from './failure.ts';
 
 const EVERY_ADDRESS = ['*', '0.0.0.0', '::'];
 
-/** An IPv6 address goes in brackets. */
+/** An IPv6 address is put in brackets. */
 export function hostAndPort(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** What this machine's own clients call the host: a registry that listens everywhere is reached at the loopback. */
+/** The host for clients on this machine. If the registry listens on all addresses, that is the loopback address. */
 export function reachableHost(host: string): string {
   return EVERY_ADDRESS.includes(host) ? '127.0.0.1' : host;
 }
 
-/** What requests that reach the host may call it, beside loopback (`BOUND_NAMES` in worker/env.ts). */
+/** The names that requests may use for the host, besides loopback names. The Worker gets them as BOUND_NAMES. */
 export function boundNames(host: string): string[] {
   if (EVERY_ADDRESS.includes(host)) return ['*', hostname().toLowerCase()];
   return [host.includes(':') ? `[${host}]` : host.toLowerCase()];
@@ -30,7 +30,7 @@ export async function checkAddress(host: string, port: number): Promise<void> {
     if (port !== 0 && host === '127.0.0.1') await listenOnce('::1', port);
   } catch (error) {
     const code = systemErrorCode(error);
-    // A machine without IPv6 has nobody on its other loopback address.
+    // Without IPv6 nothing can listen on the other loopback address.
     if (host === '127.0.0.1' && code === 'EADDRNOTAVAIL') return;
     throw explained(code, host, port) ?? error;
   }

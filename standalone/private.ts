@@ -1,5 +1,5 @@
-// Whether what is found in the state folder can be trusted. It holds the password of the admin and the keys that tokens are
-// signed with: another user who could put files there would be the admin of the registry.
+// Checks that only this user controls the state folder. It has the password of the admin and the keys that sign tokens. A user
+// who could put files there could become admin of the registry.
 import { chmodSync, lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { makeFolder } from './durable.ts';
 import { StartFailure } from './failure.ts';
@@ -9,8 +9,8 @@ const WRITABLE_BY_OTHERS = 0o002;
 const WRITABLE_BY_ANOTHER = WRITABLE_BY_GROUP | WRITABLE_BY_OTHERS;
 
 /**
- * Makes the state folder if it is missing. Throws a StartFailure where it is a link, belongs to another user, or can be
- * written by other users.
+ * Creates the state folder if it is missing. Throws a StartFailure if it is a link, belongs to another user, or is writable by
+ * other users.
  */
 export function ownStateFolder(path: string): void {
   makeFolder(path, 0o700);
@@ -22,27 +22,27 @@ export function ownStateFolder(path: string): void {
       `Other users can write in the folder ${path}.\nRun chmod go-w on it, or set STATE_DIR to a folder below it.`,
     );
   }
-  // On a volume of Kubernetes, root owns the folder, and our group may write (fsGroup), because its owner said so.
+  // In Kubernetes (fsGroup), root owns the folder of a volume, and the group of this process may write to it.
   if (found.uid === process.getuid()) chmodSync(path, found.mode & 0o777 & ~WRITABLE_BY_ANOTHER);
   else if (!ourGroups().includes(found.gid)) {
     throw new StartFailure(`Another group can write in the folder ${path}.\nRun chmod g-w on it.`);
   }
 }
 
-/** Makes a folder in the state folder, or else checks it and keeps other users out of it. */
+/** Creates a folder in the state folder. If it exists, checks it and removes the rights of other users. */
 export function ownFolder(path: string): void {
   makeFolder(path, 0o700);
   const found = lstatSync(path);
   checkOwn(path, found);
   if ((found.mode & WRITABLE_BY_OTHERS) !== 0) {
     throw new StartFailure(
-      `Other users can write in the folder ${path}, so what is in it cannot be trusted.\nRun chmod go-w on it once you have checked it.`,
+      `Other users can write in the folder ${path}, so its files cannot be trusted.\nCheck them, then run chmod go-w on the folder.`,
     );
   }
   if ((found.mode & 0o077) !== 0) chmodSync(path, 0o700);
 }
 
-/** Throws a StartFailure where a file or folder is a link, or belongs to a user who is neither this one nor root. */
+/** Throws a StartFailure if a file or folder is a link, or belongs to a user other than this one or root. */
 export function checkOwn(path: string, found: Stats): void {
   if (found.isSymbolicLink()) throw isLink(path);
   const uid = process.getuid?.();

@@ -15,21 +15,21 @@ export interface Settings {
   readonly port: number;
   /** Absolute path. */
   readonly stateDir: string;
-  /** Null for a registry without TLS. */
+  /** Null without TLS. */
   readonly certificate: CertificateFiles | null;
-  /** True where everything is allowed to every program on this machine. */
+  /** True with AUTH=off: every program on this machine may do everything. */
   readonly isOpen: boolean;
-  /** The password that the registry has made; null where one was given, which is not shown again. */
+  /** The password that the registry generated. Null if ADMIN_PASSWORD is set, which is not printed again. */
   readonly password: AdminPassword | null;
   /** Text bindings of the Worker. */
   readonly vars: Readonly<Record<string, string>>;
 }
 
-/** How a line of an htpasswd file goes on after the name. */
+/** The part of a line of an htpasswd file after the name. */
 const HTPASSWD_LINE = /^[^:\n]+:\$2/m;
 const START_NAMES = Object.keys(START_SETTINGS) as (keyof typeof START_SETTINGS)[];
 const WORKER_NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[];
-/** These are read as files, or made, before the Worker gets them. */
+/** Settings that are read from a file, or generated, before the Worker gets them. */
 const NOT_AS_THEY_ARE: readonly string[] = ['ADMIN_PASSWORD', 'HTPASSWD'];
 const PLATFORM = { PLATFORM: ONE_MACHINE_NAME };
 
@@ -43,7 +43,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const isOpen = env.AUTH === 'off';
   if (isOpen && !isLoopback(host)) {
     problems.push(
-      `AUTH=off allows everything to everybody, so it works on loopback only: HOST is ${host}.\nUnset AUTH, or unset HOST.`,
+      `AUTH=off gives all rights to all clients, so it works only on loopback. HOST is ${host}.\nUnset AUTH, or unset HOST.`,
     );
   }
   if (env.ADMIN_PASSWORD && !isOpen) problems.push(...weaknesses(env.ADMIN_PASSWORD, 'ADMIN_PASSWORD'));

@@ -1,5 +1,4 @@
-// `npm start`: runs the registry on this machine until it is told to end, and says what to type next.
-// What the environment can say is read in settings.ts.
+// `npm start`: runs the registry on this machine until it is stopped. settings.ts reads the environment.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartFailure } from './failure.ts';
 import { greeting } from './greeting.ts';
@@ -8,28 +7,28 @@ import { readSettings, type Settings } from './settings.ts';
 import { type SecuredMachine, startSecured } from './tls.ts';
 
 const ORPHAN_POLL_MS = 200;
-/** How long after workerd's end the registry starts again: each time twice as long, until it has run for a while. */
+/** Delay before the registry restarts after workerd ended. It doubles each time, until workerd has run for a while. */
 const AGAIN_MIN_MS = 1_000;
 const AGAIN_MAX_MS = 30_000;
 const RAN_WELL_MS = 60_000;
-/** A connection takes two files, and workerd ends where it may open no more. */
+/** A connection uses two files. Workerd ends if it cannot open another one. */
 const OPEN_FILES_WARNED_OF = 4_096;
 
 await run(process.env);
 
 async function run(env: NodeJS.ProcessEnv): Promise<void> {
-  // A terminal that is gone, or a pipe that nobody reads, is no reason to fail.
+  // Output to a closed terminal or pipe must not end the registry.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let starting = begin(env);
   const stopped = new AbortController();
   const stop = () => {
-    // Whoever asks twice does not want to wait for requests that are being answered.
+    // The second signal does not wait for open requests.
     const end = stopped.signal.aborted ? 'kill' : 'stop';
     stopped.abort();
     starting.then(({ machine }) => machine[end]()).catch(() => {});
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
-  // A terminal that goes away sends it, too; without one, it is somebody who has renewed the certificate.
+  // A terminal that closes sends SIGHUP. Without a terminal, the signal means that the certificate was renewed.
   process.on('SIGHUP', () => {
     if (!hasCertificate(env) || process.stdin.isTTY) stop();
     else starting.then(({ secured }) => secured?.reload()).catch(() => {});
@@ -46,10 +45,10 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
       const began = Date.now();
       const { code, signal } = await (await starting).machine.exited;
       if (stopped.signal.aborted) return;
-      // Where strangers use up all files that it may open, workerd ends: their connections end with it.
+      // For example, workerd ends when clients use up all files that it may open. Their connections end with it.
       if (Date.now() - began > RAN_WELL_MS) delayMs = AGAIN_MIN_MS;
       report(
-        `workerd has ended by itself (${signal ?? `code ${code}`}). The registry starts again in ${delayMs / 1000} s.`,
+        `workerd ended unexpectedly (${signal ?? `code ${code}`}). The registry restarts in ${delayMs / 1000} s.`,
       );
       await sleep(delayMs, undefined, { signal: stopped.signal });
       starting = begin(env, machine.port);
@@ -65,16 +64,16 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
 interface Started {
   readonly settings: Settings;
   readonly machine: Machine;
-  /** The same machine, if it speaks TLS. */
+  /** The same machine, if it uses TLS. */
   readonly secured: SecuredMachine | null;
 }
 
-/** `samePort` is that of the registry that ended before. */
+/** `samePort` is the port of the registry that ended. */
 async function begin(env: NodeJS.ProcessEnv, samePort?: number): Promise<Started> {
   const settings = readSettings(env);
   const { host, stateDir, vars, certificate } = settings;
   const port = samePort ?? settings.port;
-  // What workerd says before it dies is seen here, too.
+  // Also prints what workerd writes before it ends.
   const onOutput = (chunk: string) => process.stderr.write(chunk);
   const options = { host, port, stateDir, vars, onOutput };
   if (certificate === null) return { settings, machine: await startMachine(options), secured: null };
@@ -86,8 +85,8 @@ function hasCertificate({ TLS_CERT, TLS_KEY }: NodeJS.ProcessEnv): boolean {
   return Boolean(TLS_CERT && TLS_KEY);
 }
 
-// npm runs this below a shell, and hands its own SIGTERM to the shell, which ends without passing it on.
-// All that is heard of it here is that the parent is another one.
+// npm runs this process in a shell. It sends its SIGTERM to the shell, which ends and does not pass the signal on. The only
+// sign of it is that this process gets another parent.
 function onceOrphaned(stop: () => void): void {
   const parent = process.ppid;
   const timer = setInterval(() => {
@@ -102,7 +101,7 @@ function warnOfFewFiles(): void {
   const most = openFilesMax();
   if (most >= OPEN_FILES_WARNED_OF) return;
   report(
-    `The registry may open only ${most} files, and ${Math.floor(most / 4)} connections can use them up.\nRaise the limit: ulimit -n 65536, or LimitNOFILE=65536 in a unit of systemd.`,
+    `The registry may open only ${most} files. ${Math.floor(most / 4)} connections can use them all.\nRaise the limit: ulimit -n 65536, or LimitNOFILE=65536 in a unit of systemd.`,
   );
 }
 

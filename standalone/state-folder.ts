@@ -1,5 +1,4 @@
-// The folder in which a registry on one machine keeps everything: made, checked, locked, and tidied up where the last
-// registry did not end in order.
+// The state folder of a registry on one machine: created, checked, locked, and cleaned up after an unclean shutdown.
 import { accessSync, constants, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { syncFolder } from './durable.ts';
@@ -12,7 +11,7 @@ export interface StateFolder {
   readonly state: string;
   /** The blobs' bytes. */
   readonly blobs: string;
-  /** What a start writes anew: workerd's configuration and the Worker's modules, and sockets. */
+  /** Files that every start writes again: workerd's configuration, the Worker's modules, sockets. */
   readonly run: string;
   readonly lock: Lock;
 }
@@ -21,8 +20,8 @@ export interface StateFolder {
 const UNFINISHED = /^\..+\.\d+\.\d+\.tmp$/;
 
 /**
- * Makes the folder if it is missing and takes its lock. Throws a StartFailure if it is used, cannot be written, or is
- * another user's.
+ * Creates the folder if it is missing, and locks it. Throws a StartFailure if it is in use, not writable, or belongs to another
+ * user.
  */
 export async function openStateFolder(path: string): Promise<StateFolder> {
   const folders = { state: join(path, 'state'), blobs: join(path, 'blobs'), run: join(path, 'run') };
@@ -34,12 +33,12 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
     throw notWritable(error, path);
   }
   try {
-    // Keys that tokens are signed with are in the state, secrets in the run folder, and private repositories in the blobs.
+    // All three are private: they have the keys that sign tokens, the secrets in settings, and private blobs.
     for (const folder of Object.values(folders)) {
       ownFolder(folder);
       accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
     }
-    // After a power cut the lock has to tell that the folder was not left in order.
+    // After a power cut the lock file must still be there: it says that the shutdown was not clean.
     syncFolder(path);
     if (lock.disturbed) removeUnfinished(folders.blobs);
   } catch (error) {
@@ -49,8 +48,8 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
   return { ...folders, lock };
 }
 
-// Workerd writes a file under a hidden name and renames it when it is whole. A workerd that is killed
-// leaves the hidden one, which no Worker can see, and so no collection of garbage would ever find.
+// Workerd writes a file under a hidden name and renames it when it is complete. If it is killed, the hidden file stays. A
+// Worker cannot see it, so the garbage collection would never remove it.
 function removeUnfinished(blobs: string): void {
   for (const entry of readdirSync(blobs, { recursive: true, withFileTypes: true })) {
     if (entry.isFile() && UNFINISHED.test(entry.name))
@@ -58,13 +57,13 @@ function removeUnfinished(blobs: string): void {
   }
 }
 
-/** A StartFailure for a system call that failed in the folder; anything else as it is. */
+/** Makes a StartFailure of a failed system call. Returns any other error unchanged. */
 export function notWritable(error: unknown, path: string): unknown {
   const code = systemErrorCode(error);
   if (code === undefined) return error;
   const reason = WHY[code] ?? `${code}.`;
   return new StartFailure(
-    `The folder ${path} cannot be written: ${reason}\nSet STATE_DIR to a folder that can be.`,
+    `Cannot write to the folder ${path}: ${reason}\nSet STATE_DIR to a folder that is writable.`,
   );
 }
 

@@ -1,5 +1,5 @@
-// Syncs blob files for the Worker: workerd's disk service writes a file and never syncs it. This runs in the
-// parent process because workerd has one thread, and here several files are synced at once.
+// Syncs blob files for the Worker, because workerd's disk service never syncs. It runs in the parent process: workerd has one
+// thread, and here several files are synced at the same time.
 import { type FileHandle, open } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -8,20 +8,20 @@ import { systemErrorCode } from './failure.ts';
 import { privateSocket } from './socket.ts';
 
 export interface SyncService {
-  /** For workerd's configuration. */
+  /** The address in workerd's configuration. */
   readonly address: string;
   close(): void;
 }
 
-/** The keys of files below the folder: docs/storage.md. */
+/** Keys of files in the folder. docs/storage.md describes them. */
 const KEY = /^blobs\/[0-9a-f-]{36}(\/(\d+|parts))?$/;
-/** A push names the list of its pieces, and the last piece. */
+/** A push syncs the list of its pieces and the last piece; this leaves some room. */
 const KEYS_MAX = 10;
 const REQUEST_MAX_CHARACTERS = 1_000;
 
 /**
- * Answers `POST /` with a list of keys (JSON), when their files and all folders that name them are on the platter, with 204.
- * Only this user reaches it: its socket is in the run folder, or in one of its own where the path is too long.
+ * `POST /` takes a list of keys (JSON). It answers 204 when their files and the folders above them are synced. Only this user
+ * can reach it, because of the folder that its socket is in.
  */
 export async function startSyncService(blobsFolder: string, runFolder: string): Promise<SyncService> {
   const socket = privateSocket(runFolder, 'sync.sock');
@@ -38,7 +38,7 @@ export async function startSyncService(blobsFolder: string, runFolder: string): 
       response.writeHead(500).end(`${systemErrorCode(error) ?? error}`);
     }
   });
-  // Workerd closes connections that are idle. If this side did, a request could meet the end of its connection.
+  // Workerd closes idle connections. If this side did, a request could be sent on a closing connection.
   server.keepAliveTimeout = 0;
   server.headersTimeout = 0;
   server.requestTimeout = 0;
@@ -56,10 +56,10 @@ export async function startSyncService(blobsFolder: string, runFolder: string): 
   };
 }
 
-/** The files first: a name must not be safe before what it names. */
+/** Files first: a name must not survive a power cut without its contents. */
 async function syncAll(root: string, keys: readonly string[]): Promise<void> {
   await Promise.all(keys.map((key) => syncFile(join(root, key))));
-  // The deepest first: of the pieces of a blob, and then of all blobs.
+  // The deepest folder first: that of the pieces of a blob, then that of all blobs.
   const folders = [...new Set(keys.map(dirname)), 'blobs'];
   folders.sort((one, other) => other.length - one.length);
   for (const folder of new Set(folders)) await syncPath(join(root, folder));
@@ -87,7 +87,7 @@ async function synced(file: FileHandle): Promise<void> {
   }
 }
 
-/** Null for what is not a list of keys. */
+/** Null if the text is not a list of keys. */
 function keysOf(text: string): string[] | null {
   let keys: unknown;
   try {

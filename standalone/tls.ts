@@ -1,6 +1,6 @@
-// The registry over HTTPS: Node ends TLS in front of workerd, because it can take up a new certificate while
-// uploads go on. Workerd itself listens on a Unix socket that only this user can reach: another user who reached it could
-// make up the address of a client.
+// The registry over HTTPS. Node ends TLS in front of workerd, because Node can change the certificate without interrupting
+// uploads. Workerd listens on a Unix socket that only this user can reach: any program that reaches it can forge the address
+// of a client.
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -19,7 +19,7 @@ import { boundNames, checkAddress, hostAndPort, reachableHost } from './port.ts'
 export interface SecuredMachine extends Machine {
   /** The certificate that new connections get. */
   certificate(): Certificate;
-  /** Looks whether there is a new certificate; it is done without being asked, too. */
+  /** Reads the certificate again. That also happens automatically when the files change. */
   reload(): void;
 }
 
@@ -27,7 +27,7 @@ const HANDSHAKE_TIMEOUT_MS = 20_000;
 const HEADERS_TIMEOUT_MS = 60_000;
 const IDLE_TIMEOUT_MS = 60_000;
 
-/** Like `startMachine`, but with TLS at its address. Throws a StartFailure, also for files that do not work. */
+/** Like `startMachine`, but with TLS. Throws a StartFailure, also for files that are not valid. */
 export async function startSecured(
   options: MachineOptions,
   files: CertificateFiles,
@@ -42,7 +42,7 @@ export async function startSecured(
   const agent = upstreamAgent(machine.socketPath ?? '');
   const server = front(certificate);
   const answer = (incoming: IncomingMessage, response: ServerResponse) => forward(incoming, response, agent);
-  // Who asks first whether to send a body is told by workerd, and not by Node.
+  // `Expect: 100-continue` is answered by workerd and not by Node.
   server.on('request', answer).on('checkContinue', answer);
   try {
     await once(server.listen(port, host === '*' ? undefined : host), 'listening');
@@ -66,7 +66,7 @@ export async function startSecured(
     agent.destroy();
   });
   const end = async (how: 'stop' | 'kill') => {
-    // What is being answered goes on while workerd ends in order.
+    // Open requests continue while workerd shuts down.
     server.close();
     server.closeIdleConnections();
     await machine[how]();
@@ -91,7 +91,7 @@ function front({ cert, key }: Certificate): Server {
     key,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
     headersTimeout: HEADERS_TIMEOUT_MS,
-    // An upload takes as long as it takes.
+    // An upload may take any time.
     requestTimeout: 0,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
     maxHeaderSize: HEADERS_MAX_BYTES,

@@ -1,5 +1,4 @@
-// The workerd process: how it is run, what it says, and that it never outlives the process that
-// started it.
+// Runs workerd as a child process, reads its output, and makes sure that it ends when this process ends.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -11,39 +10,39 @@ const require = createRequire(import.meta.url);
 
 export interface Workerd {
   readonly pid: number;
-  /** Resolves with the port that it listens on, once it does; pending for ever if it ends before. */
+  /** Resolves with the port when workerd listens. Stays pending if workerd ends before. */
   readonly listening: Promise<number>;
   readonly exited: Promise<Exit>;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
-  /** Hears what was printed as an error, the end of it, and everything that is printed from now on. */
+  /** Calls the listener with the last part of the standard error so far, then with all further output. */
   onOutput(listener: (chunk: string) => void): void;
 }
 
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** The end of what workerd wrote to its standard error. */
+  /** The last part of workerd's standard error. */
   readonly stderr: string;
 }
 
 const STDERR_KEPT_CHARACTERS = 8_192;
 const CONTROL_FD = 3;
 
-/** What workerd is told of our environment, which may hold secrets of other programs. */
+/** Variables that workerd gets. Others may be secrets of other programs. */
 const ENVIRONMENT = ['LD_LIBRARY_PATH', 'SSL_CERT_DIR', 'SSL_CERT_FILE', 'TMPDIR', 'TZ'];
 
-/** `lockFd` is open in workerd as well, so that the folder stays locked for as long as either of us lives. */
+/** Workerd inherits `lockFd`, so that the folder stays locked until both processes have ended. */
 export function runWorkerd(config: string, lockFd: number): Workerd {
   const child = spawn(workerdBinary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', lockFd],
     env: Object.fromEntries(ENVIRONMENT.map((name) => [name, process.env[name]])),
-    // In a process group of its own it does not hear the terminal's Ctrl-C: its parent does, and ends it in order.
+    // A process group of its own, so that Ctrl-C reaches only this process, which then stops workerd cleanly.
     detached: true,
   });
   const { stdout, stderr } = child;
   // Node's types do not know which end of a further pipe this is.
   const control = child.stdio[CONTROL_FD] as Readable;
-  // Without a pid there was no such program, of which `exited` tells.
+  // No pid means that the program could not be started. `exited` reports it.
   const pid = child.pid ?? 0;
   endWithThisProcess(child, pid);
 
@@ -70,8 +69,8 @@ export function runWorkerd(config: string, lockFd: number): Workerd {
 }
 
 /**
- * The path of workerd. The package's main module knows where this platform's binary is, also if npm was told to run no
- * scripts. Throws a StartFailure where there is none.
+ * The path of workerd. The main module of the package finds the binary of this platform, even if npm runs no install scripts.
+ * Throws a StartFailure if there is no binary.
  */
 export function workerdBinary(): string {
   try {
@@ -92,8 +91,8 @@ function listeningPort(control: Readable): Promise<number> {
   });
 }
 
-// A process that is killed with SIGKILL can end nothing, so a shell of a megabyte does it: it waits for
-// the end of a pipe that only we hold open, which comes with our end, whatever that was.
+// A process that is killed with SIGKILL cannot stop its children, so a small shell does it. The shell reads from a pipe that
+// only this process holds open. The pipe closes when this process ends in any way, and the shell then kills workerd.
 function endWithThisProcess(child: ChildProcess, pid: number): void {
   if (pid === 0 || process.platform === 'win32') return;
   const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'sh', String(pid)], {

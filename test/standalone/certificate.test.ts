@@ -54,7 +54,7 @@ test('a new pair that does not work is told of, and the one before stays', LIMIT
   const second = makePair(folder, 'second');
   replace(pair, { cert: second.cert, key: pair.key });
   await until(t, () => command.stderr.includes('is not the key of the certificate'));
-  assert.match(command.stderr, /The certificate of before stays in use\.\n$/);
+  assert.match(command.stderr, /Keeping the previous certificate\.\n$/);
   assert.equal((await peer(t, command)).subject.CN, 'first');
   replace(pair, second);
   await until(t, () => command.stderr.includes('The new certificate is in use'));
@@ -107,9 +107,13 @@ for (const { name, files, want } of [
   {
     name: 'a file that is no certificate',
     files: { cert: 'text' },
-    want: /^TLS_CERT: \S+text holds no certificate/,
+    want: /^TLS_CERT: \S+text contains no certificate/,
   },
-  { name: 'a file that is no key', files: { key: 'text' }, want: /^TLS_KEY: \S+text holds no private key/ },
+  {
+    name: 'a file that is no key',
+    files: { key: 'text' },
+    want: /^TLS_KEY: \S+text contains no private key/,
+  },
   {
     name: 'the key of another certificate',
     files: { key: 'second.key' },

@@ -23,17 +23,13 @@ test('it prints what to type next, at the address where the registry answers', L
   assert.ok(command.stdout.includes(`docker tag alpine ${name}/alpine\n`));
   assert.ok(command.stdout.includes(`docker push ${name}/alpine\n`));
   assert.ok(command.stdout.includes(`docker pull ${name}/alpine\n`));
-  assert.ok(!/travel in clear|certificate/.test(command.stdout));
+  assert.ok(!/unencrypted|certificate/.test(command.stdout));
 });
 
-test(
-  'it warns that passwords travel in clear when others than this machine can reach it',
-  LIMIT,
-  async (t) => {
-    const command = await started(t, { STATE_DIR: temporaryFolder(t), HOST: '0.0.0.0' });
-    assert.match(command.stdout, /Passwords and images travel in clear to and from 0\.0\.0\.0/);
-  },
-);
+test('it warns that passwords travel unencrypted when other machines can reach it', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t), HOST: '0.0.0.0' });
+  assert.match(command.stdout, /Passwords and images travel unencrypted to and from 0\.0\.0\.0/);
+});
 
 test('it keeps everything in .longshore where it is run, unless it is told otherwise', LIMIT, async (t) => {
   const cwd = temporaryFolder(t);
@@ -109,7 +105,7 @@ test(
     const pushed = `${command.url}/v2/kept/blobs/uploads/?digest=${digest(bytes)}`;
     assert.equal((await fetch(pushed, { method: 'POST', body: bytes })).status, 201);
     killAll(workerdOf(command.pid));
-    await until(t, () => /workerd has ended by itself \(SIGKILL\)/.test(command.stderr));
+    await until(t, () => /workerd ended unexpectedly \(SIGKILL\)/.test(command.stderr));
     await answering(t, command.url);
     const pulled = await fetch(`${command.url}/v2/kept/blobs/${digest(bytes)}`);
     assert.deepEqual(Buffer.from(await pulled.arrayBuffer()), bytes);
@@ -200,7 +196,7 @@ for (const { name, below } of [
   test(`a folder ${name} is refused`, LIMIT, async (t) => {
     const file = join(temporaryFolder(t), 'file');
     writeFileSync(file, '');
-    await refused(t, { STATE_DIR: file + below }, /cannot be written: .* file/);
+    await refused(t, { STATE_DIR: file + below }, /Cannot write to the folder .* file/);
   });
 }
 
