@@ -171,7 +171,7 @@ for (const HOST of ['0.0.0.0', '*', '::']) {
     await refused(
       t,
       { STATE_DIR: temporaryFolder(t), AUTH: 'off', HOST },
-      /^AUTH=off .* loopback only: HOST is/,
+      /^AUTH=off .* only on loopback\. HOST is/,
     );
   });
 }
