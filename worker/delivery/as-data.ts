@@ -1,6 +1,6 @@
 /**
- * What every answer says to a browser: what users store is data, and never a page of this origin, whatever its type is taken
- * for. The rules of a custom domain say the same (`deploy/response-headers.ts`).
+ * Headers of every answer, so that a browser never shows stored content as a page of this origin. The rules of a custom domain
+ * set the same (`deploy/response-headers.ts`).
  */
 export const AS_DATA = {
   'X-Content-Type-Options': 'nosniff',

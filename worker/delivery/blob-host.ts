@@ -1,6 +1,6 @@
 /**
- * The registry as its own blob host: whoever has a signed URL gets the blob, by Range too, without another question. What the
- * platform's cache may keep lies behind the check of the signature, in `cached-blobs.ts`.
+ * The registry as its own blob host. It serves a blob, or ranges of it, to every client with a valid signed URL, without further
+ * checks of access. The platform's cache is behind the check of the signature (`cached-blobs.ts`).
  */
 
 import type { Env } from '../env.ts';

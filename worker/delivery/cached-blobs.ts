@@ -1,6 +1,6 @@
 /**
- * The inner entrypoint that Cloudflare's Workers Cache stands before, so that a blob is read from R2 once a region. It
- * answers without asking who is there: it has no route, and only the blob host calls it, after the signature was checked
+ * The inner entrypoint behind Cloudflare's Workers Cache, so that a blob is read from R2 once for each region. It checks no access:
+ * it has no route, and only the blob host calls it, after the signature was checked
  * (docs/decisions/0007-what-caches-may-keep.md).
  */
 
@@ -13,7 +13,7 @@ import { answerWith, BLOB_TYPE } from './content.ts';
 import { CACHED_BLOB_MAX_BYTES } from './delivery.ts';
 import { blobPath, parseBlobPath } from './path.ts';
 
-/** What the cache may keep: the platform slices what it keeps, so this always answers with the whole. */
+/** `Cache-Control` of the whole blob. The platform answers ranges from it. */
 const CACHEABLE = 'public, max-age=31536000, immutable, no-transform';
 
 export class CachedBlobs extends WorkerEntrypoint<Env> {
@@ -24,7 +24,7 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
     try {
       return await answerWith(request, { ...blob, mediaType: BLOB_TYPE, cacheControl: CACHEABLE, read });
     } catch (error) {
-      // The blob host asks the store itself, and says what is wrong.
+      // The blob host then reads the store, and its answer says what is wrong.
       if (error instanceof OciError) return new Response(null, { status: error.status });
       throw error;
     }
@@ -32,8 +32,8 @@ export class CachedBlobs extends WorkerEntrypoint<Env> {
 }
 
 /**
- * The bytes of a blob, or a range of them, through the cache; null where it has none. The local runtimes have no cache, and
- * then this is the bucket.
+ * The bytes of a blob, or a range of them, through the cache. Null where the cache cannot serve them. The local runtimes have no
+ * cache: there this reads the bucket.
  */
 export async function cachedBlob(
   blob: StoredBlob,
@@ -44,7 +44,7 @@ export async function cachedBlob(
   const headers = range === null ? {} : { Range: `bytes=${range.first}-${range.last}` };
   const response = await inner.fetch(`https://blobs.invalid${blobPath(blob)}`, { headers });
   const sliced = response.status === 206;
-  // What is not what was asked for is read from the bucket instead.
+  // An answer of another kind than asked for is not used.
   if (response.body !== null && response.ok && sliced === (range !== null)) return response.body;
   await response.body?.cancel();
   return null;

@@ -1,6 +1,6 @@
 /**
- * Answers for content that never changes under its digest: the one place for conditions, ranges and the headers of content
- * (RFC 9110, sections 13 to 15), whether it comes from the registry itself or from its blob host.
+ * Answers for content under its digest, from the registry or its blob host: conditions, ranges and headers
+ * (RFC 9110, sections 13 to 15).
  */
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, contentRange, lengthOf, parseRanges, resolveRanges } from '../oci/range.ts';
@@ -16,9 +16,9 @@ export interface Content {
 }
 
 export const BLOB_TYPE = 'application/octet-stream';
-/** It must arrive as it is: some proxies would compress it. */
+/** `no-transform`, because some proxies would compress it. */
 export const IMMUTABLE = 'private, max-age=31536000, immutable, no-transform';
-/** A tag may have moved. */
+/** For content by tag: the tag may point to another manifest later. */
 export const REVALIDATE = 'private, no-cache, no-transform';
 
 /** Answers a GET or a HEAD. Nothing is read for a HEAD, nor for a client that has the content. Throws RANGE_INVALID. */
@@ -71,7 +71,7 @@ function rangesOf(request: Request, digest: Digest) {
 function headersOf({ digest, mediaType, cacheControl }: Content) {
   return {
     'Content-Type': mediaType,
-    // A browser that is led to a blob saves it, and shows nothing.
+    // A browser that follows a redirect to a blob saves it instead of showing it.
     ...(mediaType === BLOB_TYPE ? { 'Content-Disposition': 'attachment' } : {}),
     'Docker-Content-Digest': digest,
     ETag: etagOf(digest),
@@ -93,7 +93,7 @@ async function answerWithParts(
     ),
   );
   const end = new TextEncoder().encode(`\r\n--${boundary}--\r\n`);
-  // The first is read before the answer begins, which can still be another.
+  // The first part is read before the answer begins, so that an error can still be the answer.
   const [first] = ranges;
   const opening = first === undefined ? end : await content.read(first);
   const length = heads.reduce((bytes, head) => bytes + head.length, end.length) + sumOf(ranges);
@@ -113,7 +113,7 @@ async function answerWithParts(
     await write(end);
     await writable.close();
   };
-  // A client that goes away breaks the pipe, and a store that fails cuts the body short: the length tells the client.
+  // If the client closes the connection or the store fails, the body ends early. The client sees it from the length.
   send().catch((error: unknown) => writable.abort(error).catch(() => undefined));
   return new Response(readable, {
     status: 206,

@@ -1,6 +1,6 @@
 /**
- * Where a client fetches a blob: at a signed URL of the blob host, whose bytes the CDN has, or here. The specification lets
- * a registry redirect ("Pulling blobs"); which requests had better not be redirected is known of real clients.
+ * Decides where a client fetches a blob: at a signed URL of the blob host, or from the registry itself. The specification allows
+ * redirects ("Pulling blobs"). Some requests of real clients are never redirected.
  */
 import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
@@ -25,13 +25,13 @@ export class BlobDelivery {
     this.#presigner = settings.s3 === null ? null : new Presigner(settings.s3, settings.urls);
   }
 
-  /** The URL to redirect a GET to, or null where it is to be answered directly. */
+  /** The URL to redirect a GET to. Null where the registry sends the bytes itself. */
   async locate(blob: StoredBlob, request: Request): Promise<string | null> {
     if (this.#settings.mode === 'stream' || blob.size < REDIRECT_MIN_BYTES) return null;
     return asksForBytes(blob, request) || this.#wantsStream(request) ? null : this.urlOf(blob, request);
   }
 
-  /** The signed URL of a blob, on the blob host that is set. */
+  /** The signed URL of a blob. */
   async urlOf(blob: StoredBlob, request: Request): Promise<string> {
     if (this.#presigner !== null) return this.#presigner.sign(blob.key);
     const { blobHost } = this.#settings;
@@ -40,7 +40,7 @@ export class BlobDelivery {
       : `${blobHost}${await this.#signer.sign(`/${blob.key}`)}`;
   }
 
-  /** A blob that the CDN keeps. */
+  /** True for a blob that is small enough for the CDN's cache. */
   caches(blob: StoredBlob): boolean {
     return blob.size <= CACHED_BLOB_MAX_BYTES;
   }
@@ -53,8 +53,8 @@ export class BlobDelivery {
 }
 
 /**
- * Requests that are worth no redirect: `bytes=0-1`, by which lazy pulling clients see whether ranges work, and several ranges
- * at once, which a CDN answers with the whole.
+ * True for requests that a redirect does not help: `bytes=0-1`, with which lazy pulling clients test for ranges, and several ranges
+ * at once, to which a CDN sends the whole blob.
  */
 function asksForBytes({ digest }: StoredBlob, request: Request): boolean {
   const range = rangeHeaderOf(request, digest)?.replace(/\s/g, '').toLowerCase();

@@ -1,6 +1,6 @@
 /**
- * The path of a blob on the registry's own blob host, `/blob-host/<algorithm>-<encoded>/<size>/<key>`: all that is needed to
- * answer is in it, and the signature vouches for it.
+ * The path of a blob on the registry's own blob host, `/blob-host/<algorithm>-<encoded>/<size>/<key>`. It contains all that an answer
+ * needs, and the signature proves that the registry made it.
  */
 import { isDigest } from '../oci/digest.ts';
 import type { StoredBlob } from '../registry/read-blob.ts';

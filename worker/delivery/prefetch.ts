@@ -1,6 +1,6 @@
 /**
- * Warms the blob host with the blobs of a manifest that somebody has just asked for: they will be asked for next. It runs
- * after the answer, within bounds, and what it could not do is no loss.
+ * Loads the blobs of a pulled manifest into the cache of the blob host, because the client will ask for them next. It runs after the
+ * answer and within limits. If it fails, nothing is lost.
  */
 import { waitUntil } from 'cloudflare:workers';
 import QuickLRU from 'quick-lru';
@@ -16,7 +16,7 @@ import type { BlobDelivery } from './delivery.ts';
 const PREFETCH_BYTES_MAX = 1024 * 1024 * 1024;
 const PREFETCH_AT_A_TIME = 4;
 
-/** Manifests that this isolate has warmed the blob host with: once is enough. */
+/** Manifests that this isolate has prefetched: once is enough. */
 const WARMED_MAX = 5_000;
 
 export class Prefetch {
@@ -29,10 +29,10 @@ export class Prefetch {
     this.#delivery = delivery;
   }
 
-  /** Begins, and does not wait. */
+  /** Starts a prefetch and does not wait for it. */
   begin(repository: Repository, manifest: StoredManifest & { bytes: Uint8Array }, request: Request): void {
     const { prefetch, mode, cached } = this.#settings;
-    // Presigned URLs and one machine have no cache to warm.
+    // Presigned URLs and one machine have no cache.
     if (prefetch === 0 || mode !== 'redirect' || !cached || this.#warmed.has(manifest.digest)) return;
     this.#warmed.set(manifest.digest, true);
     waitUntil(
@@ -80,12 +80,12 @@ export class Prefetch {
   }
 }
 
-/** A blob that is not there, or cannot be looked up now, is left to the client. */
+/** Null for a blob that is missing or cannot be looked up now. */
 function found(repository: Repository, digest: Digest): Promise<Blob | null> {
   return repository.blob(digest).catch(() => null);
 }
 
-/** A cache keeps what was read to its end. */
+/** Reads a body to its end, because a cache keeps only whole bodies. */
 async function drained(body: ReadableStream<Uint8Array> | null): Promise<boolean> {
   if (body === null) return false;
   await body.pipeTo(new WritableStream());

@@ -1,8 +1,8 @@
-/** Presigned S3 URLs of the bucket, for those who have S3 credentials and no domain. Cloudflare docs, "R2 presigned URLs". */
+/** Presigned S3 URLs of the bucket, for a registry with S3 credentials and without a custom domain. Cloudflare docs, "R2 presigned URLs". */
 import { AwsClient } from 'aws4fetch';
 import type { S3Bucket, SignedUrlTimes } from '../settings.ts';
 
-/** What S3 says of the object: a browser saves it, and shows nothing. S3 API, "GetObject". */
+/** Headers that S3 sends with the object, so that a browser saves it instead of showing it. S3 API, "GetObject". */
 const AS_DATA = new URLSearchParams({
   'response-content-disposition': 'attachment',
   'response-content-type': 'application/octet-stream',
@@ -19,7 +19,7 @@ export class Presigner {
     this.#times = times;
   }
 
-  /** The URL of a key: the same for all who ask within a window. */
+  /** The URL of a key. All URLs of one window are the same. */
   async sign(key: string): Promise<string> {
     const { lifetime, window } = this.#times;
     const now = Math.floor(Date.now() / 1000);

@@ -1,14 +1,14 @@
 /**
  * Signed URLs: `<path>?verify=<time>-<mac>`, exactly as Cloudflare's `is_timed_hmac_valid_v0()` verifies them (Ruleset
- * language, "HMAC validation"): the mac is HMAC-SHA256 over path and time, in base64, encoded for a URL. So a firewall rule
- * can stand in for the code below.
+ * language, "HMAC validation"): the mac is HMAC-SHA256 over path and time, in base64, encoded for a URL. A firewall rule
+ * can therefore do the same check.
  */
 import { equalSecrets } from '../oci/secret.ts';
 import type { SignedUrlTimes } from '../settings.ts';
 
 export type Verdict = 'valid' | 'forged' | 'expired';
 
-/** `?verify=` and what follows. There is one spelling of it: whatever else means the same is refused. */
+/** `?verify=` and its value. Other spellings of the same value are refused. */
 const SIGNATURE = /^\?verify=(\d{10})-([A-Za-z0-9%]{1,150})$/;
 
 export class UrlSigner {
@@ -21,7 +21,7 @@ export class UrlSigner {
     this.#times = times;
   }
 
-  /** What a rule calls the lifetime: a URL is valid for so many seconds from the time in it. */
+  /** A URL is valid for this many seconds from the time in it. A firewall rule calls it the lifetime. */
   get validFor(): number {
     return this.#times.lifetime + this.#times.window;
   }
@@ -34,7 +34,7 @@ export class UrlSigner {
     return `${path}?verify=${await signatureOf(secret, path, now - (now % this.#times.window))}`;
   }
 
-  /** Judges a path and a query as they came, with the question mark. */
+  /** Checks a path and a query as they came, with the question mark. */
   async verify(path: string, query: string): Promise<Verdict> {
     const [, time, mac] = SIGNATURE.exec(query) ?? [];
     if (time === undefined || mac === undefined) return 'forged';

@@ -3,13 +3,13 @@ import { answerWith, BLOB_TYPE, hasAlready, IMMUTABLE } from '../delivery/conten
 import { parseDigest } from '../oci/digest.ts';
 import type { Exchange } from './exchange.ts';
 
-/** Never redirected: clients want the size and the digest of whoever answers. */
+/** Never redirected: clients read the size and the digest from this answer. */
 export async function headBlob(exchange: Exchange): Promise<Response> {
   const blob = await exchange.repository.blob(parseDigest(exchange.param('digest')));
   return answerWith(exchange.request, { ...blob, mediaType: BLOB_TYPE, cacheControl: IMMUTABLE });
 }
 
-/** Redirected to where the bytes are best fetched, or answered here. */
+/** Redirects to the blob host, or sends the bytes. */
 export async function getBlob(exchange: Exchange): Promise<Response> {
   const { request, services } = exchange;
   const blob = await exchange.repository.blob(parseDigest(exchange.param('digest')));
@@ -22,7 +22,7 @@ export async function getBlob(exchange: Exchange): Promise<Response> {
     headers: {
       Location: location,
       'Docker-Content-Digest': blob.digest,
-      // The URL lets in whoever has it: no cache may give it to somebody else.
+      // Every client with this URL gets the blob, so no cache may keep it.
       'Cache-Control': 'private, no-store',
       'Content-Length': '0',
     },

@@ -1,7 +1,4 @@
-/**
- * What a handler gets and gives: a request whose path is matched, read into typed values, and the headers that the
- * distribution API repeats everywhere.
- */
+/** What a handler gets: the request, with typed values of its path, query and headers. */
 import type { Guard } from '../auth/guard.ts';
 import type { BlobDelivery } from '../delivery/delivery.ts';
 import type { Prefetch } from '../delivery/prefetch.ts';
@@ -20,7 +17,7 @@ export interface Services {
 export class Exchange {
   readonly request: Request;
   readonly services: Services;
-  /** As this request may use it. */
+  /** The registry with the access of this request. */
   readonly registry: Registry;
   readonly #params: Record<string, string | undefined>;
   #url: URL | null = null;
@@ -51,13 +48,13 @@ export class Exchange {
     return this.registry.repository(parseRepositoryName(this.#params.name ?? ''));
   }
 
-  /** A component of the path, with its percent-encoding undone: some clients encode the colon of a digest. */
+  /** A component of the path, without percent-encoding: some clients encode the colon of a digest. */
   param(name: 'digest' | 'reference' | 'id'): string {
     const raw = this.#params[name] ?? '';
     try {
       return decodeURIComponent(raw);
     } catch {
-      return raw; // Left as it is, for the parser to refuse.
+      return raw; // The parser refuses it.
     }
   }
 
@@ -65,7 +62,7 @@ export class Exchange {
     return this.request.headers.get(name);
   }
 
-  /** The body as a chunk of an upload. Throws BLOB_UPLOAD_INVALID for a Content-Range that is none. */
+  /** The body as a chunk of an upload. Throws BLOB_UPLOAD_INVALID for a malformed Content-Range. */
   chunk(): Chunk {
     const { body } = this.request;
     const size = body === null ? 0 : this.contentLength();

@@ -18,7 +18,7 @@ export async function listCatalog({ registry, query }: Exchange): Promise<Respon
   return Response.json({ repositories: listing.entries }, { headers: linkTo('/v2/_catalog', page, listing) });
 }
 
-/** Never an error: a digest that nobody has heard of has no referrers. */
+/** Never an error: an unknown digest has no referrers. */
 export async function listReferrers(exchange: Exchange): Promise<Response> {
   const { repository, query } = exchange;
   const subject = parseDigest(exchange.param('digest'));
@@ -39,7 +39,7 @@ export async function listReferrers(exchange: Exchange): Promise<Response> {
   });
 }
 
-/** A page that ends where it began has no successor: it would be itself. */
+/** No Link without a last entry: the next page would be the same page. */
 function linkTo(path: string, page: Page, listing: Listing<string>): Record<string, string> {
   const last = listing.last ?? listing.entries.at(-1);
   return listing.more && last !== undefined

@@ -51,7 +51,7 @@ export async function deleteManifest(exchange: Exchange): Promise<Response> {
   return new Response(null, { status: 202 });
 }
 
-/** The reference of a pull. A tag that cannot exist is simply not there: clients and the v1.1 suite expect 404. */
+/** The reference of a pull. A malformed tag is answered as an unknown manifest: clients and the v1.1 suite expect 404. */
 function wanted(exchange: Exchange): Reference {
   try {
     return parseReference(exchange.param('reference'));
@@ -63,7 +63,7 @@ function wanted(exchange: Exchange): Reference {
 
 function contentOf(manifest: StoredManifest & { bytes: Uint8Array }, reference: Reference): Content {
   const { digest, size, bytes } = manifest;
-  // Earlier releases took any type that ends in "json".
+  // Earlier releases accepted any type that ends in "json".
   const mediaType = isManifestType(manifest.mediaType) ? manifest.mediaType : 'application/json';
   const cacheControl = reference.kind === 'tag' ? REVALIDATE : IMMUTABLE;
   const read = async (range: ByteRange | null) =>
@@ -77,7 +77,7 @@ function tagsOf({ query }: Exchange, reference: Reference): Tag[] {
   const tags = [...new Set(query.getAll('tag').map(parseTag))];
   if (tags.length > TAGS_PER_MANIFEST_PUT_MAX) {
     throw new OciError('TAG_INVALID', {
-      message: `one push sets ${TAGS_PER_MANIFEST_PUT_MAX} tags at the most`,
+      message: `one push sets at most ${TAGS_PER_MANIFEST_PUT_MAX} tags`,
     });
   }
   return tags;
@@ -85,7 +85,7 @@ function tagsOf({ query }: Exchange, reference: Reference): Tag[] {
 
 async function readManifest(exchange: Exchange): Promise<Uint8Array> {
   const tooLarge = new OciError('SIZE_INVALID', {
-    message: `a manifest has ${MANIFEST_MAX_BYTES} bytes at the most`,
+    message: `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`,
     status: 413,
   });
   if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
@@ -96,7 +96,7 @@ async function readManifest(exchange: Exchange): Promise<Uint8Array> {
   return bytes;
 }
 
-/** The digest that a manifest is pushed under: that of the path, if it is the content's, or else its sha256. */
+/** The digest of a pushed manifest: the one in the path, if it matches, or the sha256 where the path has a tag. */
 async function identify(bytes: Uint8Array, reference: Reference): Promise<Digest> {
   if (reference.kind === 'tag') return digestOf('sha256', bytes);
   const digest = await digestOf(algorithmOf(reference.digest), bytes);

@@ -1,6 +1,6 @@
 /**
- * The /v2/ API: one table, with the specification's name of each endpoint and the access that it needs. Names have
- * slashes, and may even have components such as `manifests`: the greedy `:name+` finds the last place that fits.
+ * The /v2/ API as one table: the specification's name of each endpoint, and the access that it requires. Repository names contain
+ * slashes, and may contain components such as `manifests`. The greedy `:name+` matches up to the last such component.
  */
 import { type IRequest, IttyRouter } from 'itty-router';
 import type { RequiredAccess } from '../access/model.ts';
@@ -51,7 +51,7 @@ async function ping(): Promise<Response> {
   return Response.json({});
 }
 
-/** RFC 9110, section 9.3.2: what GET answers, without its body. */
+/** The answer to GET without its body. RFC 9110, section 9.3.2. */
 function headOf(handle: Handler): Handler {
   return async (exchange) => {
     const { status, headers } = await handle(exchange);

@@ -1,7 +1,7 @@
 /**
  * Uploads: end-4, end-5, end-6, end-11, end-13 and end-14. Distribution spec, "Pushing blobs".
- * What clients insist on: Location on every answer, the exact Range after a PATCH (Docker takes the size of a layer from
- * it), and 201, no other success, for the final PUT.
+ * Clients need Location on every answer, the exact Range after a PATCH (Docker reads the size of a layer from it), and status 201
+ * for the final PUT.
  */
 import { type Digest, parseAlgorithm, parseDigest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -10,7 +10,7 @@ import { parseRepositoryName } from '../oci/reference.ts';
 import type { Repository, Upload } from '../oci/registry.ts';
 import type { Exchange } from './exchange.ts';
 
-/** One POST begins an upload, brings a whole blob (`digest`), or links one that is there (`mount`). */
+/** A POST starts an upload, uploads a whole blob (`digest`), or mounts a blob (`mount`). */
 export async function startUpload(exchange: Exchange): Promise<Response> {
   const { query, repository } = exchange;
   const mount = query.get('mount');
@@ -65,7 +65,7 @@ async function find(exchange: Exchange): Promise<{ repository: Repository; uploa
   return { repository, upload };
 }
 
-/** A refused chunk leaves the upload as it was: the answer says where to go on. */
+/** A refused chunk does not change the upload. The answer says where to continue. */
 function refuse(error: unknown, repository: Repository, upload: Upload): never {
   if (!(error instanceof OciError) || error.code !== 'BLOB_UPLOAD_INVALID') throw error;
   throw new OciError(error.code, {

@@ -1,6 +1,6 @@
 /**
- * Manifests: what the registry must know of one, read once from the bytes that were pushed. The bytes themselves are never
- * rewritten. Image spec, "Image Manifest" and "Image Index".
+ * Manifests: what the registry needs to know of one, parsed once from the pushed bytes. The bytes are stored unchanged. Image spec,
+ * "Image Manifest" and "Image Index".
  */
 import { type Descriptor, MEDIA_TYPES } from './descriptor.ts';
 import { type Digest, isDigest } from './digest.ts';
@@ -14,12 +14,12 @@ export interface Manifest {
   /** Of an image manifest that says none, the media type of its config ("Pushing Manifests with Subject"). */
   artifactType: string | null;
   annotations: Record<string, string> | null;
-  /** The manifest that this one is about, which need not be here. */
+  /** The manifest that this one refers to. It need not be in the repository. */
   subject: Digest | null;
   /** Content that must be in the repository: as a blob, or (`manifests`) as a manifest or blob. */
   blobs: Digest[];
   manifests: Digest[];
-  /** Content that may be elsewhere. What of it is in the repository stays there. */
+  /** Content that clients may fetch elsewhere. What the repository has of it is kept. */
   elsewhere: Digest[];
 }
 
@@ -50,8 +50,8 @@ export function isManifestType(mediaType: string): boolean {
 
 /**
  * Reads a manifest pushed with this Content-Type header (or none). Throws MANIFEST_INVALID.
- * Manifests of types that we do not know are taken too: they must be JSON objects, and what they reference by the usual
- * fields must be there.
+ * Manifests of unknown types are accepted too: they must be JSON objects, and what they reference by the usual fields must be in
+ * the repository.
  */
 export function parseManifest(bytes: Uint8Array, contentType: string | null): Manifest {
   const json = parseObject(bytes);
@@ -75,7 +75,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
 
   const { blobs, manifests, elsewhere } = references;
   if (blobs.length + manifests.length + elsewhere.length > MANIFEST_MAX_REFERENCES) {
-    throw invalid(`a manifest may reference ${MANIFEST_MAX_REFERENCES} others at the most`);
+    throw invalid(`a manifest may reference at most ${MANIFEST_MAX_REFERENCES} others`);
   }
   const said = optionalString(json, 'artifactType');
   if (said !== null && said.length > MEDIA_TYPE_MAX_LENGTH) throw invalid('the artifactType is too long');
@@ -93,7 +93,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
   };
 }
 
-/** Every digest that a manifest names. All keep what they name; only `elsewhere` and the subject may be missing. */
+/** Every digest that a manifest names. Only `elsewhere` and the subject may be missing from the repository. */
 export function namesOf({ blobs, manifests, elsewhere, subject }: Manifest): Digest[] {
   return [...new Set([...blobs, ...manifests, ...elsewhere, ...(subject === null ? [] : [subject])])];
 }
@@ -111,7 +111,7 @@ function parseObject(bytes: Uint8Array): Json {
   return value;
 }
 
-/** The type is the Content-Type's, without parameters; a mediaType field must not say otherwise. */
+/** The Content-Type without parameters. A mediaType field must have the same value. */
 function mediaTypeOf(json: Json, contentType: string | null): string {
   const field = optionalString(json, 'mediaType');
   const header = contentType === null ? '' : (contentType.split(';')[0] ?? '').trim();
@@ -122,10 +122,11 @@ function mediaTypeOf(json: Json, contentType: string | null): string {
     });
   }
   const mediaType = header !== '' ? header : (field ?? '');
-  if (mediaType === '') throw invalid('neither a Content-Type nor a mediaType says what this is');
+  if (mediaType === '')
+    throw invalid('the manifest has no media type: set Content-Type, or the field mediaType');
   if (!MEDIA_TYPE.test(mediaType)) throw invalid('the media type is malformed');
   if (mediaType.startsWith(SCHEMA_1)) {
-    throw invalid('Docker schema 1 manifests are not taken: push with a client of this decade');
+    throw invalid('Docker schema 1 manifests are not supported: push with a newer client');
   }
   if (!isManifestType(mediaType)) {
     throw invalid(
@@ -155,7 +156,7 @@ function descriptorOf(value: unknown, where: string): Descriptor {
   if (!isObject(value)) throw invalid(`${where} must be a descriptor`);
   const { mediaType, digest, size } = value;
   if (typeof mediaType !== 'string' || mediaType === '' || mediaType.length > MEDIA_TYPE_MAX_LENGTH) {
-    throw invalid(`${where} needs a mediaType, of ${MEDIA_TYPE_MAX_LENGTH} characters at the most`);
+    throw invalid(`${where} needs a mediaType of at most ${MEDIA_TYPE_MAX_LENGTH} characters`);
   }
   if (typeof digest !== 'string' || !isDigest(digest))
     throw invalid(`${where} needs a sha256 or sha512 digest`);
@@ -179,7 +180,7 @@ function annotationsOf(json: Json): Record<string, string> | null {
 function checkReferrer(annotations: Record<string, string>): void {
   const bytes = new TextEncoder().encode(JSON.stringify(annotations)).length;
   if (bytes <= REFERRER_ANNOTATIONS_MAX_BYTES) return;
-  throw invalid(`with a subject, annotations may have ${REFERRER_ANNOTATIONS_MAX_BYTES} bytes at the most`);
+  throw invalid(`with a subject, annotations may have at most ${REFERRER_ANNOTATIONS_MAX_BYTES} bytes`);
 }
 
 function optionalString(json: Json, field: string): string | null {

@@ -1,16 +1,16 @@
 /**
- * The name of the registry: scheme and host that its answers lead clients back to, and that its tokens are for. It is decided
- * once for a request, where it comes in, and no header that a stranger writes decides it.
+ * The origin of the registry: the scheme and host in its answers and its tokens. It is decided once for each request. No header that
+ * an untrusted client sets decides it.
  */
 import { isAddress, isLoopback } from './address.ts';
 import { OciError } from './errors.ts';
 
 export interface Naming {
-  /** The origins of `PUBLIC_URL`. Where there are some, an answer uses one of these and nothing else. */
+  /** The origins of `PUBLIC_URL`. If there are any, every answer uses one of them. */
   publicOrigins: string[];
   /**
    * Without them, the hosts that a request may be for: names, `*.` and a name, or `*` for every address of IPv4 and IPv6. Null
-   * where the platform has already checked the host: Cloudflare routes no other to the Worker.
+   * where the platform checks the host: Cloudflare routes only its own hosts to the Worker.
    */
   boundNames: string[] | null;
   /** True for a request that a trusted proxy has sent. */
@@ -28,7 +28,7 @@ export function originOf(request: Request): string {
   return origin;
 }
 
-/** True where the client speaks HTTPS with the registry, as it knows itself. */
+/** True where the client uses HTTPS, also in front of a trusted proxy. */
 export function isSecure(request: Request): boolean {
   return (decided.get(request) ?? request.url).startsWith('https:');
 }
@@ -62,7 +62,7 @@ function originFor({ origin: asked, host, hostname }: URL, { publicOrigins, boun
   return own ?? asked;
 }
 
-/** What the request says that it was sent to, or what a proxy that is trusted says of it. */
+/** The URL of the request, or the one that a trusted proxy received. */
 function askedFor(request: Request, isProxied: boolean): URL {
   const url = new URL(request.url);
   if (!isProxied) return url;

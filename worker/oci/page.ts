@@ -11,11 +11,11 @@ export interface Page {
   last: string | null;
 }
 
-/** One page of a list, and whether more follows. */
+/** One page of a list. `more` is true where another page follows. */
 export interface Listing<T> {
   entries: T[];
   more: boolean;
-  /** Where the next page goes on; the last entry where it is not given. */
+  /** Where the next page starts, if that is not the last entry. */
   last?: string | null;
 }
 

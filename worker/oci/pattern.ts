@@ -1,6 +1,6 @@
 /**
- * Patterns of repository names and tags: `*` is any text without a slash, `**` is any text at all, and every other
- * character is itself. `team-a/*` is what lies directly below team-a, `**` is everything.
+ * Patterns of repository names and tags: `*` matches any text without a slash, `**` any text, and every other character itself.
+ * `team-a/*` matches the names directly below team-a, and `**` matches every name.
  */
 import QuickLRU from 'quick-lru';
 
@@ -8,7 +8,7 @@ import QuickLRU from 'quick-lru';
 export const PATTERN_MAX_LENGTH = 255;
 /** Stars in a pattern, where `**` is one. */
 export const PATTERN_STARS_MAX = 8;
-/** Patterns that an isolate keeps ready for matching: about 2 KB each where they are as long as they may be. */
+/** Compiled patterns that an isolate keeps. The longest take about 2 KB each. */
 export const PATTERNS_COMPILED = 500;
 
 declare const brand: unique symbol;
@@ -23,7 +23,7 @@ export function hasFewStars(text: string): boolean {
   return (text.match(STARS)?.length ?? 0) <= PATTERN_STARS_MAX;
 }
 
-/** The stars are limited where a pattern is made (`hasFewStars`): one of an earlier release may have more, and still counts. */
+/** The number of stars is checked where a pattern is created (`hasFewStars`). Patterns of an earlier release may have more. */
 export function isPattern(text: string): text is Pattern {
   return PATTERN.test(text) && text.length <= PATTERN_MAX_LENGTH && !text.includes('***');
 }
@@ -36,7 +36,7 @@ export function matches(pattern: Pattern, name: string): boolean {
   return pattern === EVERYTHING || compiled(pattern).test(name);
 }
 
-/** What every name that matches begins with. */
+/** The text that every matching name begins with. */
 export function literalPrefix(pattern: Pattern): string {
   const star = pattern.indexOf('*');
   return star < 0 ? pattern : pattern.slice(0, star);

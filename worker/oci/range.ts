@@ -14,14 +14,14 @@ export interface ByteRange {
   last: number;
 }
 
-// Names of units know no case, and a number may be larger than any content: it is then a range all the same.
+// Names of units are not case-sensitive. A number larger than any content is valid.
 const RANGES = /^bytes=(.*)$/i;
 const ONE_RANGE = /^[ \t]*(?:(\d+)-(\d+)?|-(\d+))[ \t]*$/;
 const CHUNK = /^(?:bytes )?(\d{1,15})-(\d{1,15})(?:\/(\d{1,15}|\*))?$/;
 
 /**
- * Reads a Range header. Null where there is none to honour: no header, another unit or nonsense, for which RFC 9110 lets a
- * server answer with the whole. `bytes=500-0` is a range, but one that nothing satisfies.
+ * Reads a Range header. Null where the header is missing, has another unit or is malformed: RFC 9110 allows a server to send the whole
+ * content then. `bytes=500-0` is a range that no content satisfies.
  */
 export function parseRanges(header: string | null): RangeRequest[] | null {
   const list = header === null ? undefined : RANGES.exec(header)?.[1];
@@ -50,7 +50,7 @@ export function resolveRanges(requests: RangeRequest[], sizeBytes: number): Byte
   if (ranges.length === 0) throw unsatisfiable(sizeBytes);
   if (ranges.length > 1 && (ranges.length > RANGES_MAX || sum(ranges) > sizeBytes)) {
     throw new OciError('RANGE_INVALID', {
-      message: `several ranges are ${RANGES_MAX} at the most, and no more than the content: ask for the whole`,
+      message: `at most ${RANGES_MAX} ranges at once, and together not more than the content: ask for all of it`,
       status: 400,
     });
   }
@@ -85,7 +85,7 @@ export function parseContentRange(header: string | null): ByteRange | null {
   return range;
 }
 
-/** Null where nothing of the range lies inside. */
+/** Null where the range is outside the content. */
 function fit(request: RangeRequest, sizeBytes: number): ByteRange | null {
   const range =
     'suffix' in request

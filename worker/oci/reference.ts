@@ -9,10 +9,10 @@ declare const brand: unique symbol;
 export type RepositoryName = string & { readonly [brand]: 'RepositoryName' };
 export type Tag = string & { readonly [brand]: 'Tag' };
 
-/** What names a manifest in a URL. */
+/** A tag or a digest in a URL. */
 export type Reference = { kind: 'tag'; tag: Tag } | { kind: 'digest'; digest: Digest };
 
-// Written without nested repetition of overlapping classes: a hostile name costs linear time.
+// There is no nested repetition of overlapping classes, so every name takes linear time.
 const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
@@ -50,7 +50,7 @@ export function parseTag(text: string): Tag {
   return text as Tag;
 }
 
-/** Anything with a colon is meant as a digest. Throws TAG_INVALID, DIGEST_INVALID. */
+/** A text with a colon is parsed as a digest. Throws TAG_INVALID, DIGEST_INVALID. */
 export function parseReference(text: string): Reference {
   if (text.includes(':')) return { kind: 'digest', digest: parseDigest(text) };
   return { kind: 'tag', tag: parseTag(text) };

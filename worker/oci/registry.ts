@@ -1,6 +1,6 @@
 /**
- * The seam: what a registry can do, in the specification's words. The HTTP side knows only this; the storage side
- * implements it. Everything that crosses it has been parsed. What is thrown is `OciError`, by the codes named here.
+ * The seam: the interface of a registry, in the terms of the specification. The HTTP side uses only this, and the storage side
+ * implements it. All values are parsed. Methods throw `OciError` with the codes named here.
  */
 import type { Descriptor } from './descriptor.ts';
 import type { Algorithm, Digest } from './digest.ts';
@@ -21,9 +21,9 @@ export interface Repository {
 
   /** A blob that is linked here; its bytes are read only when they are asked for. BLOB_UNKNOWN. end-2. */
   blob(digest: Digest): Promise<Blob>;
-  /** Lets go of a blob that no manifest here references. BLOB_UNKNOWN, UNSUPPORTED where one does. end-10. */
+  /** Unlinks a blob that no manifest here references. BLOB_UNKNOWN, UNSUPPORTED where one does. end-10. */
   deleteBlob(digest: Digest): Promise<void>;
-  /** Links a blob of another repository without its bytes. False where it cannot be had, and then the client uploads it. end-11. */
+  /** Links a blob of another repository without copying its bytes. False where that is not possible: the client then uploads it. end-11. */
   mountBlob(digest: Digest, from: MountSource): Promise<boolean>;
 
   /** end-4a, end-4c. */
@@ -48,14 +48,14 @@ export interface Repository {
   referrers(subject: Digest, filter: ReferrersFilter): Promise<Listing<Descriptor>>;
 }
 
-/** A repository to mount from, or which ones will do: of each list, one pattern must match. No lists are any repository. */
+/** A repository to mount from, or patterns of such repositories: one pattern of each list must match. Without lists, every repository matches. */
 export type MountSource = RepositoryName | Pattern[][];
 
 export interface Blob {
   digest: Digest;
   /** In bytes. */
   size: number;
-  /** Where the store has the bytes, for those who fetch them there. It says nothing about the content. */
+  /** The key of the bytes in the store. It does not depend on the content. */
   key: string;
   /** The bytes, or a range of them. */
   read(range: ByteRange | null): Promise<ReadableStream<Uint8Array>>;
@@ -73,7 +73,7 @@ export interface ReferrersFilter {
   last: string | null;
 }
 
-/** A piece of a blob, as it comes in. */
+/** A part of a blob that a request uploads. */
 export interface Chunk {
   body: ReadableStream<Uint8Array> | null;
   /** In bytes; null where the client does not say. */
@@ -86,7 +86,7 @@ export interface Upload {
   readonly id: string;
   /** Unix time, ms. */
   readonly startedAt: number;
-  /** Proves that we gave out the id; it goes into the Location. */
+  /** Proves that the registry issued the id. It is in the Location. */
   readonly token: string;
   /** Bytes received. BLOB_UPLOAD_UNKNOWN. end-13. */
   status(): Promise<number>;
