@@ -76,7 +76,7 @@ export const AUDIT: Operation[] = [
         count: n,
         ...filters,
       });
-      const events = entries.map(EventResponse);
+      const events = entries.map(eventResponse);
       const answer = pageOfList(request, { events, next }, next === null ? null : { before: String(next) });
       if (!/\bapplication\/x-ndjson\b/.test(request.headers.get('Accept') ?? '')) return answer;
       const lines = events.map((entry) => `${escapedJson(entry)}\n`).join('');
@@ -85,7 +85,7 @@ export const AUDIT: Operation[] = [
   }),
 ];
 
-function EventResponse(entry: AuditEvent & { id: number }): z.output<typeof event> {
+function eventResponse(entry: AuditEvent & { id: number }): z.output<typeof event> {
   const { id, ...event } = entry;
   return { id, ...event, at: timeOf(entry.at) };
 }

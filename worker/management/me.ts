@@ -9,7 +9,7 @@ import { type ApiCaller, type Operation, operation } from './operation.ts';
 import { nextPage, pageOfList } from './pages.ts';
 import { rule } from './rules.ts';
 import { expiry, expiryOf, grant, grants, name, onlyOneExpiry, paged, pageOf, password } from './schemas.ts';
-import { madeToken, makeToken, noToken, TokenResponse, token } from './tokens.ts';
+import { createdToken, createToken, noToken, token, tokenResponse } from './tokens.ts';
 import { refuseSetting, refuseWeak } from './users.ts';
 
 const creation = z
@@ -81,7 +81,7 @@ export const ME: Operation[] = [
     answer: z.object({ tokens: z.array(token) }),
     run: async ({ accounts, query, request, caller }) => {
       const listing = await accounts.listTokens({ owner: nameOf(caller) }, pageOf(query));
-      return pageOfList(request, { tokens: listing.entries.map(TokenResponse) }, nextPage(listing, tokenKey));
+      return pageOfList(request, { tokens: listing.entries.map(tokenResponse) }, nextPage(listing, tokenKey));
     },
   }),
   operation({
@@ -93,10 +93,15 @@ export const ME: Operation[] = [
     body: creation,
     example: { name: 'laptop', grants: [{ role: 'reader', repositories: '**' }] },
     status: 201,
-    answer: madeToken,
+    answer: createdToken,
     errors: { 409: 'There is a token of this name.' },
-    run: async ({ body, caller, ...asked }) => {
-      const made = await makeToken(asked, body.name, nameOf(caller), body.grants, expiryOf(body));
+    run: async ({ body, caller, ...input }) => {
+      const made = await createToken(input, {
+        name: body.name,
+        owner: nameOf(caller),
+        grants: body.grants,
+        expiresAt: expiryOf(body),
+      });
       return { body: made, changed: `${body.name} (${made.id})` };
     },
   }),

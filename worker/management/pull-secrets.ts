@@ -6,7 +6,7 @@ import * as z from 'zod/mini';
 import { originOf } from '../oci/origin.ts';
 import { type Operation, operation } from './operation.ts';
 import { expiry, expiryOf, GRANTS_MAX, grant, name, onlyOneExpiry, pattern } from './schemas.ts';
-import { makeToken } from './tokens.ts';
+import { createToken } from './tokens.ts';
 
 /** Labels and subdomains of RFC 1123. */
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -63,7 +63,7 @@ export const PULL_SECRETS: Operation[] = [
     answer: manifest,
     types: ['application/yaml'],
     errors: { 409: 'There is a token of this name.' },
-    run: async ({ body, request, ...asked }) => {
+    run: async ({ body, request, ...input }) => {
       const grants =
         body.grants ??
         (body.repositories ?? []).map((repositories) => ({
@@ -71,7 +71,12 @@ export const PULL_SECRETS: Operation[] = [
           repositories,
           tags: null,
         }));
-      const made = await makeToken(asked, body.name, null, grants, expiryOf(body));
+      const made = await createToken(input, {
+        name: body.name,
+        owner: null,
+        grants,
+        expiresAt: expiryOf(body),
+      });
       const { host } = new URL(originOf(request));
       const secret: Manifest = {
         apiVersion: 'v1',
@@ -97,8 +102,8 @@ function dockerConfig(host: string, username: string, password: string): string 
   return base64(JSON.stringify({ auths: { [host]: { username, password, auth } } }));
 }
 
-function secretNameOf(called: string): string {
-  return `longshore-${called.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`.replace(/-+$/, '');
+function secretNameOf(name: string): string {
+  return `longshore-${name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`.replace(/-+$/, '');
 }
 
 /** Every JSON string is a YAML string. */

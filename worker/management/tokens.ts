@@ -3,7 +3,7 @@
  * user.
  */
 import * as z from 'zod/mini';
-import { type Grant, type Token, tokenKey } from '../access/model.ts';
+import { type Token, tokenKey } from '../access/model.ts';
 import { settingOf } from '../auth/configured-users.ts';
 import { newToken } from '../auth/credentials/token-text.ts';
 import { OciError } from '../oci/errors.ts';
@@ -32,7 +32,7 @@ export const token = z.object({
   createdAt: time,
 });
 
-export const madeToken = z.extend(token, {
+export const createdToken = z.extend(token, {
   token: z
     .string()
     .check(
@@ -76,7 +76,7 @@ export const TOKENS: Operation[] = [
     run: async ({ accounts, query, request }) => {
       const owner = query.owner === '' ? null : query.owner;
       const listing = await accounts.listTokens({ owner }, pageOf(query));
-      return pageOfList(request, { tokens: listing.entries.map(TokenResponse) }, nextPage(listing, tokenKey));
+      return pageOfList(request, { tokens: listing.entries.map(tokenResponse) }, nextPage(listing, tokenKey));
     },
   }),
   operation({
@@ -88,10 +88,15 @@ export const TOKENS: Operation[] = [
     body: creation,
     example: { name: 'ci', grants: [{ role: 'writer', repositories: 'team-a/*' }], expiresIn: 7776000 },
     status: 201,
-    answer: madeToken,
+    answer: createdToken,
     errors: { 404: 'There is no such owner.', 409: 'There is a token of this name.' },
-    run: async ({ body, ...asked }) => {
-      const made = await makeToken(asked, body.name, body.owner ?? null, body.grants, expiryOf(body));
+    run: async ({ body, ...input }) => {
+      const made = await createToken(input, {
+        name: body.name,
+        owner: body.owner ?? null,
+        grants: body.grants,
+        expiresAt: expiryOf(body),
+      });
       return { body: made, changed: `${body.name} (${made.id})` };
     },
   }),
@@ -112,33 +117,20 @@ export const TOKENS: Operation[] = [
   }),
 ];
 
-/** Creates a token. Throws CONFLICT, NOT_FOUND. */
-export async function makeToken(
+/** Creates a token, and returns it with its secret. Throws CONFLICT, NOT_FOUND. */
+export async function createToken(
   { accounts, services }: Pick<OperationInput<unknown, unknown>, 'accounts' | 'services'>,
-  called: string,
-  owner: string | null,
-  granted: Grant[],
-  expiresAt: number | null,
-): Promise<z.output<typeof madeToken>> {
+  wanted: Pick<Token, 'name' | 'owner' | 'grants' | 'expiresAt'>,
+): Promise<z.output<typeof createdToken>> {
   const { id, hash, text } = newToken();
-  const made: Token = {
-    id,
-    name: called,
-    owner,
-    hash,
-    grants: granted,
-    expiresAt,
-    lastUsedAt: null,
-    createdAt: Date.now(),
-  };
-  const outcome = await accounts.createToken(
-    made,
-    owner !== null && settingOf(owner, services.settings) !== null,
-  );
-  if (outcome === 'created') return { ...TokenResponse(made), token: text };
+  const { name, owner } = wanted;
+  const created: Token = { ...wanted, id, hash, lastUsedAt: null, createdAt: Date.now() };
+  const isOfSetting = owner !== null && settingOf(owner, services.settings) !== null;
+  const outcome = await accounts.createToken(created, isOfSetting);
+  if (outcome === 'created') return { ...tokenResponse(created), token: text };
   throw outcome === 'no owner'
     ? new OciError('NOT_FOUND', { message: `there is no user ${owner}` })
-    : new OciError('CONFLICT', { message: `there is a token ${called} already` });
+    : new OciError('CONFLICT', { message: `there is a token ${name} already` });
 }
 
 export function noToken(): OciError {
@@ -146,11 +138,11 @@ export function noToken(): OciError {
 }
 
 /** A token without the hash of its secret. */
-export function TokenResponse({
+export function tokenResponse({
   id,
-  name: called,
+  name,
   owner,
-  grants: granted,
+  grants,
   expiresAt,
   lastUsedAt,
   createdAt,
@@ -158,9 +150,9 @@ export function TokenResponse({
   const when = (ms: number | null) => (ms === null ? null : timeOf(ms));
   return {
     id,
-    name: called,
+    name,
     owner,
-    grants: granted,
+    grants,
     expiresAt: when(expiresAt),
     lastUsedAt: when(lastUsedAt),
     createdAt: timeOf(createdAt),

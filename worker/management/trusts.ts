@@ -94,7 +94,7 @@ export const TRUSTS: Operation[] = [
     summary: 'List trusts, by age',
     status: 200,
     answer: z.object({ trusts: z.array(trust) }),
-    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(TrustResponse) } }),
+    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(trustResponse) } }),
   }),
   operation({
     id: 'trust.create',
@@ -126,7 +126,7 @@ export const TRUSTS: Operation[] = [
         jwks: body.jwks === undefined ? null : JSON.stringify(body.jwks),
       });
       if (made !== 'name taken')
-        return { body: TrustResponse(made), changed: `${made.name}: ${made.issuer}` };
+        return { body: trustResponse(made), changed: `${made.name}: ${made.issuer}` };
       throw new OciError('CONFLICT', { message: `there is a trust ${body.name} already` });
     },
   }),
@@ -145,7 +145,7 @@ export const TRUSTS: Operation[] = [
   }),
 ];
 
-function TrustResponse({ jwks: keys, ...same }: Trust) {
+function trustResponse({ jwks: keys, ...same }: Trust) {
   return { ...same, jwks: keys === null ? null : JSON.parse(keys) };
 }
 

@@ -53,7 +53,7 @@ export const USERS: Operation[] = [
       const names = await accounts.displayNames(listing.entries.map((entry) => entry.name));
       return pageOfList(
         request,
-        { users: listing.entries.map((entry) => UserResponse(entry, names)) },
+        { users: listing.entries.map((entry) => userResponse(entry, names)) },
         nextPage(listing, (entry) => entry.name),
       );
     },
@@ -80,7 +80,7 @@ export const USERS: Operation[] = [
       if (outcome === 'taken') {
         throw new OciError('CONFLICT', { message: `there is a user ${body.name} already` });
       }
-      return { body: await NamedResponse(accounts, body.name), changed: body.name };
+      return { body: await responseForName(accounts, body.name), changed: body.name };
     },
   }),
   operation({
@@ -93,7 +93,7 @@ export const USERS: Operation[] = [
     answer: user,
     errors: { 404: 'There is no user of this name.' },
     run: async ({ named, accounts }) => ({
-      body: await NamedResponse(accounts, named),
+      body: await responseForName(accounts, named),
     }),
   }),
   operation({
@@ -121,7 +121,7 @@ export const USERS: Operation[] = [
       });
       const what = Object.keys(body).join(', ');
       return {
-        body: await NamedResponse(accounts, named),
+        body: await responseForName(accounts, named),
         changed: `${named} (${what})`,
       };
     },
@@ -197,8 +197,11 @@ export function refuseWeak(password: string, named: string, field: string): void
   throw new OciError('INPUT_INVALID', { message: `${field}: ${why}`, detail: [{ field, message: why }] });
 }
 
-async function NamedResponse(accounts: Stub<AccountsObject>, named: string): Promise<z.output<typeof user>> {
-  return UserResponse(await existing(accounts.getUser(named), named), await accounts.displayNames([named]));
+async function responseForName(
+  accounts: Stub<AccountsObject>,
+  named: string,
+): Promise<z.output<typeof user>> {
+  return userResponse(await existing(accounts.getUser(named), named), await accounts.displayNames([named]));
 }
 
 async function existing(found: Promise<User | null>, named: string): Promise<User> {
@@ -215,7 +218,7 @@ function noUser(named: string): OciError {
  * A user without the hash of the password. For a user who signs in at an issuer, older releases stored a mark in its
  * place.
  */
-function UserResponse(
+function userResponse(
   { name, groups, disabled, password, createdAt }: User,
   displayNames: Record<string, string>,
 ): z.output<typeof user> {
