@@ -9,7 +9,7 @@ import { ADMIN, GUARDED } from '../management/api.ts';
 import { Home, onHome } from '../support/homes.ts';
 import { HEADS, PATHS, SCOPES } from './attacks/rows.ts';
 import { PASSWORD, SECRET_MANIFEST, Stage } from './attacks/stage.ts';
-import { FORGERIES, type Loot } from './attacks/tokens.ts';
+import { FORGERIES, type StolenCredentials } from './attacks/tokens.ts';
 import { Visitor } from './visitor.ts';
 import { sendHead } from './wire.ts';
 
@@ -21,15 +21,15 @@ onHome(
   (home) => {
     const stage = new Stage(home);
     const another = new Home('disk', GUARDED);
-    let loot: Loot;
+    let stolenCredentials: StolenCredentials;
 
     before(async () => {
       await Promise.all([stage.prepare(), another.start()]);
-      loot = await gather();
+      stolenCredentials = await gather();
     });
     after(() => another.stop());
 
-    async function gather(): Promise<Loot> {
+    async function gather(): Promise<StolenCredentials> {
       const published = (await stage.anonymous.must(200, 'GET', '/.well-known/jwks.json')).text;
       const elsewhere = `http://localhost:${new URL(home.url).port}/token?scope=${STOLEN}`;
       const forwarded = await stage.admin.must(200, 'GET', elsewhere);
@@ -75,7 +75,7 @@ onHome(
     describe('tokens that are forged or of another kind', () => {
       for (const [name, forge] of FORGERIES)
         it(name, async () => {
-          const authorization = await forge(loot);
+          const authorization = await forge(stolenCredentials);
           const sent = { authorization };
           await stage.refused(() =>
             Promise.all([
@@ -92,14 +92,14 @@ onHome(
         });
 
       it('an access token opens no management, although the admin has it', async () => {
-        const sent = { authorization: `Bearer ${loot.stolen}` };
+        const sent = { authorization: `Bearer ${stolenCredentials.stolen}` };
         await stage.anonymous.must(200, 'GET', SECRET_MANIFEST, sent);
         await stage.refused(() => stage.anonymous.send('GET', '/api/v1/users', sent));
       });
 
       it('hosts in capitals are the same host, and no others are', async () => {
         const { host, port } = new URL(home.url);
-        const lines = [`Authorization: Bearer ${loot.access}`];
+        const lines = [`Authorization: Bearer ${stolenCredentials.access}`];
         const at = (name: string) =>
           sendHead(home.url, {
             method: 'GET',
@@ -128,7 +128,10 @@ onHome(
       for (const target of PATHS)
         for (const as of ['a token', 'Basic', 'nothing'] as const)
           it(`${target} with ${as}`, async () => {
-            const [, credentials] = [as, as === 'a token' ? `Bearer ${loot.access}` : stage.mallory.basic];
+            const [, credentials] = [
+              as,
+              as === 'a token' ? `Bearer ${stolenCredentials.access}` : stage.mallory.basic,
+            ];
             const lines = as === 'nothing' ? [] : [`Authorization: ${credentials}`];
             const heads = ['GET', 'HEAD', 'PUT', 'DELETE', 'POST'].map((method) => {
               return { method, target, lines, ...(method === 'PUT' ? { body: '{}' } : {}) };
@@ -225,11 +228,11 @@ onHome(
         const secrets = [
           ADMIN.split(':')[1] ?? '',
           PASSWORD,
-          loot.stolen.split('.')[2] ?? '',
-          loot.access.split('.')[2] ?? '',
-          loot.login.split('.')[2] ?? '',
-          loot.foreign.split('.')[2] ?? '',
-          loot.named.text.slice(-43),
+          stolenCredentials.stolen.split('.')[2] ?? '',
+          stolenCredentials.access.split('.')[2] ?? '',
+          stolenCredentials.login.split('.')[2] ?? '',
+          stolenCredentials.foreign.split('.')[2] ?? '',
+          stolenCredentials.named.text.slice(-43),
         ];
         await home.settled();
         const events = JSON.stringify(await home.rows('AUDIT', 'audit', 'SELECT events FROM batches'));

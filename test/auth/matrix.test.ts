@@ -9,7 +9,7 @@ import { ADMIN as ADMIN_SHOWN, Api, GUARDED } from '../management/api.ts';
 import { imageManifest, type Manifest } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { ask, type Cell, found, wanted } from './matrix/cell.ts';
-import { ENDPOINTS, type Endpoint, OF_ALL, type Place, pushImage, SOURCES } from './matrix/endpoints.ts';
+import { ENDPOINTS, type Endpoint, OF_ALL, pushImage, SOURCES, type Target } from './matrix/endpoints.ts';
 import {
   CALLERS,
   type Caller,
@@ -48,7 +48,7 @@ function matrix(home: Home, callers: Caller[]): void {
   });
 
   /** What a push could bring into being has a name of its own. */
-  const placeOf = (kind: Kind, { need }: Endpoint): Place => {
+  const targetOf = (kind: Kind, { need }: Endpoint): Target => {
     const missing = need === 'push' ? ownName(kind) : `${NAMES[kind]}nothing`;
     const name = isMissing(kind) ? missing : NAMES[kind];
     return { name, kind, admin, image: images.get(kind) ?? imageManifest() };
@@ -58,17 +58,17 @@ function matrix(home: Home, callers: Caller[]): void {
     for (const way of caller.ways) {
       it(`${caller.name}, ${way}: the registry`, async () => {
         const asked = OF_ALL.map((endpoint): Cell => ({ caller, way, endpoint }));
-        await holds(asked, ({ endpoint }) => placeOf('own', endpoint), visitor(caller));
+        await holds(asked, ({ endpoint }) => targetOf('own', endpoint), visitor(caller));
       });
 
       const refused = new Map<string, string>();
       for (const kind of KINDS)
         it(`${caller.name}, ${way}: ${kind}`, async () => {
           const asked = ENDPOINTS.map((endpoint): Cell => ({ caller, way, endpoint }));
-          const answers = await holds(asked, ({ endpoint }) => placeOf(kind, endpoint), visitor(caller));
+          const answers = await holds(asked, ({ endpoint }) => targetOf(kind, endpoint), visitor(caller));
           if (may(caller, kind, 'pull') || !['private', 'missing'].includes(kind)) return;
-          for (const { cell, place, answer } of answers) {
-            const said = wordForWord(answer, place.name);
+          for (const { cell, target, answer } of answers) {
+            const said = wordForWord(answer, target.name);
             const before = refused.get(cell.endpoint.name) ?? said;
             assert.equal(said, before, `${cell.endpoint.name} tells a private repository from a missing one`);
             refused.set(cell.endpoint.name, said);
@@ -79,13 +79,13 @@ function matrix(home: Home, callers: Caller[]): void {
 }
 
 /** Asks all of some cells, and holds what they come to beside the model. */
-async function holds(asked: Cell[], placeOf: (cell: Cell) => Place, visitor: Visitor) {
-  const answers: { cell: Cell; place: Place; answer: Answer }[] = [];
+async function holds(asked: Cell[], targetOf: (cell: Cell) => Target, visitor: Visitor) {
+  const answers: { cell: Cell; target: Target; answer: Answer }[] = [];
   const rest = [...asked];
   const one = async () => {
     for (let cell = rest.shift(); cell !== undefined; cell = rest.shift()) {
-      const place = placeOf(cell);
-      answers.push({ cell, place, answer: await ask(cell, place, visitor) });
+      const target = targetOf(cell);
+      answers.push({ cell, target, answer: await ask(cell, target, visitor) });
     }
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, one));
@@ -94,7 +94,7 @@ async function holds(asked: Cell[], placeOf: (cell: Cell) => Place, visitor: Vis
     Object.fromEntries(answers.map((entry) => [entry.cell.endpoint.name, outcome(entry)]));
   assert.deepEqual(
     table(({ answer }) => found(answer)),
-    table(({ cell, place }) => wanted(cell, place)),
+    table(({ cell, target }) => wanted(cell, target)),
   );
   return answers;
 }

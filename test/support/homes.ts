@@ -32,7 +32,7 @@ export interface HomeOptions extends SimulatorOptions {
   services?: Record<string, string>;
 }
 
-/** A registry that runs, and the door that the tests have into it. */
+/** A registry that runs, and what tests can ask of it beside /v2/. */
 export class Home {
   readonly name: 'disk' | 'r2';
   readonly #options: HomeOptions;
@@ -117,93 +117,93 @@ export class Home {
 
   /** Begins to count calls anew, with a fault at one of them. */
   async reset(fault: Fault | null = null): Promise<void> {
-    await this.#door('reset', {}, JSON.stringify(fault));
+    await this.#ask('reset', {}, JSON.stringify(fault));
   }
 
   async counts(): Promise<Counts> {
-    return (await this.#door('counts')).json() as Promise<Counts>;
+    return (await this.#ask('counts')).json() as Promise<Counts>;
   }
 
   /** Keeps a key of the store from being deleted, until the next reset. */
   async makeUndeletable(key: string): Promise<void> {
-    await this.#door('undeletable', { key });
+    await this.#ask('undeletable', { key });
   }
 
   /** Resolves with the call that the fault befell. */
   async reached(): Promise<string> {
-    return (await this.#door('reached')).json() as Promise<string>;
+    return (await this.#ask('reached')).json() as Promise<string>;
   }
 
   /** Lets the call that waits go on. */
   async goOn(): Promise<void> {
-    await this.#door('go-on');
+    await this.#ask('go-on');
   }
 
   /** Resolves when this number of requests has ended since the last reset, also those whose client has gone. */
   async ended(count: number): Promise<void> {
-    await this.#door('ended', { count: String(count) });
+    await this.#ask('ended', { count: String(count) });
   }
 
   /** Resolves when what was given to the data centre's cache is there. */
   async cached(): Promise<void> {
-    await this.#door('cached');
+    await this.#ask('cached');
   }
 
   /** Resolves when nothing goes on any more: no call, no message after an answer, and no event that waits to be written. */
   async settled(): Promise<void> {
-    await this.#door('settled');
+    await this.#ask('settled');
   }
 
   /** Slow hashes of passwords that were computed. */
   async hashes(): Promise<number> {
-    return (await this.#door('hashes')).json() as Promise<number>;
+    return (await this.#ask('hashes')).json() as Promise<number>;
   }
 
   /** Limits of production that were passed since the last call. */
   async violations(): Promise<string[]> {
-    return (await this.#door('violations')).json() as Promise<string[]>;
+    return (await this.#ask('violations')).json() as Promise<string[]>;
   }
 
   /** Bytes of the budget of memory: held by requests, in caches, and the most of both together since the last call. */
   async memory(): Promise<{ held: number; cached: number; peak: number }> {
-    return (await this.#door('memory')).json() as Promise<{ held: number; cached: number; peak: number }>;
+    return (await this.#ask('memory')).json() as Promise<{ held: number; cached: number; peak: number }>;
   }
 
   /** Moves the registry's clock ahead of the real one, in ms. */
   async setClockAhead(ms: number): Promise<void> {
-    await this.#door('clock', { ahead: String(ms) });
+    await this.#ask('clock', { ahead: String(ms) });
   }
 
   /** Stops the registry's clock at a time (Unix time, ms), until it is set ahead. */
   async stopClock(at: number): Promise<void> {
-    await this.#door('clock', { at: String(at) });
+    await this.#ask('clock', { at: String(at) });
   }
 
   /** Every key of the store that has bytes. */
   async storedKeys(): Promise<string[]> {
-    return (await this.#door('store')).json() as Promise<string[]>;
+    return (await this.#ask('store')).json() as Promise<string[]>;
   }
 
   /** The bytes under a key of the store, or null. */
   async storedBytes(key: string): Promise<Uint8Array | null> {
-    const response = await this.#door('read', { key });
+    const response = await this.#ask('read', { key });
     return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
   }
 
   /** Puts other bytes under a key of the store past the registry, or with null removes what is there. */
   async tamper(key: string, bytes: Uint8Array | null): Promise<void> {
-    await this.#door('tamper', { key }, bytes ?? new Uint8Array());
+    await this.#ask('tamper', { key }, bytes ?? new Uint8Array());
   }
 
   /** The numbers of the pieces that a list on disk names; its key ends in `/parts`. */
   async pieces(key: string): Promise<number[]> {
-    const list = (await (await this.#door('list', { key })).json()) as [number: number, size: number][];
+    const list = (await (await this.#ask('list', { key })).json()) as [number: number, size: number][];
     return list.map(([number]) => number);
   }
 
   /** The keys of R2's multipart uploads that were neither completed nor aborted. */
   async openMultiparts(): Promise<string[]> {
-    return (await this.#door('multiparts')).json() as Promise<string[]>;
+    return (await this.#ask('multiparts')).json() as Promise<string[]>;
   }
 
   /** True where R2 still makes an object of a multipart upload. */
@@ -212,51 +212,51 @@ export class Home {
     multipart: string;
     parts: { partNumber: number; etag: string }[];
   }): Promise<boolean> {
-    return (await this.#door('complete', {}, JSON.stringify(draft))).json() as Promise<boolean>;
+    return (await this.#ask('complete', {}, JSON.stringify(draft))).json() as Promise<boolean>;
   }
 
   async evict(binding: Binding, name: string): Promise<void> {
-    await this.#door('evict', { binding, name });
+    await this.#ask('evict', { binding, name });
   }
 
   /** Runs the alarm of a Durable Object now. */
   async ring(binding: Binding, name: string): Promise<void> {
-    await this.#door('ring', { binding, name });
+    await this.#ask('ring', { binding, name });
   }
 
   /** Runs the alarm of a Durable Object as the platform would: only if it is set and due. False where it is not. */
   async ringDue(binding: Binding, name: string): Promise<boolean> {
-    return (await this.#door('ring-due', { binding, name })).json() as Promise<boolean>;
+    return (await this.#ask('ring-due', { binding, name })).json() as Promise<boolean>;
   }
 
   /** When the alarm of a Durable Object is set to ring (Unix time, ms). */
   async alarmAt(binding: Binding, name: string): Promise<number | null> {
-    return (await this.#door('alarm', { binding, name })).json() as Promise<number | null>;
+    return (await this.#ask('alarm', { binding, name })).json() as Promise<number | null>;
   }
 
   /** Forgets the alarm of a Durable Object, as the platform does after six failures. */
   async dropAlarm(binding: Binding, name: string): Promise<void> {
-    await this.#door('drop-alarm', { binding, name });
+    await this.#ask('drop-alarm', { binding, name });
   }
 
   /** Resolves when the alarm of a Durable Object is set. */
   async alarmSet(binding: Binding, name: string): Promise<void> {
-    await this.#door('alarm-set', { binding, name });
+    await this.#ask('alarm-set', { binding, name });
   }
 
   /** True where a Durable Object has stored nothing. */
   async isEmpty(binding: Binding, name: string): Promise<boolean> {
-    return (await this.#door('empty', { binding, name })).json() as Promise<boolean>;
+    return (await this.#ask('empty', { binding, name })).json() as Promise<boolean>;
   }
 
   async rows(binding: Binding, name: string, query: string): Promise<Record<string, unknown>[]> {
-    const response = await this.#door('rows', { binding, name }, query);
+    const response = await this.#ask('rows', { binding, name }, query);
     return response.json() as Promise<Record<string, unknown>[]>;
   }
 
   /** Calls a method of a Durable Object past the Worker, as another location would, with arguments that JSON can hold. */
   async call<T>(binding: Binding, name: string, method: string, ...args: unknown[]): Promise<T> {
-    const response = await this.#door('call', { binding, name }, JSON.stringify({ method, args }));
+    const response = await this.#ask('call', { binding, name }, JSON.stringify({ method, args }));
     return response.json() as Promise<T>;
   }
 
@@ -270,7 +270,7 @@ export class Home {
     return this.#options.hasPublicUrl ? freePort() : 0;
   }
 
-  async #door(
+  async #ask(
     what: string,
     query: Record<string, string> = {},
     body?: string | Uint8Array,

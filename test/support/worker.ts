@@ -1,5 +1,5 @@
 /**
- * The registry as the tests run it: the same Worker and Durable Objects over the observed bindings, with a door for the
+ * The registry as the tests run it: the same Worker and Durable Objects over the observed bindings, with requests for the
  * tests beside /v2/. It is built only by them.
  */
 
@@ -106,7 +106,7 @@ export const Catalog = tested(registry.Catalog);
 export const Repository = tested(registry.Repository);
 export const UploadSession = tested(registry.UploadSession);
 
-interface Door {
+interface TestedObject {
   evict(): Promise<void>;
   ring(): Promise<void>;
   ringDue(): Promise<boolean>;
@@ -139,7 +139,7 @@ export default {
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     // Of two Host headers there is no URL: what then happens is the registry's to say.
     const url = URL.canParse(request.url) ? new URL(request.url) : null;
-    if (url?.pathname.startsWith('/test/')) return door(url, request, env);
+    if (url?.pathname.startsWith('/test/')) return answerTest(url, request, env);
     let seen = observedEnvs.get(env);
     if (seen === undefined) {
       seen = observed(env);
@@ -154,7 +154,7 @@ export default {
 };
 
 /** What a test can do beside the API; `test/support/homes.ts` calls it. */
-async function door(url: URL, request: Request, env: Env): Promise<Response> {
+async function answerTest(url: URL, request: Request, env: Env): Promise<Response> {
   const what = url.pathname.slice('/test/'.length);
   if (what === 'reset') {
     observation.reset((await request.json()) as Fault | null);
@@ -219,7 +219,7 @@ async function door(url: URL, request: Request, env: Env): Promise<Response> {
   }
   const binding = url.searchParams.get('binding') as 'REPOSITORY';
   const name = nameOf(binding, url.searchParams.get('name') ?? '', env);
-  const object = env[binding].getByName(name) as unknown as Door;
+  const object = env[binding].getByName(name) as unknown as TestedObject;
   if (what === 'evict') await object.evict().catch(() => undefined);
   if (what === 'ring') await object.ring();
   if (what === 'ring-due') return Response.json(await object.ringDue());

@@ -3,7 +3,7 @@ import { createPublicKey, type JsonWebKey } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 
 /** What an attacker has to work with. */
-export interface Loot {
+export interface StolenCredentials {
   /** An access token of mallory's, for own/app. */
   access: string;
   /** An access token of the admin's for the victim's repository. */
@@ -20,32 +20,34 @@ export interface Loot {
   key: JsonWebKey;
 }
 
-type Forgery = [name: string, forge: (loot: Loot) => string | Promise<string>];
+type Forgery = [name: string, forge: (stolenCredentials: StolenCredentials) => string | Promise<string>];
 
 const basic = (name: string, password: string) =>
   `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`;
 const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
-const payloadOf = ({ stolen }: Loot): JWTPayload => decodeJwt(stolen);
-const kidOf = ({ stolen }: Loot) => decodeProtectedHeader(stolen).kid ?? '';
+const payloadOf = ({ stolen }: StolenCredentials): JWTPayload => decodeJwt(stolen);
+const kidOf = ({ stolen }: StolenCredentials) => decodeProtectedHeader(stolen).kid ?? '';
 const partsOf = (token: string) => token.split('.') as [string, string, string];
 
 async function signed(
-  loot: Loot,
+  stolenCredentials: StolenCredentials,
   header: Record<string, unknown>,
-  payload = payloadOf(loot),
+  payload = payloadOf(stolenCredentials),
 ): Promise<string> {
   const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
   const jwk = header.jwk === 'own' ? { jwk: await exportJWK(publicKey) } : {};
-  const full = { alg: 'ES256', typ: 'JWT', kid: kidOf(loot), ...header, ...jwk };
+  const full = { alg: 'ES256', typ: 'JWT', kid: kidOf(stolenCredentials), ...header, ...jwk };
   return new SignJWT(payload).setProtectedHeader(full).sign(privateKey);
 }
 
-async function byHmac(loot: Loot, secret: string): Promise<string> {
-  const header = { alg: 'HS256', typ: 'JWT', kid: kidOf(loot) };
-  return new SignJWT(payloadOf(loot)).setProtectedHeader(header).sign(new TextEncoder().encode(secret));
+async function byHmac(stolenCredentials: StolenCredentials, secret: string): Promise<string> {
+  const header = { alg: 'HS256', typ: 'JWT', kid: kidOf(stolenCredentials) };
+  return new SignJWT(payloadOf(stolenCredentials))
+    .setProtectedHeader(header)
+    .sign(new TextEncoder().encode(secret));
 }
 
-const pem = ({ key }: Loot) =>
+const pem = ({ key }: StolenCredentials) =>
   createPublicKey({ key, format: 'jwk' }).export({ type: 'spki', format: 'pem' }).toString();
 
 const BEARERS: Forgery[] = [
@@ -58,29 +60,45 @@ const BEARERS: Forgery[] = [
   ...['none', 'None', 'NONE', ''].flatMap((alg): Forgery[] => [
     [
       `alg ${alg}, unsigned`,
-      (loot) => `${part({ alg, typ: 'JWT', kid: kidOf(loot) })}.${part(payloadOf(loot))}.`,
+      (stolenCredentials) =>
+        `${part({ alg, typ: 'JWT', kid: kidOf(stolenCredentials) })}.${part(payloadOf(stolenCredentials))}.`,
     ],
     [
       `alg ${alg}, with a signature`,
-      (loot) =>
-        `${part({ alg, typ: 'JWT', kid: kidOf(loot) })}.${part(payloadOf(loot))}.${partsOf(loot.stolen)[2]}`,
+      (stolenCredentials) =>
+        `${part({ alg, typ: 'JWT', kid: kidOf(stolenCredentials) })}.${part(payloadOf(stolenCredentials))}.${partsOf(stolenCredentials.stolen)[2]}`,
     ],
   ]),
-  ['HS256 by the published key, PEM', (loot) => byHmac(loot, pem(loot))],
-  ['HS256 by the published key, PEM trimmed', (loot) => byHmac(loot, pem(loot).trim())],
-  ['HS256 by the published key, JWK', (loot) => byHmac(loot, JSON.stringify(loot.key))],
-  ['HS256 by a coordinate', (loot) => byHmac(loot, String(loot.key.x))],
-  ['another key under our id', (loot) => signed(loot, {})],
-  ['a key that the token brings', (loot) => signed(loot, { jwk: 'own' })],
-  ['a key set that the token names', (loot) => signed(loot, { jku: 'http://127.0.0.1:9/jwks.json' })],
+  [
+    'HS256 by the published key, PEM',
+    (stolenCredentials) => byHmac(stolenCredentials, pem(stolenCredentials)),
+  ],
+  [
+    'HS256 by the published key, PEM trimmed',
+    (stolenCredentials) => byHmac(stolenCredentials, pem(stolenCredentials).trim()),
+  ],
+  [
+    'HS256 by the published key, JWK',
+    (stolenCredentials) => byHmac(stolenCredentials, JSON.stringify(stolenCredentials.key)),
+  ],
+  [
+    'HS256 by a coordinate',
+    (stolenCredentials) => byHmac(stolenCredentials, String(stolenCredentials.key.x)),
+  ],
+  ['another key under our id', (stolenCredentials) => signed(stolenCredentials, {})],
+  ['a key that the token brings', (stolenCredentials) => signed(stolenCredentials, { jwk: 'own' })],
+  [
+    'a key set that the token names',
+    (stolenCredentials) => signed(stolenCredentials, { jku: 'http://127.0.0.1:9/jwks.json' }),
+  ],
   [
     'a certificate that the token names',
-    (loot) => signed(loot, { x5u: 'http://127.0.0.1:9/x', x5c: ['AA=='] }),
+    (stolenCredentials) => signed(stolenCredentials, { x5u: 'http://127.0.0.1:9/x', x5c: ['AA=='] }),
   ],
-  ['a key id that is a path', (loot) => signed(loot, { kid: '../../../dev/null' })],
-  ['a key id that is SQL', (loot) => signed(loot, { kid: "' OR 1=1 --" })],
-  ['no key id', (loot) => signed(loot, { kid: undefined })],
-  ['a critical extension', (loot) => signed(loot, { crit: ['b64'], b64: true })],
+  ['a key id that is a path', (stolenCredentials) => signed(stolenCredentials, { kid: '../../../dev/null' })],
+  ['a key id that is SQL', (stolenCredentials) => signed(stolenCredentials, { kid: "' OR 1=1 --" })],
+  ['no key id', (stolenCredentials) => signed(stolenCredentials, { kid: undefined })],
+  ['a critical extension', (stolenCredentials) => signed(stolenCredentials, { crit: ['b64'], b64: true })],
   ...['login+jwt', 'at+jwt', undefined].map(
     (typ): Forgery => [
       `typ ${typ}`,
@@ -93,9 +111,9 @@ const BEARERS: Forgery[] = [
   ),
   [
     'claims that are changed',
-    (loot) => {
-      const [header, , signature] = partsOf(loot.access);
-      return `${header}.${part({ ...decodeJwt(loot.access), access: payloadOf(loot).access })}.${signature}`;
+    (stolenCredentials) => {
+      const [header, , signature] = partsOf(stolenCredentials.access);
+      return `${header}.${part({ ...decodeJwt(stolenCredentials.access), access: payloadOf(stolenCredentials).access })}.${signature}`;
     },
   ],
   [
@@ -110,7 +128,7 @@ const BEARERS: Forgery[] = [
   ['dots', () => '..'],
 ];
 
-const PASSWORDS: [name: string, make: (loot: Loot) => string][] = [
+const PASSWORDS: [name: string, make: (stolenCredentials: StolenCredentials) => string][] = [
   ['an access token as password', ({ stolen }) => basic('admin', stolen)],
   ['an access token as name', ({ stolen }) => basic(stolen, '')],
   ['a named token as name', ({ named }) => basic(named.text, '')],
@@ -137,7 +155,10 @@ const PASSWORDS: [name: string, make: (loot: Loot) => string][] = [
 
 export const FORGERIES: Forgery[] = [
   ...BEARERS.map(
-    ([name, forge]): Forgery => [`Bearer: ${name}`, async (loot) => `Bearer ${await forge(loot)}`],
+    ([name, forge]): Forgery => [
+      `Bearer: ${name}`,
+      async (stolenCredentials) => `Bearer ${await forge(stolenCredentials)}`,
+    ],
   ),
   ...PASSWORDS.map(([name, make]): Forgery => [`Basic: ${name}`, make]),
 ];

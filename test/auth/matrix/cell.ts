@@ -1,6 +1,6 @@
 /** A cell of the matrix: who asks what of which repository in which way, what it must come to, and what it comes to. */
 import type { Answer, Visitor } from '../visitor.ts';
-import { type Endpoint, type Place, SOURCES, type Source } from './endpoints.ts';
+import { type Endpoint, SOURCES, type Source, type Target } from './endpoints.ts';
 import { type Caller, isMissing, may, type Way } from './model.ts';
 
 export interface Cell {
@@ -10,26 +10,26 @@ export interface Cell {
 }
 
 /** `200`, or of a refusal `401 insufficient_scope [repository:own/app:pull]`. */
-export function wanted({ caller, way, endpoint }: Cell, place: Place): string {
+export function wanted({ caller, way, endpoint }: Cell, target: Target): string {
   const { need, mount, want, tags = [] } = endpoint;
-  const status = String(want[isMissing(place.kind) ? 1 : 0]);
-  const all = scopesOf(endpoint, place.name);
+  const status = String(want[isMissing(target.kind) ? 1 : 0]);
+  const all = scopesOf(endpoint, target.name);
   if (way === 'none') return refusal('no error', all);
   if (need === 'none') return status;
   if (way === 'blank token') return refusal('insufficient_scope', all);
   if (need === 'catalog') return caller.as === 'admin' ? status : refusal('insufficient_scope', all);
   // What was denied is not asked for again with the source of a mount beside it.
-  if (!may(caller, place.kind, need)) return refusal('insufficient_scope', all.slice(0, 1));
-  if (caller.tags !== null && place.kind !== 'common' && isOther(tags)) return '403';
+  if (!may(caller, target.kind, need)) return refusal('insufficient_scope', all.slice(0, 1));
+  if (caller.tags !== null && target.kind !== 'common' && isOther(tags)) return '403';
   if (mount === undefined) return status;
   if (mount.from === 'named, but not asked for' && way === 'token') return refusal('insufficient_scope', all);
   return mount.source !== 'missing' && may(caller, mount.source, 'pull') ? '201' : '202';
 }
 
-export async function ask({ way, endpoint }: Cell, place: Place, visitor: Visitor): Promise<Answer> {
-  const [method, path, sent] = await endpoint.request(place);
+export async function ask({ way, endpoint }: Cell, target: Target, visitor: Visitor): Promise<Answer> {
+  const [method, path, sent] = await endpoint.request(target);
   const isOfAll = endpoint.need === 'none' || endpoint.need === 'catalog';
-  const scopes = scopesOf(endpoint, place.name);
+  const scopes = scopesOf(endpoint, target.name);
   const asked = endpoint.mount?.from === 'named, but not asked for' ? scopes.slice(0, 1) : scopes;
   const authorization =
     way === 'none'
@@ -37,7 +37,7 @@ export async function ask({ way, endpoint }: Cell, place: Place, visitor: Visito
       : way === 'basic'
         ? visitor.basic
         : await visitor.bearer(...(way === 'token' ? asked : []));
-  return visitor.send(method, isOfAll ? path : `/v2/${place.name}${path}`, { ...sent, authorization });
+  return visitor.send(method, isOfAll ? path : `/v2/${target.name}${path}`, { ...sent, authorization });
 }
 
 export function found({ status, challenge }: Answer): string {

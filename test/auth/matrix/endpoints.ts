@@ -20,7 +20,7 @@ export const SOURCES: Record<Source, string> = {
 };
 
 /** A repository that a cell is about, and what is in it. */
-export interface Place {
+export interface Target {
   name: string;
   kind: Kind;
   admin: Visitor;
@@ -33,7 +33,7 @@ export interface Endpoint {
   /** What it answers where it is allowed: in a repository that is there, and in one that is missing. */
   want: [there: number, missing: number];
   /** The request, whose path begins after the repository's name. */
-  request: (place: Place) => Promise<[method: string, path: string, sent?: Sent]>;
+  request: (target: Target) => Promise<[method: string, path: string, sent?: Sent]>;
   /** The tags that it sets or deletes; `all` for what takes every tag along. */
   tags?: string[] | 'all';
   /** Of a mount: where the blob is, and what the request says of that. */
@@ -41,15 +41,15 @@ export interface Endpoint {
 }
 
 const unknown = digest(Buffer.from('nothing has this digest'));
-const layerOf = ({ image, kind }: Place) => (isMissing(kind) ? unknown : digest(image.blobs[1] ?? blob()));
-const manifestOf = ({ image, kind }: Place) => (isMissing(kind) ? unknown : image.digest);
+const layerOf = ({ image, kind }: Target) => (isMissing(kind) ? unknown : digest(image.blobs[1] ?? blob()));
+const manifestOf = ({ image, kind }: Target) => (isMissing(kind) ? unknown : image.digest);
 
-const read = (name: string, pathOf: (place: Place) => string, missing = 404): Endpoint[] =>
+const read = (name: string, pathOf: (target: Target) => string, missing = 404): Endpoint[] =>
   ['GET', 'HEAD'].map((method) => ({
     name: `${method} ${name}`,
     need: 'pull',
     want: [200, missing],
-    request: async (place) => [method, pathOf(place)],
+    request: async (target) => [method, pathOf(target)],
   }));
 
 /** In an upload that the admin has begun. */
@@ -95,22 +95,22 @@ const putManifest = (name: string, tags: string[], byDigest: boolean): Endpoint 
 const deletion = (
   name: string,
   tags: string[] | 'all',
-  pathOf: (place: Place) => Promise<string>,
+  pathOf: (target: Target) => Promise<string>,
 ): Endpoint => ({
   name: `DELETE ${name}`,
   need: 'delete',
   want: [202, 404],
   tags,
-  request: async (place) => ['DELETE', await pathOf(place)],
+  request: async (target) => ['DELETE', await pathOf(target)],
 });
 
 /** Those of a repository. */
 export const ENDPOINTS: Endpoint[] = [
-  ...read('blob', (place) => `/blobs/${layerOf(place)}`),
+  ...read('blob', (target) => `/blobs/${layerOf(target)}`),
   ...read('manifest by tag', () => '/manifests/v1'),
-  ...read('manifest by digest', (place) => `/manifests/${manifestOf(place)}`),
+  ...read('manifest by digest', (target) => `/manifests/${manifestOf(target)}`),
   ...read('tags', () => '/tags/list'),
-  ...read('referrers', (place) => `/referrers/${manifestOf(place)}`, 200),
+  ...read('referrers', (target) => `/referrers/${manifestOf(target)}`, 200),
   {
     name: 'POST upload',
     need: 'push',

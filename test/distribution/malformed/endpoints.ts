@@ -42,7 +42,7 @@ const PATHS: [what: string, path: string][] = [
   ['two slashes in front', '//v2/a/tags/list'],
   ['backslashes', '/v2\\a\\tags\\list'],
   ['an encoded slash after the version', '/v2%2fa/tags/list'],
-  ['the tests own door, spelled otherwise', '/%74est/counts'],
+  ['the requests for tests, with an escape in the path', '/%74est/counts'],
 ];
 
 /** Paths of nothing, below a repository. */
