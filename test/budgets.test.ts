@@ -19,7 +19,7 @@ import type { Counts } from './support/counts.ts';
 import { blob, digest } from './support/fixtures.ts';
 import { eachHome, type Home, type HomeOptions } from './support/homes.ts';
 
-const BACKGROUND = ['CATALOG.hear', 'BLOB_SHARD.release', 'AUDIT.record', 'UPLOAD_SESSION.published'];
+const BACKGROUND = ['CATALOG.announce', 'BLOB_SHARD.release', 'AUDIT.record', 'UPLOAD_SESSION.published'];
 
 const ROWS: Row[] = [
   {

@@ -100,7 +100,7 @@ export class Links {
     this.#release(blob);
   }
 
-  /** The digest of a manifest that references the digest; null if there is none. */
+  /** The digest of a manifest that references the digest; null if no manifest does. */
   referencedBy(digest: Digest): string | null {
     const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
     return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;

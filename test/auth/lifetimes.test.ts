@@ -181,7 +181,7 @@ eachHome((home) => {
       await requests();
       // What is written after the answer does not delay it.
       return (await home.counts()).calls.filter(
-        (call) => !/^(?:AUDIT|CATALOG\.hear|BLOB_SHARD\.release)/.test(call),
+        (call) => !/^(?:AUDIT|CATALOG\.announce|BLOB_SHARD\.release)/.test(call),
       );
     };
 

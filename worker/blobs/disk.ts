@@ -312,7 +312,7 @@ export class DiskBlobs implements BlobStore {
     throw new Error(`the disk answered ${response.status} to a HEAD`);
   }
 
-  /** The list of pieces. Null if there is none, or if it is not complete. */
+  /** The list of pieces. Null if it does not exist or is not complete. */
   async #piecesIn(key: string): Promise<Pieces | null> {
     const list = await this.#getFile(key);
     if (list === null) return null;

@@ -33,7 +33,7 @@ export class EdgeCache {
     this.#lifetimeMs = options.lifetime * 1000;
   }
 
-  /** The entry of a key, with its bytes if `withBytes`; null if there is none. */
+  /** The entry of a key, with its bytes if `withBytes`. Null if the cache has no entry. */
   async find<T>(key: string, withBytes: boolean): Promise<CacheEntry<T> | null> {
     const store = await this.#chosen();
     const kept = await store.get(key, withBytes).catch((error: unknown) => {
