@@ -27,7 +27,10 @@ const AUDIT_REFUSALS_MS = 2 * 1000;
 const AUDIT_COUNTED_MS = 20 * 1000;
 /** A flush that is late by this was cut off with its request; the next event begins another. */
 const AUDIT_STUCK_MS = 10 * 1000;
-/** Events that wait in an isolate. When so many wait they are written at once; what then still comes is counted as lost. */
+/**
+ * The maximum number of waiting events in an isolate. At this number they are written immediately; further events are
+ * counted as lost.
+ */
 const AUDIT_PENDING_MAX = 1000;
 /** Sorts of refusals without an account that an isolate tells apart; all others are counted together. */
 const AUDIT_STRANGERS_MAX = 50;

@@ -28,7 +28,7 @@ import { challenge } from './tokens/challenge.ts';
 import { claimsFor } from './tokens/claims.ts';
 import type { KeyRing } from './tokens/key-ring.ts';
 
-/** How long an isolate remembers who showed Basic credentials, at the most. */
+/** How long an isolate remembers an identity of Basic credentials at most, in seconds. */
 const IDENTITY_LIFETIME_MAX_S = 300;
 /** Identities of Basic credentials that an isolate remembers. */
 const IDENTITIES_REMEMBERED = 500;

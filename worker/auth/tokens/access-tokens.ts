@@ -11,9 +11,12 @@ import { CLOCK_SKEW_S, UPLOAD_LIFETIME_MS } from '../../oci/limits.ts';
 import type { Pattern } from '../../oci/pattern.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
 
-/** A login token stands for a password this long. */
+/** The lifetime of a login token, in seconds. */
 const LOGIN_TOKEN_LIFETIME_S = 3600;
-/** Beyond so many characters of claims, what mounts without a source could use is left out: some proxies stop at 8 KB. */
+/**
+ * The maximum length of the claims with the patterns for mounts without a source. Longer claims leave these patterns
+ * out, because some proxies accept only 8 KB.
+ */
 const TOKEN_PAYLOAD_MAX_LENGTH = 4000;
 /** Verified tokens that an isolate remembers. A token has about 1,000 characters, and at most 16,000. */
 const ACCESS_TOKENS_REMEMBERED = 5000;
