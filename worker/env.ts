@@ -19,19 +19,19 @@ interface Bindings {
   BLOBS?: R2Bucket;
   /** On one machine: workerd's disk service on the folder of the blobs. */
   DISK?: Fetcher;
-  /** Beside it: the service that syncs files of that folder. What is bound as DISK without it syncs by its own means. */
+  /** On one machine: the service that syncs files of that folder. Without it, DISK syncs them itself. */
   SYNC?: Fetcher;
-  /** On one machine: the folder of the objects' files, to look at only. */
+  /** On one machine: the folder of the Durable Objects' files, read-only. */
   STATE?: Fetcher;
-  /** On one machine: set where the registry before this one did not end in order. */
+  /** On one machine: set if the registry before this one did not stop cleanly. */
   DISTURBED?: string;
   /** On one machine: how many files workerd may have open. */
   OPEN_FILES?: string;
-  /** Beside it, for measurements and tests: blobs up to this size, in bytes, are kept beside their links. */
+  /** On one machine, for measurements and tests: the largest blob, in bytes, that is stored beside its link. */
   INLINE_BLOB_BYTES?: string;
-  /** On one machine, which platform this is (`platform.ts`). */
+  /** On one machine: the name of the platform (`platform.ts`). */
   PLATFORM?: string;
-  /** The names that this machine is reached by, separated by commas; `*` is every address. `npm start` sets it. */
+  /** On one machine: the names of this registry, separated by commas; `*` for every address. `npm start` sets it. */
   BOUND_NAMES?: string;
   /** On Cloudflare: the rate limiting binding, under the name that the setting has on one machine. */
   REQUEST_LIMIT?: RateLimit | string;
