@@ -21,7 +21,7 @@ async function bench(options: Options): Promise<boolean> {
   const seconds = (performance.now() - start) / 1000;
   writeResults(RESULTS, results, seconds);
   console.log(`\n${Math.round(seconds)} s; every round is in results/bench.json.`);
-  return results.every(({ measured }) => measured.every(({ fault }) => fault === undefined));
+  return results.every(({ measured }) => measured.every(({ error }) => error === undefined));
 }
 
 async function measureHome(home: HomeName, options: Options): Promise<Result[]> {
@@ -84,33 +84,33 @@ async function measureRow(
     target,
     place: places[at],
     rounds: [] as number[],
-    fault: '',
+    error: '',
   }));
   const end = performance.now() + rowBudgetMs;
   for (let round = 0; round < rounds && (round === 0 || performance.now() < end); round++) {
     // Every round begins with another target, so that no target always runs after the same one.
     for (let turn = 0; turn < turns.length; turn++) {
       const one = turns[(round + turn) % turns.length];
-      if (one === undefined || one.fault !== '') continue;
+      if (one === undefined || one.error !== '') continue;
       const value =
         one.place === undefined || one.place instanceof Error
           ? one.place
           : await row.measure(one.place).catch(asError);
       if (typeof value === 'number') one.rounds.push(value);
-      else one.fault = value?.message ?? 'not prepared';
+      else one.error = value?.message ?? 'not prepared';
     }
   }
-  return turns.map(({ target, rounds, fault }) => {
+  return turns.map(({ target, rounds, error }) => {
     const memoryBytes = target.memoryBytes();
     return {
       target: target.name,
       rounds: rounds.map((value) => Math.round(value * 10) / 10),
-      ...(fault === '' ? {} : { fault }),
+      ...(error === '' ? {} : { error }),
       ...(memoryBytes === undefined ? {} : { memoryBytes }),
     };
   });
 }
 
-function asError(fault: unknown): Error {
-  return fault instanceof Error ? fault : new Error(String(fault));
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -18,7 +18,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #reader = new AnswerReader();
   #onAnswer: ((answer: Answer) => void) | null = null;
-  #onFault: ((fault: Error) => void) | null = null;
+  #onError: ((error: Error) => void) | null = null;
   #ended: Error | null = null;
 
   static open(url: string): Promise<Connection> {
@@ -27,7 +27,7 @@ export class Connection {
       const connection = new Connection(hostname.replace(/^\[|\]$/g, ''), Number(port || 80), () =>
         resolve(connection),
       );
-      connection.#onFault = reject;
+      connection.#onError = reject;
     });
   }
 
@@ -38,7 +38,7 @@ export class Connection {
       callback: (length: number, buffer: Uint8Array) => this.#read(buffer as Buffer, length),
     };
     this.#socket = connect({ host, port, noDelay: true, onread }, onConnected);
-    this.#socket.on('error', (fault) => this.#end(fault));
+    this.#socket.on('error', (error) => this.#end(error));
     this.#socket.on('close', () => this.#end(new Error('the connection was closed by the other side')));
   }
 
@@ -47,15 +47,15 @@ export class Connection {
     bytes: Uint8Array,
     bodiless: boolean,
     onAnswer: (answer: Answer) => void,
-    onFault: (fault: Error) => void,
+    onError: (error: Error) => void,
   ): void {
     if (this.#ended !== null) {
-      onFault(this.#ended);
+      onError(this.#ended);
       return;
     }
     this.#reader.begin(bodiless);
     this.#onAnswer = onAnswer;
-    this.#onFault = onFault;
+    this.#onError = onError;
     this.#socket.write(bytes);
   }
 
@@ -74,14 +74,14 @@ export class Connection {
   }
 
   close(): void {
-    this.#onFault = null;
+    this.#onError = null;
     this.#socket.destroy();
   }
 
   async #writeAll(pieces: Iterable<Uint8Array>): Promise<void> {
     for (const piece of pieces) {
       await new Promise<void>((resolve, reject) => {
-        this.#socket.write(piece, (fault) => (fault ? reject(fault) : resolve()));
+        this.#socket.write(piece, (error) => (error ? reject(error) : resolve()));
       });
     }
   }
@@ -90,17 +90,17 @@ export class Connection {
     if (this.#reader.push(buffer.subarray(0, length))) {
       const onAnswer = this.#onAnswer;
       this.#onAnswer = null;
-      this.#onFault = null;
+      this.#onError = null;
       onAnswer?.(this.#reader);
     }
     return true;
   }
 
-  #end(fault: Error): void {
-    this.#ended ??= fault;
-    const onFault = this.#onFault;
-    this.#onFault = null;
-    onFault?.(fault);
+  #end(error: Error): void {
+    this.#ended ??= error;
+    const onError = this.#onError;
+    this.#onError = null;
+    onError?.(error);
   }
 }
 

@@ -17,7 +17,7 @@ export interface Measured {
   /** Every round, in order. */
   readonly rounds: readonly number[];
   /** Why there are no rounds, or no further ones. */
-  readonly fault?: string;
+  readonly error?: string;
   /** Resident memory at the end of the row. */
   readonly memoryBytes?: number;
 }
@@ -57,8 +57,8 @@ export function lineOf({ row, unit, measured }: Result): string {
     ...cells,
     memory.padStart(5),
   ].join('  ');
-  const faults = measured.filter(({ fault }) => fault !== undefined);
-  return [line, ...faults.map(({ target, fault }) => `  ! ${target}: ${fault}`)].join('\n');
+  const errors = measured.filter(({ error }) => error !== undefined);
+  return [line, ...errors.map(({ target, error }) => `  ! ${target}: ${error}`)].join('\n');
 }
 
 /** Writes the results, with the versions and the machine that they belong to. */

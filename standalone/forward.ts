@@ -28,13 +28,13 @@ export function upstreamAgent(socketPath: string): Agent {
 // Workerd closes the connection soon after it refuses a body. Node destroys a socket when a write fails, and loses the answer
 // that waits in it. This socket ignores errors of writes: the read side reports them too, after the answer.
 class PatientSocket extends Socket {
-  override _write(chunk: unknown, encoding: BufferEncoding, done: (fault?: Error | null) => void): void {
+  override _write(chunk: unknown, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     super._write(chunk, encoding, () => done());
   }
 
   override _writev(
     chunks: { chunk: unknown; encoding: BufferEncoding }[],
-    done: (fault?: Error | null) => void,
+    done: (error?: Error | null) => void,
   ): void {
     super._writev?.(chunks, () => done());
   }
