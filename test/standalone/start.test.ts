@@ -119,7 +119,7 @@ test(
 test('SIGTERM ends it also while it waits to start again', LIMIT, async (t) => {
   const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
   killAll(workerdOf(command.pid));
-  await until(t, () => command.stderr.includes('starts again'));
+  await until(t, () => command.stderr.includes('The registry restarts'));
   command.child.kill('SIGTERM');
   assert.equal(await command.code, 0);
   assert.deepEqual(descendants(command.pid), []);
