@@ -139,7 +139,7 @@ for (const files of [256, 257]) {
       const [url = '', port] = /http:\/\/\S+:(\d+)/.exec(command.stdout) ?? [];
       const idle = Array.from({ length: 300 }, () => connect(Number(port), '127.0.0.1'));
       for (const socket of idle) socket.on('error', () => {});
-      await until(t, () => /Too many open files|starts again/.test(command.stderr));
+      await until(t, () => /Too many open files|restarts/.test(command.stderr));
       for (const socket of idle) socket.destroy();
       await answering(t, url);
     },
