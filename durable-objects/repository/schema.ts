@@ -38,7 +38,7 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       CREATE TABLE IF NOT EXISTS manifest_bytes (
         digest TEXT NOT NULL,
         seq INTEGER NOT NULL,
-        bytes BLOB NOT NULL,        -- 1 MiB at the most
+        bytes BLOB NOT NULL,        -- at most 1 MiB
         PRIMARY KEY (digest, seq)
       );
       CREATE TABLE IF NOT EXISTS manifest_references (

@@ -13,7 +13,7 @@ import { eachHome } from './homes.ts';
 import { expectNoRemains, letTimePass, stored } from './remains.ts';
 
 const MiB = 1024 * 1024;
-/** What the client wants to send, and what it gets rid of before the cut: over a part on R2, over a piece on disk. */
+/** What the client wants to send, and how much it has sent before the cut: over a part on R2, over a piece on disk. */
 const CONTENT = 10 * MiB;
 const SENT = 8.5 * MiB;
 /** Of what was sent, no more than the piece that was being read is lost. */

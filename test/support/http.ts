@@ -1,7 +1,7 @@
 /**
  * The client for requests that fetch would change: the target as it is written, bodies without a length, headers that fetch sets
- * itself. It follows no redirect and repeats nothing. Beside it there are `fetch.ts` and, for bytes that are no valid request,
- * `socket.ts`; all other clients of the tests are built on these three.
+ * itself. It follows no redirect and repeats nothing. For bytes that are not a valid request there is `socket.ts`. What fetch
+ * can send is sent with fetch.
  */
 import * as http from 'node:http';
 import * as https from 'node:https';
