@@ -180,7 +180,7 @@ function define(push: () => Promise<Content>): void {
     it(`400, from which a client falls back to the whole: ${name}`, async () => {
       const answer = await ask({ Range: range });
       assert.equal(answer.status, 400);
-      assert.match(errorOf(answer).message, /ask for the whole$/);
+      assert.match(errorOf(answer).message, /ask for all of it$/);
     });
   }
 
