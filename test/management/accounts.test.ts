@@ -151,7 +151,7 @@ onHome(
           name: 'refuses a robot without rights',
           request: ['POST', '/tokens', { name: 'x' }],
           want: 400,
-          says: /grants: a robot may do only/,
+          says: /grants: a robot has only the rights of its grants/,
         },
         {
           name: 'refuses roles',
