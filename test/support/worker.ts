@@ -25,6 +25,9 @@ type Constructor = new (
   env: Env,
 ) => Rpc.DurableObjectBranded & { alarm?(): Promise<void> };
 
+/** A slow hash is 160 ms of processor time, and these tests compute thousands. The cost of production has a test of its own. */
+slowHashes.N = 2;
+
 /** A Durable Object on observed bindings that a test can evict, and whose alarm it can ring. */
 function tested(Class: unknown): Constructor {
   const Original = Class as Constructor & { prototype: { alarm?: () => Promise<void> } };
