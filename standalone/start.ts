@@ -1,6 +1,6 @@
 // `npm start`: runs the registry on this machine until it is stopped. settings.ts reads the environment.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StartFailure } from './failure.ts';
+import { StartFailure, systemErrorCode } from './failure.ts';
 import { greeting } from './greeting.ts';
 import { type Machine, openFilesMax, startMachine } from './machine.ts';
 import { readSettings, type Settings } from './settings.ts';
@@ -43,13 +43,10 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
     }
     for (let delayMs = AGAIN_MIN_MS; ; delayMs = Math.min(2 * delayMs, AGAIN_MAX_MS)) {
       const began = Date.now();
-      const { code, signal } = await (await starting).machine.exited;
+      const why = await endOf(starting);
       if (stopped.signal.aborted) return;
-      // For example, workerd ends when clients use up all files that it may open. Their connections end with it.
       if (Date.now() - began > RAN_WELL_MS) delayMs = AGAIN_MIN_MS;
-      report(
-        `workerd ended unexpectedly (${signal ?? `code ${code}`}). The registry restarts in ${delayMs / 1000} s.`,
-      );
+      report(`${why}\nThe registry restarts in ${delayMs / 1000} s.`);
       await sleep(delayMs, undefined, { signal: stopped.signal });
       starting = begin(env, machine.port);
     }
@@ -58,6 +55,21 @@ async function run(env: NodeJS.ProcessEnv): Promise<void> {
     if (!(error instanceof StartFailure)) throw error;
     report(error.message);
     process.exitCode = 1;
+  }
+}
+
+/**
+ * Resolves when the registry has ended or could not restart, with the reason. For example, workerd ends when clients use up all files
+ * that it may open, and cannot restart while another program uses its port. Such causes pass, and the registry then continues.
+ */
+async function endOf(starting: Promise<Started>): Promise<string> {
+  try {
+    const { code, signal } = await (await starting).machine.exited;
+    return `workerd ended unexpectedly (${signal ?? `code ${code}`}).`;
+  } catch (error) {
+    if (error instanceof StartFailure || systemErrorCode(error) !== undefined)
+      return (error as Error).message.trim();
+    throw error;
   }
 }
 

@@ -125,6 +125,20 @@ test('SIGTERM ends it also while it waits to start again', LIMIT, async (t) => {
   assert.deepEqual(descendants(command.pid), []);
 });
 
+test('it restarts once the port is free again that another program took meanwhile', LIMIT, async (t) => {
+  const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
+  const other = createServer();
+  killAll(workerdOf(command.pid));
+  await until(t, () => command.stderr.includes('The registry restarts in 1 s'));
+  await once(other.listen(command.port, '127.0.0.1'), 'listening');
+  t.after(() => other.close());
+  await until(t, () =>
+    /Port \d+ on 127\.0\.0\.1 is already in use\.\n.*\nThe registry restarts in 2 s/.test(command.stderr),
+  );
+  other.close();
+  await answering(t, command.url);
+});
+
 // A connection takes two files: workerd ends only where it has none left, and not where it has one.
 for (const files of [256, 257]) {
   test(
