@@ -8,7 +8,7 @@ import type { AuditEvent } from '../worker/access/model.ts';
 import { AUDIT_TEXT_MAX_LENGTH } from '../worker/access/model.ts';
 import type { Env } from '../worker/env.ts';
 import type { AuditLogObject, AuditPage, AuditQuery, ListedEvent } from '../worker/objects/audit-log.ts';
-import { parseSettingOrDefault } from '../worker/settings.ts';
+import { AUDIT_MAX, parseSettingOr } from '../worker/settings.ts';
 import { Alarm } from './alarm.ts';
 import {
   AUDIT_MAX_BYTES,
@@ -81,8 +81,8 @@ export class AuditLog extends DurableObject<Env> implements AuditLogObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
-    this.#retentionMs = parseSettingOrDefault('AUDIT_DAYS', env.AUDIT_DAYS) * DAY_MS;
-    this.#rowsMax = parseSettingOrDefault('AUDIT_ROWS_MAX', env.AUDIT_ROWS_MAX);
+    this.#retentionMs = parseSettingOr('AUDIT_DAYS', env.AUDIT_DAYS, AUDIT_MAX.days) * DAY_MS;
+    this.#rowsMax = parseSettingOr('AUDIT_ROWS_MAX', env.AUDIT_ROWS_MAX, AUDIT_MAX.rows);
     this.#alarm = new Alarm(ctx, {
       run: (now) => this.#sweep(now),
       nextDue: (now) => this.#nextSweep(now),

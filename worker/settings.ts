@@ -41,6 +41,8 @@ export class WrongSetting extends OciError {
 }
 
 const DAY_S = 24 * 3600;
+/** The most that the settings of the audit log allow. */
+export const AUDIT_MAX = { days: 3650, rows: 10_000_000 };
 /** Blobs of one manifest that a prefetch may fetch. */
 const PREFETCH_BLOBS_MAX = 20;
 const WAYS = ['redirect', 'presigned', 'stream'] as const;
@@ -202,14 +204,14 @@ export const SETTINGS = {
     topic: 'Audit log',
     home: 'both',
     default: '90',
-    type: wholeNumber('days', 1, 3650),
+    type: wholeNumber('days', 1, AUDIT_MAX.days),
     about: 'Days that the audit log keeps events, from 1 to 3650.',
   },
   AUDIT_ROWS_MAX: {
     topic: 'Audit log',
     home: 'both',
     default: '1000000',
-    type: wholeNumber('rows', 1000, 10_000_000),
+    type: wholeNumber('rows', 1000, AUDIT_MAX.rows),
     about:
       'Rows that the audit log keeps, from 1000 to 10000000. A row holds the events that were written together.',
   },
@@ -245,7 +247,8 @@ export const SETTINGS = {
     home: 'both',
     isSecret: true,
     default: null,
-    type: list,
+    // Without one, the registry would sign with its own key, and the firewall rule of BLOB_HOST would refuse all pulls.
+    type: z.pipe(list, z.array(text).check(z.minLength(1, 'is a list of secrets, and has none'))),
     about:
       'Secrets of signed URLs, separated by commas: the first signs, all are accepted. Without it, the registry makes a key.',
   },
@@ -368,30 +371,39 @@ export type SettingTexts = { [Name in keyof typeof SETTINGS]?: string };
 /** The value of one setting. Throws a WrongSetting. */
 export function parseSetting<Name extends SettingName>(
   name: Name,
-  value: string | undefined,
+  value: unknown,
   platform: Platform = platformOf({}),
 ): SettingValues<Name>[Name] {
   const setting: Setting = ALL[name];
   const fallback = platform.hasBucket ? setting.default : (setting.machineDefault ?? setting.default);
-  const given = value || fallback;
+  const given = textOf(value) || fallback;
   if (given === null) return null as SettingValues<Name>[Name];
   const { success, data, error } = setting.type.safeParse(given);
   if (success) return data as SettingValues<Name>[Name];
   throw new WrongSetting([`${name} ${error.issues[0]?.message}`]);
 }
 
-/** For code that cannot refuse, such as an alarm: the default takes the place of a setting that is wrong, and the log says so. */
-export function parseSettingOrDefault<Name extends SettingName>(
+/**
+ * For code that cannot refuse, such as an alarm: `instead` takes the place of a setting that is wrong, and the log says so. It must be
+ * a value that loses nothing until the operator has corrected the setting.
+ */
+export function parseSettingOr<Name extends SettingName>(
   name: Name,
-  value: string | undefined,
+  value: unknown,
+  instead: SettingValues<Name>[Name],
 ): SettingValues<Name>[Name] {
   try {
     return parseSetting(name, value);
   } catch (error) {
     if (!(error instanceof WrongSetting)) throw error;
-    console.error(`${error.problems.join()}. Using ${ALL[name].default} instead.`);
-    return parseSetting(name, undefined);
+    console.error(`${error.problems.join()}. Using ${instead} until it is corrected.`);
+    return instead;
   }
+}
+
+/** `wrangler.toml` may have numbers and truth values without quotes. */
+function textOf(value: unknown): string | undefined {
+  return value === undefined || value === null ? undefined : String(value);
 }
 
 /** Every setting of a list, and what is wrong with those that are missing in the values. */
@@ -403,9 +415,11 @@ export function parseEach<Name extends SettingName>(
   const values: Partial<SettingValues<Name>> = {};
   const problems: string[] = [];
   for (const name of names) {
-    const given = texts[name];
+    const setting: Setting = ALL[name];
+    // On Cloudflare, the rate limiting binding has the name of a setting of one machine.
+    const isBinding = platform.hasBucket && setting.home === 'one machine' && typeof texts[name] === 'object';
     try {
-      values[name] = parseSetting(name, typeof given === 'string' ? given : undefined, platform);
+      values[name] = parseSetting(name, isBinding ? undefined : texts[name], platform);
     } catch (error) {
       if (!(error instanceof WrongSetting)) throw error;
       problems.push(...error.problems);
@@ -593,7 +607,9 @@ function deliveryConflicts(texts: SettingTexts, platform: Platform): string[] {
   if (mode !== 'presigned') return [];
   if (!texts.S3_BUCKET_URL || !texts.S3_ACCESS_KEY_ID || !texts.S3_SECRET_ACCESS_KEY)
     return ['BLOB_DELIVERY=presigned needs S3_BUCKET_URL, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY'];
-  return URL.canParse(texts.S3_BUCKET_URL) ? [] : ['S3_BUCKET_URL is the URL of a bucket'];
+  return /^https?:$/.test(URL.parse(texts.S3_BUCKET_URL)?.protocol ?? '')
+    ? []
+    : ['S3_BUCKET_URL is the URL of a bucket'];
 }
 
 /** A type from a function that throws an Error where the text is wrong. `message` takes the place of the error's own. */

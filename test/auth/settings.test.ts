@@ -46,6 +46,29 @@ describe('a setting that is wrong is refused', () => {
   }
 });
 
+describe('a variable without quotes in wrangler.toml', () => {
+  it('is read like its text', () => {
+    const { auth, allowsSparse, requestsPerMinute } = parseSettings({
+      TOKEN_LIFETIME: 600,
+      SPARSE_MANIFESTS: true,
+      REQUEST_LIMIT: { limit: () => Promise.resolve({ success: true }) }, // The binding of Cloudflare.
+    });
+    assert.deepEqual([auth.tokenLifetime, allowsSparse, requestsPerMinute], [600, true, 0]);
+    assert.equal(parseSettings({ AUDIT_DAYS: null, PREFETCH: 0 }).delivery.prefetch, 0);
+  });
+
+  it('is refused like its text', () => {
+    for (const [name, value] of Object.entries({
+      AUTH: false,
+      TOKEN_LIFETIME: 5,
+      PREFETCH: {},
+      AUDIT_DAYS: 0,
+    })) {
+      assert.throws(() => parseSettings({ [name]: value }), { message: new RegExp(`: ${name} is `) });
+    }
+  });
+});
+
 describe('PUBLIC_URL', () => {
   const origins = (value?: string) => parseSettings({ PUBLIC_URL: value }).publicOrigins;
 

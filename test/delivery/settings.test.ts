@@ -27,6 +27,8 @@ const wrong: [vars: Vars, name: string][] = [
   [{ ...HOST, BLOB_HOST: 'https://user@blobs.example' }, 'BLOB_HOST'],
   [{ ...HOST, BLOB_HOST: 'ftp://blobs.example' }, 'BLOB_HOST'],
   [{ ...HOST, BLOB_HOST: 'not a host' }, 'BLOB_HOST'],
+  [{ ...HOST, BLOB_URL_SECRETS: ' , ' }, 'BLOB_URL_SECRETS'],
+  [{ ...PRESIGNED, ...S3, S3_BUCKET_URL: 'ftp://s3.example/bucket' }, 'S3_BUCKET_URL'],
   [{ ...HOST, ...MACHINE }, 'BLOB_HOST'],
   [{ ...HOST, ...MACHINE, BLOB_DELIVERY: 'redirect' }, 'BLOB_HOST'],
   [{ ...PRESIGNED, ...S3, ...MACHINE }, 'BLOB_DELIVERY=presigned'],

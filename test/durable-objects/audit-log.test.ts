@@ -13,7 +13,7 @@ import { EXPIRED_ROWS_AT_A_TIME } from '../../durable-objects/rows.ts';
 import type { AuditEvent } from '../../worker/access/model.ts';
 import { AUDIT_TEXT_MAX_LENGTH } from '../../worker/access/model.ts';
 import type { AuditPage, AuditQuery } from '../../worker/objects/audit-log.ts';
-import { parseSettingOrDefault } from '../../worker/settings.ts';
+import { AUDIT_MAX, parseSettingOr } from '../../worker/settings.ts';
 import { eachHome, onHome } from '../support/homes.ts';
 import { AHEAD, event, Log } from './calls.ts';
 
@@ -58,11 +58,12 @@ const SETTINGS = [
   { setting: '', days: DEFAULT_DAYS },
   { setting: '1', days: 1 },
   { setting: '3650', days: 3650 },
-  { setting: '0', days: DEFAULT_DAYS, isWrong: true },
-  { setting: '3651', days: DEFAULT_DAYS, isWrong: true },
-  { setting: '-1', days: DEFAULT_DAYS, isWrong: true },
-  { setting: '7d', days: DEFAULT_DAYS, isWrong: true },
-  { setting: '1e3', days: DEFAULT_DAYS, isWrong: true },
+  { setting: 30, days: 30 },
+  { setting: '0', days: AUDIT_MAX.days, isWrong: true },
+  { setting: '3651', days: AUDIT_MAX.days, isWrong: true },
+  { setting: '-1', days: AUDIT_MAX.days, isWrong: true },
+  { setting: '7d', days: AUDIT_MAX.days, isWrong: true },
+  { setting: '1e3', days: AUDIT_MAX.days, isWrong: true },
 ];
 
 eachHome((home) => {
@@ -265,6 +266,21 @@ onHome(
 );
 
 onHome(
+  'r2',
+  (home) => {
+    it('an AUDIT_DAYS that is wrong deletes nothing that a right one may keep', async () => {
+      const log = new Log(home);
+      await home.stopClock(AHEAD);
+      await log.record([event({ at: AHEAD })]);
+      await home.stopClock(AHEAD + (AUDIT_MAX.days - 1) * DAY_MS);
+      await log.ringAll();
+      assert.equal((await log.list({})).entries.length, 1);
+    });
+  },
+  { vars: { AUDIT_DAYS: '4000' } },
+);
+
+onHome(
   'disk',
   (home) => {
     it('at AUDIT_ROWS_MAX rows the oldest are deleted, and an event says so', async () => {
@@ -291,7 +307,7 @@ describe('the setting AUDIT_DAYS', () => {
   for (const { setting, days, isWrong = false } of SETTINGS) {
     it(`${setting ?? 'not set'} is ${days} days${isWrong ? ', and is complained about by name' : ''}`, (t) => {
       const complained = t.mock.method(console, 'error', () => undefined);
-      assert.equal(parseSettingOrDefault('AUDIT_DAYS', setting), days);
+      assert.equal(parseSettingOr('AUDIT_DAYS', setting, AUDIT_MAX.days), days);
       const texts = complained.mock.calls.map((call) => String(call.arguments[0]));
       assert.equal(texts.length, isWrong ? 1 : 0);
       assert.ok(texts.every((text) => text.startsWith('AUDIT_DAYS ')));

@@ -1,7 +1,7 @@
 /** Addresses: what counts as one client (an IPv4 address, or a /64 of IPv6), and which hosts are this machine. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { clientNetwork, isLoopback } from '../../worker/oci/address.ts';
+import { clientNetwork, inNetwork, isLoopback } from '../../worker/oci/address.ts';
 
 const CASES = [
   { address: '', want: '' },
@@ -18,6 +18,17 @@ const CASES = [
 describe('the network of an address', () => {
   for (const { address, want } of CASES) {
     it(`${address || 'none'} is in ${want || 'none'}`, () => assert.equal(clientNetwork(address), want));
+  }
+});
+
+describe('a network of IPv4 that is written as IPv6', () => {
+  for (const network of ['::ffff:a00:0/104', '10.0.0.0/8']) {
+    it(`${network} has the addresses of IPv4`, () => {
+      for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '::ffff:a01:203'])
+        assert.ok(inNetwork(address, network), address);
+      for (const address of ['11.1.2.3', '::ffff:11.1.2.3', '::a00:1', ''])
+        assert.ok(!inNetwork(address, network));
+    });
   }
 });
 

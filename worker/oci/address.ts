@@ -55,9 +55,18 @@ export function clientNetwork(address: string): string {
 function parsedNetwork(text: string): Network | null {
   const known = parsed.get(text);
   if (known !== undefined) return known;
-  const network = isNetwork(text) ? ipaddr.parseCIDR(text.includes('/') ? text : withAllBits(text)) : null;
+  const network = isNetwork(text)
+    ? plainNetwork(ipaddr.parseCIDR(text.includes('/') ? text : withAllBits(text)))
+    : null;
   parsed.set(text, network);
   return network;
+}
+
+/** The network of IPv4 where one is written as IPv6 (`::ffff:a00:0/104`), because the addresses of clients are compared as IPv4. */
+function plainNetwork([base, bits]: Network): Network {
+  return base instanceof ipaddr.IPv6 && base.isIPv4MappedAddress() && bits >= 96
+    ? [base.toIPv4Address(), bits - 96]
+    : [base, bits];
 }
 
 function withAllBits(address: string): string {
