@@ -1,25 +1,29 @@
 // The lock of the state folder, because two registries would corrupt each other's SQLite files. It is a lock of the operating
-// system on an open file (flock). It works across containers that share a volume, and the kernel frees it when the last
-// process that has the file open ends, in whatever way. Decision 17.
+// system on open files (flock): the file `lock`, and on Linux also the folder `state`, because `lock` may be deleted. It works
+// across containers that share a volume, and the kernel frees it when the last process that has them open ends, in whatever
+// way. Decision 17.
 import { spawn } from 'node:child_process';
 import {
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
+  readdirSync,
   readFileSync,
   writeSync,
 } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartFailure, systemErrorCode } from './failure.ts';
 import { checkOwn, isLink } from './private.ts';
 
 export interface Lock {
-  /** Workerd inherits it and then also holds the lock. */
-  readonly fd: number;
+  /** Workerd inherits these and then also holds the lock. */
+  readonly fds: readonly number[];
   /** True if the previous registry did not shut down cleanly. */
   readonly disturbed: boolean;
   /** Records that this process also uses the folder. */
@@ -41,22 +45,25 @@ const ORPHAN_POLL_MS = 50;
 const O_EXLOCK = 0x20;
 const FLAGS = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
 
-/** Takes the lock of a folder. Throws a StartFailure if another registry has it. */
-export async function takeLock(path: string, folder: string): Promise<Lock> {
+/** Takes the lock of a folder, in which `state` exists. Throws a StartFailure if another registry has it. */
+export async function takeLock(folder: string, state: string): Promise<Lock> {
+  const path = join(folder, 'lock');
   const deadline = Date.now() + ORPHAN_WAIT_MS;
   for (;;) {
-    const fd = await lockedFile(path);
+    const taken = await lockBoth(path, state);
     const note = noteIn(path);
     // Release 0.1.0 wrote its processes into the file and took no lock.
     const [owner, workerd] = holdersIn(note).map((one) => (isAlive(one) ? one : undefined));
-    if (fd !== null && owner === undefined && workerd === undefined) return held(fd, note !== '');
-    if (fd !== null) closeSync(fd);
+    if (taken !== null && owner === undefined && workerd === undefined) {
+      return held(taken.file, taken.fds, note !== '' || taken.lostNote);
+    }
+    for (const fd of taken?.fds ?? []) closeSync(fd);
     if (owner !== undefined || Date.now() > deadline) throw inUse(folder, owner, workerd);
     await sleep(ORPHAN_POLL_MS);
   }
 }
 
-function held(fd: number, disturbed: boolean): Lock {
+function held(fd: number, fds: number[], disturbed: boolean): Lock {
   const self = holder(process.pid);
   const note = (text: string) => {
     ftruncateSync(fd);
@@ -66,7 +73,7 @@ function held(fd: number, disturbed: boolean): Lock {
   };
   note(JSON.stringify([self]));
   return {
-    fd,
+    fds,
     disturbed,
     alsoHeldBy: (pid) => note(JSON.stringify([self, holder(pid)])),
     release: (inOrder) => {
@@ -76,9 +83,50 @@ function held(fd: number, disturbed: boolean): Lock {
       } catch (error) {
         if (systemErrorCode(error) === undefined) throw error;
       }
-      closeSync(fd);
+      for (const one of fds) closeSync(one);
     },
   };
+}
+
+interface Taken {
+  readonly file: number;
+  /** The file, and the folder where it can be locked. */
+  readonly fds: number[];
+  /** True if the file was deleted. Its note said whether the shutdown was clean. */
+  readonly lostNote: boolean;
+}
+
+/** Locks the folder, and then creates and locks the file. Null if another process has one of the locks. */
+async function lockBoth(path: string, state: string): Promise<Taken | null> {
+  const folder = await lockedFolder(state);
+  if (folder === null) return null;
+  let file: number | null = null;
+  try {
+    const lostNote = !existsSync(path) && readdirSync(state).length > 0;
+    file = await lockedFile(path);
+    return file === null ? null : { file, fds: [file, ...folder], lostNote };
+  } finally {
+    if (file === null) for (const fd of folder) closeSync(fd);
+  }
+}
+
+/**
+ * Opens and locks a folder. Null if another process has the lock. Empty where folders are not locked: on other systems than Linux,
+ * and on network file systems that lock only files that can be written.
+ */
+async function lockedFolder(path: string): Promise<[number] | [] | null> {
+  if (process.platform !== 'linux') return [];
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  let isLocked = false;
+  try {
+    isLocked = await flock(fd);
+    return isLocked ? [fd] : null;
+  } catch (error) {
+    if (error instanceof CannotLock) return [];
+    throw error;
+  } finally {
+    if (!isLocked) closeSync(fd);
+  }
 }
 
 /** Opens and locks the file. Null if another process has the lock. */
@@ -105,6 +153,9 @@ async function lockedFile(path: string): Promise<number | null> {
   return null;
 }
 
+/** The file system does not have such locks. */
+class CannotLock extends StartFailure {}
+
 /**
  * Node has no flock(2). The program `flock` locks the open file that it inherits. The lock stays after the program ends,
  * because this process has the same file open.
@@ -124,10 +175,11 @@ function flock(fd: number): Promise<boolean> {
       ),
     );
     child.on('close', (code) => {
-      if (code === 0 || code === 1) resolve(code === 0);
+      // busybox ends with 1 also after an error, but only then says something.
+      if (code === 0 || (code === 1 && stderr === '')) resolve(code === 0);
       else
         reject(
-          new StartFailure(
+          new CannotLock(
             `Cannot lock the folder: ${stderr.trim()}\nSet STATE_DIR to a folder on a local disk.`,
           ),
         );
@@ -139,14 +191,14 @@ function inUse(folder: string, owner: Holder | undefined, workerd: Holder | unde
   const by =
     owner === undefined && workerd !== undefined
       ? `the workerd of a registry that was killed (process ${workerd.pid})`
-      : `another registry (${owner === undefined ? 'of another container or machine' : `process ${owner.pid}`})`;
+      : `another registry (${owner === undefined ? 'of another container or machine, or its file lock was deleted' : `process ${owner.pid}`})`;
   return new StartFailure(
     `The folder ${folder} is already used by ${by}.\nStop that one, or set STATE_DIR to another folder.`,
   );
 }
 
 function noteIn(path: string): string {
-  return readFileSync(path, 'utf8').trim();
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
 }
 
 // A note that cannot be parsed was cut off by a power cut.

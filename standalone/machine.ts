@@ -77,7 +77,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     }
     makeFolder(join(folder.blobs, 'blobs'));
     syncs = await startSyncService(folder.blobs, folder.run);
-    workerd = runWorkerd(writeConfiguration(folder, socketPath, host, syncs, options), folder.lock.fd);
+    workerd = runWorkerd(writeConfiguration(folder, socketPath, host, syncs, options), folder.lock.fds);
     folder.lock.alsoHeldBy(workerd.pid);
   } catch (error) {
     release(false);

@@ -28,7 +28,8 @@ export async function openStateFolder(path: string): Promise<StateFolder> {
   let lock: Lock;
   try {
     ownStateFolder(path);
-    lock = await takeLock(join(path, 'lock'), path);
+    ownFolder(folders.state);
+    lock = await takeLock(path, folders.state);
   } catch (error) {
     throw notWritable(error, path);
   }

@@ -31,10 +31,10 @@ const CONTROL_FD = 3;
 /** Variables that workerd gets. Others may be secrets of other programs. */
 const ENVIRONMENT = ['LD_LIBRARY_PATH', 'SSL_CERT_DIR', 'SSL_CERT_FILE', 'TMPDIR', 'TZ'];
 
-/** Workerd inherits `lockFd`, so that the folder stays locked until both processes have ended. */
-export function runWorkerd(config: string, lockFd: number): Workerd {
+/** Workerd inherits `lockFds`, so that the folder stays locked until both processes have ended. */
+export function runWorkerd(config: string, lockFds: readonly number[]): Workerd {
   const child = spawn(workerdBinary(), ['serve', config, `--control-fd=${CONTROL_FD}`], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', lockFd],
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...lockFds],
     env: Object.fromEntries(ENVIRONMENT.map((name) => [name, process.env[name]])),
     // A process group of its own, so that Ctrl-C reaches only this process, which then stops workerd cleanly.
     detached: true,

@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   realpathSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -20,7 +21,7 @@ import { type TestContext, test } from 'node:test';
 import { adminPassword } from '../../standalone/admin-password.ts';
 import { ownStateFolder } from '../../standalone/private.ts';
 import { openStateFolder } from '../../standalone/state-folder.ts';
-import { COMMAND, refused, type Started, spawned, started } from './command.ts';
+import { COMMAND, refused, run, type Started, spawned, started } from './command.ts';
 import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
 
 const LIMIT = { timeout: 60_000 };
@@ -34,9 +35,7 @@ function elsewhere(t: TestContext, env: Record<string, string>) {
   const namespace = ['--pid', '--fork', '--mount-proc', '--kill-child'];
   const args = isRoot ? namespace : ['--user', '--map-root-user', ...namespace];
   const isAllowed = spawnSync('unshare', [...args, 'true']).status === 0;
-  return isAllowed
-    ? spawned(t, 'unshare', [...args, process.execPath, COMMAND], env)
-    : spawned(t, process.execPath, [COMMAND], env);
+  return isAllowed ? spawned(t, 'unshare', [...args, process.execPath, COMMAND], env) : run(t, env);
 }
 
 /** What stands in the note on the lock says nothing to a registry in another container. */
@@ -58,6 +57,42 @@ test('a registry in another container is refused, and the uploads of the first s
   assert.match(second.stderr, USED);
   assert.deepEqual(readdirSync(folder), before);
   upload.destroy();
+});
+
+// Only Linux locks the folder itself.
+const linuxTest = process.platform === 'linux' ? test : () => {};
+
+linuxTest('a registry whose file `lock` was deleted keeps its folder', LIMIT, async (t) => {
+  const STATE_DIR = temporaryFolder(t);
+  const first = await started(t, { STATE_DIR, ...OPEN });
+  rmSync(join(STATE_DIR, 'lock'));
+  for (const start of [elsewhere, run]) {
+    const second = start(t, { STATE_DIR, ...OPEN });
+    assert.equal(await second.code, 1);
+    assert.match(second.stderr, USED);
+  }
+  assert.equal((await fetch(`${first.url}/v2/`)).status, 200);
+});
+
+linuxTest('a workerd that is left alone keeps the folder without the file `lock`', LIMIT, async (t) => {
+  const STATE_DIR = temporaryFolder(t);
+  const first = await started(t, { STATE_DIR, ...OPEN });
+  const workerd = await leftAlone(t, first);
+  rmSync(join(STATE_DIR, 'lock'));
+  await refused(t, { STATE_DIR, ...OPEN }, USED);
+  process.kill(workerd, 'SIGKILL');
+});
+
+test('a folder with state but without the file `lock` counts as not shut down cleanly', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  const fresh = await openStateFolder(stateDir);
+  assert.equal(fresh.lock.disturbed, false);
+  writeFileSync(join(fresh.state, 'a database'), '');
+  fresh.lock.release(true);
+  rmSync(join(stateDir, 'lock'));
+  const again = await openStateFolder(stateDir);
+  assert.equal(again.lock.disturbed, true);
+  again.lock.release(true);
 });
 
 test('SIGKILL of the registry frees the folder for one in another container', LIMIT, async (t) => {
@@ -84,16 +119,8 @@ test('a registry whose workerd was killed takes its folder again', LIMIT, async 
 
 test('a workerd that is left alone keeps the folder until it ends', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);
-  const first = await started(t, { STATE_DIR, ...OPEN });
-  const workerd = workerdOf(first);
-  t.after(() => isRunning(workerd) && process.kill(workerd, 'SIGKILL'));
-  const guards = descendants(first.pid).filter((pid) => pid !== workerd);
-  // Stopped, the shell that would end workerd does not hear of our end.
-  for (const pid of guards) process.kill(pid, 'SIGKILL');
-  first.child.kill('SIGKILL');
-  await first.code;
-  assert.ok(isRunning(workerd));
-  const second = spawned(t, process.execPath, [COMMAND], { STATE_DIR, ...OPEN });
+  const workerd = await leftAlone(t, await started(t, { STATE_DIR, ...OPEN }));
+  const second = run(t, { STATE_DIR, ...OPEN });
   assert.equal(await second.code, 1);
   assert.match(second.stderr, /already used by the workerd of a registry that was killed \(process \d+\)/);
   process.kill(workerd, 'SIGKILL');
@@ -199,6 +226,18 @@ function workerdOf({ pid }: Started): number {
   );
   assert.ok(found !== undefined);
   return found;
+}
+
+/** Kills the registry so that its workerd goes on. Returns the pid of workerd. */
+async function leftAlone(t: TestContext, registry: Started): Promise<number> {
+  const workerd = workerdOf(registry);
+  t.after(() => isRunning(workerd) && process.kill(workerd, 'SIGKILL'));
+  // Without the shell that would end workerd when the registry ends.
+  for (const pid of descendants(registry.pid)) if (pid !== workerd) process.kill(pid, 'SIGKILL');
+  registry.child.kill('SIGKILL');
+  await registry.code;
+  assert.ok(isRunning(workerd));
+  return workerd;
 }
 
 /** An upload of which the first of two chunks has come. */
