@@ -25,14 +25,14 @@ const SHAPES: { name: string; sizes: number[]; parts: number }[] = [
   { name: 'a read', sizes: [MiB], parts: 0 },
   { name: 'a read and a byte', sizes: [MiB + 1], parts: 0 },
   { name: 'one byte less than a part', sizes: [PART - 1], parts: 0 },
-  { name: 'exactly a part', sizes: [PART], parts: 0 },
+  { name: 'exactly a part', sizes: [PART], parts: 1 },
   { name: 'one byte more than a part', sizes: [PART + 1], parts: 1 },
   { name: 'exactly two parts', sizes: [2 * PART], parts: 2 },
   { name: 'one byte more than two parts', sizes: [2 * PART + 1], parts: 2 },
-  { name: 'a part and then nothing', sizes: [PART, 0], parts: 0 },
+  { name: 'a part and then nothing', sizes: [PART, 0], parts: 1 },
   { name: 'a part and then a byte', sizes: [PART, 1], parts: 1 },
   { name: 'a byte and then a part', sizes: [1, PART], parts: 1 },
-  { name: 'two halves that make a part', sizes: [PART / 2, PART / 2], parts: 0 },
+  { name: 'two halves that make a part', sizes: [PART / 2, PART / 2], parts: 1 },
   { name: 'a part, a part', sizes: [PART, PART], parts: 2 },
   { name: 'uneven pieces', sizes: [3 * MiB, 5 * MiB + 7, 1, 9 * MiB], parts: 2 },
   { name: 'many small pieces', sizes: Array.from({ length: 20 }, (_, n) => n * 1000 + 1), parts: 0 },
@@ -208,7 +208,7 @@ eachHome(
 function checkParts({ parts, tail, multipart }: AppendAnswer, total: number, whole: number): void {
   assert.deepEqual(parts, Array(whole).fill(PART), 'every part is whole');
   assert.equal(multipart, whole > 0);
-  if (total <= PART) assert.equal(multipart, false, 'what fits one part is no multipart upload');
+  if (total < PART) assert.equal(multipart, false, 'what is smaller than one part is no multipart upload');
   assert.ok(tail <= PART);
 }
 

@@ -47,11 +47,13 @@ export const PUSHES: Row[] = [
   // An alarm that is set is a row, and up to two are.
   chunked('under one part', () => [blob()], cost(5, 1, 0, 11)),
   // Its tail is four rows: one is that of the upload, and three are deleted again.
-  chunked('exactly one part', () => [blob(PART_BYTES)], cost(5, 1, 0, 17)),
+  chunked('one byte less than one part', () => [blob(PART_BYTES - 1)], cost(5, 1, 0, 17)),
+  chunked('exactly one part', () => [blob(PART_BYTES)], cost(5, 3, 0, 11)),
   chunked('2 parts, the second of one byte', () => [blob(PART_BYTES + 1)], cost(5, 4, 0, 11)),
   chunked('2 whole parts', () => [blob(2 * PART_BYTES)], cost(5, 4, 0, 11)),
   chunked('4 parts', () => [blob(3 * PART_BYTES + 5)], cost(5, 6, 0, 11)),
   chunked('under one part', () => [blob(100), blob(1), blob(3000)], cost(9, 1, 0, 15)),
+  chunked('whole parts', () => [1, 2, 3].map(() => blob(PART_BYTES)), cost(9, 5, 0, 15)),
   chunked('uneven chunks of 3 MiB', () => [1, 2, 3].map(() => blob(3 * MiB)), cost(9, 4, 0, 23)),
   chunked(
     '3 parts of uneven chunks',

@@ -1,6 +1,6 @@
 /**
  * Blobs in an R2 bucket. R2 requires streams of a known length, parts of equal size except for the last, and at most 1,000 keys in
- * a delete. A multipart upload is used only for content larger than one part. Cloudflare docs, "R2 Workers API".
+ * a delete. A multipart upload is used only for content of at least one part. Cloudflare docs, "R2 Workers API".
  */
 import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -211,10 +211,10 @@ class PartWriter {
     return this.#tail.spill();
   }
 
-  /** Uploads a last full part, unless it is the only one, and returns the rest of the bytes. */
+  /** Uploads a last full part, and returns the rest of the bytes. In the session a full part would be six rows more. */
   async end(): Promise<Uint8Array> {
     const { size, isInMemory } = this.#tail;
-    if (size === PART_BYTES && isInMemory && this.multipart !== null) await this.#flush();
+    if (size === PART_BYTES && isInMemory) await this.#flush();
     await this.#uploading;
     return this.#tail.fresh();
   }
