@@ -1,5 +1,6 @@
 // `longshore explain`: why a subject may or may not do something.
 import { buildChoiceParser, buildCommand } from '@stricli/core';
+import { textIn } from './client.ts';
 import { type Context, URL_OPTION, type Url } from './command.ts';
 
 type Action = (typeof ACTIONS)[number];
@@ -22,11 +23,10 @@ export const explain = buildCommand({
   async func(this: Context, { url }: Url, subject: string, action: Action, repository: string) {
     const query = { subject, action, repository };
     const { data } = await this.connect(url).GET('/explain', { params: { path: {}, query } });
-    if (data === undefined) return;
-    const { allowed, why, tags, networks, certificates } = data;
+    const { allowed, why, tags, networks, certificates } = data ?? {};
     const conditions = Object.entries({ tags, networks, certificates })
       .filter(([, lists]) => lists != null)
       .map(([name, lists]) => `  only ${name}: ${lists?.map((list) => list.join(' or ')).join(', and ')}\n`);
-    this.print(`${allowed ? 'allowed' : 'refused'}: ${why}\n${conditions.join('')}`);
+    this.print(`${allowed ? 'allowed' : 'refused'}: ${textIn(why)}\n${conditions.join('')}`);
   },
 });

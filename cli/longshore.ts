@@ -49,6 +49,8 @@ const shell: StricliProcess = {
   stderr: { write: (text) => process.stderr.write(printableLines(text)) },
   env: process.env,
 };
+// For example, `longshore user list | head` closes the pipe.
+process.stdout.on('error', () => process.exit(1));
 await run(application, process.argv.slice(2), { ...CONTEXT, process: shell });
 process.exitCode = shell.exitCode === 0 ? 0 : 1;
 

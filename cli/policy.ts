@@ -1,6 +1,6 @@
 // `longshore policy`: what must hold besides a role.
 import { buildChoiceParser, buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages } from './client.ts';
+import { allPages, textIn } from './client.ts';
 import { type Context, positional, text, texts, URL_OPTION, type Url } from './command.ts';
 import { table } from './table.ts';
 
@@ -46,7 +46,7 @@ const add = buildCommand({
       create: { kind: 'create', repositories } as const,
     }[kind];
     const { data } = await this.connect(options.url).POST('/policies', { params: { path: {} }, body });
-    this.print(`${data?.id}\n`);
+    this.print(`${textIn(data?.id)}\n`);
   },
 });
 
@@ -57,7 +57,7 @@ const list = buildCommand({
     const client = this.connect(url);
     const policies = await allPages(async (query) => {
       const { data, response } = await client.GET('/policies', { params: { path: {}, query } });
-      return { entries: data?.policies ?? [], response };
+      return { entries: data?.policies, response };
     });
     const rows = policies.map((entry) => ({ networks: [], subjects: [], ...entry }));
     this.print(table(rows, ['id', 'kind', 'repositories', 'networks', 'subjects']));

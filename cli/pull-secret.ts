@@ -1,5 +1,6 @@
 // `longshore pull-secret`: credentials for Kubernetes.
 import { buildCommand, buildRouteMap } from '@stricli/core';
+import { textIn } from './client.ts';
 import {
   type Context,
   EXPIRES_OPTION,
@@ -42,7 +43,7 @@ const add = buildCommand({
       headers: { Accept: 'application/yaml' },
       parseAs: 'text',
     });
-    this.print(data ?? '');
+    this.print(textIn(data));
   },
 });
 

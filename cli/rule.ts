@@ -1,6 +1,6 @@
 // `longshore rule`: which subject has which role on which repositories.
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages } from './client.ts';
+import { allPages, textIn } from './client.ts';
 import {
   type Context,
   GRANT_OPTIONS,
@@ -29,7 +29,7 @@ const add = buildCommand({
     const client = this.connect(options.url);
     for (const grant of grants) {
       const { data } = await client.POST('/rules', { params: { path: {} }, body: { subject, ...grant } });
-      this.print(`${data?.id}\n`);
+      this.print(`${textIn(data?.id)}\n`);
     }
   },
 });
@@ -41,7 +41,7 @@ const list = buildCommand({
     const client = this.connect(url);
     const rules = await allPages(async (query) => {
       const { data, response } = await client.GET('/rules', { params: { path: {}, query } });
-      return { entries: data?.rules ?? [], response };
+      return { entries: data?.rules, response };
     });
     this.print(table(rules, ['id', 'subject', 'role', 'repositories', 'tags']));
   },

@@ -1,6 +1,6 @@
 // `longshore token`: named tokens of robots and users.
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, type Client } from './client.ts';
+import { allPages, type Client, textIn } from './client.ts';
 import {
   type Context,
   EXPIRES_OPTION,
@@ -43,7 +43,7 @@ const add = buildCommand({
     const { owner, expires: expiresIn } = options;
     const body = { name, grants: grantsOf(options), ...given({ owner, expiresIn }) };
     const { data } = await this.connect(options.url).POST('/tokens', { params: { path: {} }, body });
-    this.print(`${data?.token}\n`);
+    this.print(`${textIn(data?.token)}\n`);
   },
 });
 
@@ -87,6 +87,6 @@ function listTokens(client: Client, only: { owner?: string } = {}) {
   return allPages(async (page) => {
     const query = { ...page, ...only };
     const { data, response } = await client.GET('/tokens', { params: { path: {}, query } });
-    return { entries: data?.tokens ?? [], response };
+    return { entries: data?.tokens, response };
   });
 }

@@ -1,7 +1,7 @@
 // `longshore trust`: issuers of OpenID Connect tokens, and what their tokens may do.
 import { readFileSync } from 'node:fs';
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, type Client } from './client.ts';
+import { allPages, type Client, textIn } from './client.ts';
 import { type Context, positional, ROLES, text, texts, URL_OPTION, type Url } from './command.ts';
 import { CommandFailure } from './failure.ts';
 import { onlyOne } from './only-one.ts';
@@ -50,7 +50,7 @@ const add = buildCommand({
       ...(file === undefined ? {} : { jwks: keySetIn(file) }),
     };
     const { data } = await this.connect(options.url).POST('/trusts', { params: { path: {} }, body });
-    this.print(`${data?.id}\n`);
+    this.print(`${textIn(data?.id)}\n`);
   },
 });
 
@@ -81,7 +81,7 @@ export const trust = buildRouteMap({
 function listTrusts(client: Client) {
   return allPages(async (query) => {
     const { data, response } = await client.GET('/trusts', { params: { path: {}, query } });
-    return { entries: data?.trusts ?? [], response };
+    return { entries: data?.trusts, response };
   });
 }
 

@@ -45,7 +45,7 @@ const list = buildCommand({
     const client = this.connect(url);
     const users = await allPages(async (query) => {
       const { data, response } = await client.GET('/users', { params: { path: {}, query } });
-      return { entries: data?.users ?? [], response };
+      return { entries: data?.users, response };
     });
     this.print(table(users, ['name', 'groups', 'disabled', 'createdAt', 'signsInAs']));
   },

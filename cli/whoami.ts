@@ -1,5 +1,6 @@
 // `longshore whoami`: whose credentials are used.
 import { buildCommand } from '@stricli/core';
+import { textIn } from './client.ts';
 import { type Context, URL_OPTION, type Url } from './command.ts';
 
 export const whoami = buildCommand({
@@ -7,6 +8,6 @@ export const whoami = buildCommand({
   parameters: { flags: { url: URL_OPTION } },
   async func(this: Context, { url }: Url) {
     const { data } = await this.connect(url).GET('/me', { params: { path: {} } });
-    this.print(`${data?.subject}${data?.admin ? ' (admin)' : ''}\n`);
+    this.print(`${textIn(data?.subject)}${data?.admin ? ' (admin)' : ''}\n`);
   },
 });
