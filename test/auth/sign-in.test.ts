@@ -197,6 +197,15 @@ function suite(home: Home): void {
       await refused(await theirs.back(url), 401, /another sign-in/);
     });
 
+    it('in an earlier tab of the same browser, which does not end that of the later tab', async () => {
+      const browser = new Browser(home, issuer);
+      const earlier = await browser.toIssuer();
+      const later = await browser.toIssuer();
+      await refused(await browser.back(earlier), 401, /another sign-in/);
+      await loginOf(await browser.back(later));
+      await refused(await browser.back(later), 401, /has expired/);
+    });
+
     it('with a code that was used', async () => {
       const headers: Record<string, string> = {};
       const login = await fetch(`${home.url}/auth/login`, { redirect: 'manual', headers: TYPED });

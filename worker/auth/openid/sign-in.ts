@@ -71,10 +71,13 @@ export class SignIn {
   async callback(request: Request): Promise<Response> {
     const settings = this.#configured();
     const origin = originOf(request);
+    const answer = new URL(request.url).searchParams;
+    let isOfCookie = false;
     const response = await this.#paged(request, async () => {
       const attempt = await attemptOf(request, await this.#key(), origin);
+      isOfCookie = attempt !== null && attempt.state === answer.get('state');
       const issuer = this.#issuers.get(settings.issuer);
-      const claims = await claimsOf(issuer, settings, new URL(request.url).searchParams, attempt);
+      const claims = await claimsOf(issuer, settings, answer, attempt);
       const person = personOf(claims, settings);
       const name = await this.#admit(person);
       const { text, expiresAt } = await this.#token(name, settings.tokenLifetimeMs);
@@ -83,7 +86,8 @@ export class SignIn {
       const { displayName, groups } = person;
       return signedInPage({ name, displayName, groups, host: new URL(origin).host, token: text, expiresAt });
     });
-    response.headers.append('Set-Cookie', noCookie(origin));
+    // An answer to another sign-in, from another tab or a link of another site, must not end this one.
+    if (isOfCookie) response.headers.append('Set-Cookie', noCookie(origin));
     return response;
   }
 
