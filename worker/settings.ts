@@ -46,8 +46,8 @@ export const AUDIT_MAX = { days: 3650, rows: 10_000_000 };
 /** Blobs of one manifest that a prefetch may fetch. */
 const PREFETCH_BLOBS_MAX = 20;
 const WAYS = ['redirect', 'presigned', 'stream'] as const;
-/** As `htpasswd -B` writes it. */
-export const BCRYPT_HASH = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
+/** As `htpasswd -B` writes it, with the costs that it allows. A failed login takes as long as the most costly hash. */
+export const BCRYPT_HASH = /^\$2[abxy]\$(?:0[4-9]|1[0-7])\$[./A-Za-z0-9]{53}$/;
 
 const text = z.string();
 const onOrOff = z.enum(['on', 'off'], 'is on or off');
@@ -664,7 +664,9 @@ function parseHtpasswd(contents: string): Map<string, string> {
     const colon = entry.indexOf(':');
     const hash = entry.slice(colon + 1);
     if (colon < 1 || !BCRYPT_HASH.test(hash)) {
-      throw new Error(`line ${index + 1} is not "name:hash" with a bcrypt hash: make it with htpasswd -B`);
+      throw new Error(
+        `line ${index + 1} is not "name:hash" with a bcrypt hash of a cost from 4 to 17: make it with htpasswd -B`,
+      );
     }
     users.set(entry.slice(0, colon), hash);
   }

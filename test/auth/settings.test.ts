@@ -23,6 +23,10 @@ describe('a setting that is wrong is refused', () => {
     [{ AUTH: 'Off' }, /: AUTH is on or off$/],
     [{ HTPASSWD_ROLE: 'king' }, /: HTPASSWD_ROLE is one of none, /],
     [{ HTPASSWD: 'alice:secret' }, /: HTPASSWD line 1 /],
+    ...['03', '18', '31', '99'].map((cost): [Record<string, string>, RegExp] => [
+      { HTPASSWD: `alice:$2y$${cost}$${'a'.repeat(53)}` },
+      /: HTPASSWD line 1 is not .* of a cost from 4 to 17/,
+    ]),
     [{ TOKEN_LIFETIME: '5m' }, /: TOKEN_LIFETIME is a number of seconds from 60 to 86400$/],
     [{ TRUSTED_PROXIES: '10.0.0.0/8 proxy' }, /: TRUSTED_PROXIES is a list of networks/],
     ...['0', '3651', '-1', '7d', '1e3'].map((days): [Record<string, string>, RegExp] => [
