@@ -168,8 +168,16 @@ function openFiles(): { OPEN_FILES?: string } {
   return Number.isFinite(limit) ? { OPEN_FILES: String(limit) } : {};
 }
 
+/** Asked once, because a report takes tens of milliseconds. */
+let filesMax: number | undefined;
+
 /** How many files workerd may open. Node raises its limit to the maximum, and workerd inherits it. Infinity for no limit. */
 export function openFilesMax(): number {
+  filesMax ??= readOpenFilesMax();
+  return filesMax;
+}
+
+function readOpenFilesMax(): number {
   const { report } = process;
   // The network part of the report would look up names in DNS.
   Object.assign(report, { excludeNetwork: true });
