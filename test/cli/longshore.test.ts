@@ -24,9 +24,9 @@ onHome(
 
     /** With the password that is kept beside the registry, unless `env` says otherwise. */
     const run = async (args: string[], env: Record<string, string> = {}, stdin = '') => {
-      const { PATH } = process.env;
+      const { PATH, NODE_COMPILE_CACHE } = process.env;
       const child = spawn(process.execPath, [COMMAND, ...args], {
-        env: { PATH, STATE_DIR: folder, LONGSHORE_URL: home.url, ...env },
+        env: { PATH, NODE_COMPILE_CACHE, STATE_DIR: folder, LONGSHORE_URL: home.url, ...env },
       });
       child.stdin.on('error', () => {});
       child.stdin.end(stdin);

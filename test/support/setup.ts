@@ -1,7 +1,7 @@
 /** Runs once before all test files of `npm test`, and once after them (`--test-global-setup`). */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { freemem, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { bundle } from '../../standalone/bundle.ts';
 
 /** The registry as the tests run it. */
@@ -9,13 +9,34 @@ export const WORKER = join(import.meta.dirname, 'worker.ts');
 /** The variable of the environment that tells test files where `WORKER` is as one module. */
 export const BUNDLED_WORKER = 'LONGSHORE_TEST_WORKER';
 
+/** The file system in memory that Linux has, and the name of a folder in it: podman takes no path of more than 50 characters. */
+const IN_MEMORY = '/dev/shm/t-';
+/** More than the files of all tests that run at once: the largest are six uploads of 256 MiB. */
+const FILES_MAX_BYTES = 6 * 1024 ** 3;
+
 let folder: string | undefined;
 
 export function globalSetup(): void {
-  folder = mkdtempSync(join(tmpdir(), 'longshore-worker-'));
+  // The registry syncs all that it writes, so on a disk the tests would wait for that most of their time.
+  const inMemory = hasMemoryForFiles();
+  folder = mkdtempSync(inMemory ? IN_MEMORY : join(tmpdir(), 'longshore-worker-'));
+  if (inMemory) process.env.TMPDIR = folder;
+  // Else every file would compile Miniflare and the tests' support again.
+  process.env.NODE_COMPILE_CACHE ??= join(folder, 'compiled');
   const modules = bundle(WORKER);
   for (const { name, contents } of modules) writeFileSync(join(folder, name), contents);
   process.env[BUNDLED_WORKER] = join(folder, modules[0]?.name ?? '');
+}
+
+/** TMPDIR in the environment is a choice that stands. */
+function hasMemoryForFiles(): boolean {
+  if (process.env.TMPDIR !== undefined) return false;
+  try {
+    const { bavail, bsize } = statfsSync(dirname(IN_MEMORY));
+    return Math.min(bavail * bsize, freemem()) > FILES_MAX_BYTES;
+  } catch {
+    return false; // Only Linux has it.
+  }
 }
 
 export function globalTeardown(): void {
