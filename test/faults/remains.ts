@@ -10,7 +10,7 @@ import {
   UPLOAD_ABORT_DELAY_MS,
 } from '../../durable-objects/graces.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
-import type { Home } from '../support/homes.ts';
+import type { Binding, Home } from '../support/homes.ts';
 import type { Client } from './client.ts';
 
 const DAY = 24 * 3600 * 1000;
@@ -32,13 +32,11 @@ export async function letTimePass(
   // On one machine there is one shard, whatever a test calls it.
   const names = [...digests].map((digest) => digest.split(':')[1]?.slice(0, 2) ?? '');
   const shards = new Set(home.name === 'disk' ? names.slice(0, 1) : names);
-  for (let day = 1; day <= days; day++) {
-    await home.setClockAhead(day * DAY);
-    for (const upload of uploads) await home.ringDue('UPLOAD_SESSION', upload);
-    for (const repository of repositories) await home.ringDue('REPOSITORY', repository);
-    for (const shard of shards) await home.ringDue('BLOB_SHARD', shard);
-  }
-  await home.setClockAhead(0);
+  await home.passDays(days, [
+    ...[...uploads].map((upload): [Binding, string] => ['UPLOAD_SESSION', upload]),
+    ...[...repositories].map((repository): [Binding, string] => ['REPOSITORY', repository]),
+    ...[...shards].map((shard): [Binding, string] => ['BLOB_SHARD', shard]),
+  ]);
 }
 
 /** The files of all blobs that these repositories hold; small ones are no files on one machine. */

@@ -179,6 +179,11 @@ export class Home {
     await this.#ask('clock', { at: String(at) });
   }
 
+  /** Moves the clock on by one day after another, rings the alarms of these objects that are then due, and sets the clock back. */
+  async passDays(days: number, objects: [binding: Binding, name: string][]): Promise<void> {
+    await this.#ask('pass-days', {}, JSON.stringify({ days, objects }));
+  }
+
   /** Every key of the store that has bytes. */
   async storedKeys(): Promise<string[]> {
     return (await this.#ask('store')).json() as Promise<string[]>;

@@ -9,6 +9,7 @@ import { blobStore } from '../../worker/blob-store.ts';
 import type { Env } from '../../worker/env.ts';
 import * as registry from '../../worker/index.ts';
 import { memory } from '../../worker/memory/budget.ts';
+import type { DurableObjectBinding as Binding } from '../../worker/objects/classes.ts';
 import { platformOf } from '../../worker/platform.ts';
 import {
   type Fault,
@@ -119,6 +120,8 @@ interface TestedObject {
   dropAlarm(): Promise<void>;
 }
 
+const DAY_MS = 24 * 3600 * 1000;
+
 const now = Date.now.bind(Date);
 const observedEnvs = new WeakMap<Env, Env>();
 
@@ -205,6 +208,15 @@ async function answerTest(url: URL, request: Request, env: Env): Promise<Respons
     Date.now = at === null ? () => now() + ahead : () => Number(at);
     return Response.json(null);
   }
+  if (what === 'pass-days') {
+    const { days, objects } = (await request.json()) as { days: number; objects: [Binding, string][] };
+    for (let day = 1; day <= days; day++) {
+      Date.now = () => now() + day * DAY_MS;
+      for (const [binding, name] of objects) await objectOf(binding, name, env).ringDue();
+    }
+    Date.now = now;
+    return Response.json(null);
+  }
   if (what === 'store') return Response.json(await storedKeys(env));
   if (what === 'multiparts') return Response.json([...observation.multiparts.values()]);
   if (what === 'complete') return Response.json(await completes(env, (await request.json()) as Draft));
@@ -220,9 +232,8 @@ async function answerTest(url: URL, request: Request, env: Env): Promise<Respons
     const found = await blobStore(env).get(url.searchParams.get('key') ?? '');
     return new Response(found?.body ?? null, { status: found === null ? 404 : 200 });
   }
-  const binding = url.searchParams.get('binding') as 'REPOSITORY';
-  const name = nameOf(binding, url.searchParams.get('name') ?? '', env);
-  const object = env[binding].getByName(name) as unknown as TestedObject;
+  const binding = url.searchParams.get('binding') as Binding;
+  const object = objectOf(binding, url.searchParams.get('name') ?? '', env);
   if (what === 'evict') await object.evict().catch(() => undefined);
   if (what === 'ring') await object.ring();
   if (what === 'ring-due') return Response.json(await object.ringDue());
@@ -246,6 +257,12 @@ async function tamper(env: Env, key: string, bytes: Uint8Array): Promise<void> {
   await (await env.DISK?.fetch(`http://disk/${key}`, init))?.body?.cancel();
   if (gone) await env.BLOBS?.delete(key);
   else await env.BLOBS?.put(key, bytes);
+}
+
+function objectOf(binding: Binding, name: string, env: Env): TestedObject {
+  // Each class has the methods of the tests, so the type of one binding is enough.
+  const namespace = env[binding as 'REPOSITORY'];
+  return namespace.getByName(nameOf(binding, name, env)) as unknown as TestedObject;
 }
 
 /** The tests name a shard by the first byte of a digest, and a session by the upload; on one machine there is but one of each. */
