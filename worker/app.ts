@@ -4,7 +4,7 @@
 import { Hono } from 'hono';
 import type { Services } from './distribution/exchange.ts';
 import { distribution } from './distribution/routes.ts';
-import { HELP_PATH, helpPage, OciError, TABLES_TOO_NEW } from './oci/errors.ts';
+import { HELP_PATH, helpPage, OciError, TABLES_TOO_NEW, TooManyBodies } from './oci/errors.ts';
 import { CHUNK_RECOMMENDED_BYTES } from './oci/limits.ts';
 import { originOf } from './oci/origin.ts';
 
@@ -67,7 +67,8 @@ export function createApp(parts: Parts): Hono {
     answerTo(new OciError('NAME_UNKNOWN', { message: 'nothing is here: the API is at /v2/' })),
   );
   app.onError(async (error, c) => {
-    await drain(c.req.raw, isKnown(c.req.raw, parts) ? DRAIN_MAX_BYTES : DRAIN_STRANGER_MAX_BYTES);
+    if (!(error instanceof TooManyBodies))
+      await drain(c.req.raw, isKnown(c.req.raw, parts) ? DRAIN_MAX_BYTES : DRAIN_STRANGER_MAX_BYTES);
     return answerTo(error instanceof OciError ? error : unexpected(error, c.req.raw, requestId(c.req.raw)));
   });
   return app;

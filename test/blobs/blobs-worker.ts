@@ -54,7 +54,9 @@ async function store(
   try {
     if (method === 'put') {
       const digest = parseDigest(query.digest ?? '');
-      return Response.json(await blobs.put(key, bodyOf(request, query), Number(query.size), digest));
+      const lease = memory.lease();
+      const stored = blobs.put(key, bodyOf(request, query), Number(query.size), digest, lease);
+      return Response.json(await stored.finally(() => lease.end()));
     }
     if (method === 'append') return Response.json(await append(blobs, name, query, request));
     if (method === 'finish') {

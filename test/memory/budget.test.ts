@@ -1,7 +1,14 @@
 /** The budget of memory: what requests hold and what caches keep stay under one limit, and who waits is served. */
 import assert from 'node:assert/strict';
 import { describe, it, mock } from 'node:test';
-import { CountedCache, MEMORY_LOST_MS, MemoryBudget } from '../../worker/memory/budget.ts';
+import {
+  BODIES_MAX,
+  BODIES_OF_ONE_MAX,
+  CountedCache,
+  type Lease,
+  MEMORY_LOST_MS,
+  MemoryBudget,
+} from '../../worker/memory/budget.ts';
 import { OciError } from '../../worker/oci/errors.ts';
 
 const KiB = 1024;
@@ -29,6 +36,37 @@ describe('the budget of memory', () => {
     lease.give(2 * KiB);
     lease.end();
     assert.equal(budget.leased, 0);
+  });
+
+  it('receives a bounded number of bodies from one sender, and from all', () => {
+    const budget = new MemoryBudget(LIMIT);
+    const receive = (sender: string): Lease => {
+      const lease = budget.lease();
+      lease.receive(sender);
+      return lease;
+    };
+    const tooMany = (error: unknown) => error instanceof OciError && error.status === 503;
+    const [first] = Array.from({ length: BODIES_OF_ONE_MAX }, () => receive('one'));
+    assert.throws(() => receive('one'), tooMany);
+    receive('other').end();
+    first?.end();
+    receive('one');
+    assert.throws(() => receive('one'), tooMany);
+    for (let n = BODIES_OF_ONE_MAX; n < BODIES_MAX; n++) receive('');
+    assert.throws(() => receive('other'), tooMany);
+    assert.throws(() => receive(''), tooMany);
+  });
+
+  it('forgets a body whose request was ended silently', () => {
+    const clock = mock.method(performance, 'now', () => 1000);
+    const budget = new MemoryBudget(LIMIT);
+    const leases = Array.from({ length: BODIES_OF_ONE_MAX }, () => budget.lease());
+    for (const lease of leases) lease.receive('one');
+    clock.mock.mockImplementation(() => 1001 + MEMORY_LOST_MS);
+    for (const lease of leases.slice(1)) lease.seen();
+    budget.lease().receive('one');
+    assert.throws(() => budget.lease().receive('one'), OciError);
+    clock.mock.restore();
   });
 
   it('takes memory from caches, from those that are dear last', () => {

@@ -48,6 +48,7 @@ export class Guard {
   readonly #key = randomBytes(32);
   /** Requests with valid credentials, or with a token, of a user or a robot. */
   readonly #known = new WeakSet<Request>();
+  readonly #senders = new WeakMap<Request, string>();
 
   constructor(
     registry: Registry,
@@ -83,6 +84,7 @@ export class Guard {
     const scopes = requiredScopes(required, name, new URL(request.url));
     const caller = await this.#caller(request, scopes);
     await this.#checkRate(caller, required, name);
+    this.#senders.set(request, keyOf(caller));
     if (required === 'none') return this.#registry;
     // No token would help for an invalid name, so this comes before the challenge.
     if (name !== null) parseRepositoryName(name);
@@ -113,6 +115,11 @@ export class Guard {
   /** Whether the request came from a user or a robot. True also if it was refused. */
   knows(request: Request): boolean {
     return this.#known.has(request);
+  }
+
+  /** The user or robot, or the address of an anonymous client. Empty where access control is off. */
+  senderOf(request: Request): string {
+    return this.#senders.get(request) ?? '';
   }
 
   async #caller(request: Request, scopes: Scope[]): Promise<Caller> {
@@ -186,7 +193,7 @@ export class Guard {
   }
 }
 
-/** The key of the request limit: the user or robot, or the address of an anonymous client. */
+/** The key of the limits: the user or robot, or the address of an anonymous client. */
 function keyOf({ claims, client }: Caller): string {
   return claims.subject === 'anonymous' ? client.address : claims.subject;
 }

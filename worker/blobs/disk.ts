@@ -7,7 +7,7 @@
  * decision 15.
  */
 
-import { type Lease, memory } from '../memory/budget.ts';
+import type { Lease } from '../memory/budget.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader, READ_BYTES, readWhole } from './body.ts';
@@ -44,15 +44,16 @@ export class DiskBlobs implements BlobStore {
     this.#inline = inline;
   }
 
-  async put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean> {
-    const lease = memory.lease();
-    try {
-      return size <= READ_BYTES
-        ? await this.#putSmall(key, body, size, digest, lease)
-        : await this.#putLarge(key, body, size, digest, lease);
-    } finally {
-      lease.end();
-    }
+  put(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+    lease: Lease,
+  ): Promise<boolean> {
+    return size <= READ_BYTES
+      ? this.#putSmall(key, body, size, digest, lease)
+      : this.#putLarge(key, body, size, digest, lease);
   }
 
   async #putLarge(

@@ -76,7 +76,13 @@ export interface BlobStore {
    *
    * Throws what the stream throws.
    */
-  put(key: string, body: ReadableStream<Uint8Array>, size: number, digest: Digest): Promise<boolean>;
+  put(
+    key: string,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    digest: Digest,
+    lease: Lease,
+  ): Promise<boolean>;
 
   /** How many part numbers a chunk may need. `size` is in bytes; null if unknown. */
   partsFor(size: number | null): number;

@@ -66,7 +66,9 @@ export class Exchange {
   chunk(): Chunk {
     const { body } = this.request;
     const size = body === null ? 0 : this.contentLength();
-    return { body: size === 0 ? null : body, size, range: parseContentRange(this.header('Content-Range')) };
+    const range = parseContentRange(this.header('Content-Range'));
+    const sender = this.services.guard.senderOf(this.request);
+    return { body: size === 0 ? null : body, size, range, sender };
   }
 
   /** In bytes; null where the body's length is known only at its end. */

@@ -7,7 +7,7 @@
  * memory belongs to requests that are running, or that notice within IDLE_LOOK_MS that memory is short. The request that has waited
  * longest is served first.
  */
-import { OciError } from '../oci/errors.ts';
+import { OciError, TooManyBodies } from '../oci/errors.ts';
 
 /** What all buffers and caches of an isolate may use together. An isolate has 128 MB. */
 export const MEMORY_BYTES = 96 * 1024 * 1024;
@@ -18,6 +18,10 @@ const MEMORY_LOOK_MS = 20;
 export const MEMORY_LOST_MS = 5 * 60_000;
 /** How often a request that waits for its client checks whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
+
+/** Bodies that one sender, and all, may send at once. The runtime holds up to 1 MiB for each that is slow, beside this budget. */
+export const BODIES_OF_ONE_MAX = 500;
+export const BODIES_MAX = 1500;
 
 /** Something that can release memory at any time. */
 interface Cache {
@@ -36,6 +40,8 @@ export class MemoryBudget {
   readonly #caches: Cache[] = [];
   /** The waiting requests, in order, and when each polled last. */
   readonly #waiting = new Map<Lease, number>();
+  /** The requests whose bodies are arriving, and who sends them. */
+  readonly #receiving = new Map<Lease, string>();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -104,6 +110,34 @@ export class MemoryBudget {
   give(lease: Lease, bytes: number): void {
     this.#leased -= bytes;
     if (lease.bytes === 0) this.#leases.delete(lease);
+  }
+
+  /** For `Lease`: records that a body arrives. False if there are too many. */
+  receive(lease: Lease, sender: string): boolean {
+    if (!this.#canReceive(sender)) this.#forgetLostBodies();
+    if (!this.#canReceive(sender)) return false;
+    this.#receiving.set(lease, sender);
+    return true;
+  }
+
+  /** For `Lease`. */
+  stopReceiving(lease: Lease): void {
+    this.#receiving.delete(lease);
+  }
+
+  #canReceive(sender: string): boolean {
+    if (this.#receiving.size >= BODIES_MAX) return false;
+    if (sender === '' || this.#receiving.size < BODIES_OF_ONE_MAX) return true;
+    let own = 0;
+    for (const other of this.#receiving.values()) if (other === sender) own++;
+    return own < BODIES_OF_ONE_MAX;
+  }
+
+  #forgetLostBodies(): void {
+    const now = performance.now();
+    for (const lease of this.#receiving.keys()) {
+      if (now - lease.seenAt > MEMORY_LOST_MS) this.#receiving.delete(lease);
+    }
   }
 
   /** For `Lease`: records that it waits. */
@@ -208,8 +242,19 @@ export class Lease {
     this.#budget.give(this, some);
   }
 
+  /**
+   * Counts a body that is about to arrive, until `end`. An empty `sender` is not known, and has no limit of its own.
+   *
+   * Throws TooManyBodies.
+   */
+  receive(sender: string): void {
+    this.seen();
+    if (!this.#budget.receive(this, sender)) throw new TooManyBodies();
+  }
+
   end(): void {
     this.give(this.bytes);
+    this.#budget.stopReceiving(this);
   }
 
   /** Records that the request is still running. */

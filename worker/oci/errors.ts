@@ -120,3 +120,13 @@ export class OciError extends Error {
     return JSON.stringify({ errors: [{ code: this.code, message: this.message, ...detail }] });
   }
 }
+
+/** The rest of such a body is not read, because that would take the memory that it is refused. */
+export class TooManyBodies extends OciError {
+  constructor() {
+    super('UNAVAILABLE', {
+      message: 'too many uploads are running at once: finish some of them, or try again in a few seconds',
+      headers: { 'Retry-After': '5' },
+    });
+  }
+}

@@ -80,6 +80,8 @@ export interface Chunk {
   size: number | null;
   /** Where the client says that the chunk lies; null appends. */
   range: ByteRange | null;
+  /** The user, robot or address that sends it; empty where that is not known. */
+  sender: string;
 }
 
 export interface Upload {

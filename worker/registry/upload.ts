@@ -23,7 +23,7 @@ import { publish, wrongDigest } from './publish.ts';
 import { rememberHolder } from './small-holders.ts';
 import { begunToken } from './upload-id.ts';
 
-const NOTHING: Chunk = { body: null, size: 0, range: null };
+const NOTHING: Chunk = { body: null, size: 0, range: null, sender: '' };
 
 /** Uploads whose chunks this isolate has seen. Some clients keep using the first Location, whose token does not say so. */
 const begunHere = new CountedCache<true>(memory, { entries: 10_000, bytes: 4 * 1024 * 1024 });
@@ -58,6 +58,7 @@ export class DurableUpload implements Upload {
     checkLength(chunk);
     const lease = memory.lease();
     try {
+      if (chunk.body !== null) lease.receive(chunk.sender);
       const reserve = this.#store.partsFor(chunk.size);
       // Before the first chunk there is no tail.
       const tailMax = chunk.body === null || !this.#hasBegun() ? 0 : this.#roomForTail(lease);
@@ -76,7 +77,13 @@ export class DurableUpload implements Upload {
   async commit(digest: Digest, chunk: Chunk): Promise<void> {
     checkLength(chunk);
     if (this.#isWhole(chunk) && chunk.body !== null && chunk.size !== null) {
-      await this.#commitWhole(digest, chunk.body, chunk.size);
+      const lease = memory.lease();
+      try {
+        lease.receive(chunk.sender);
+        await this.#commitWhole(digest, chunk.body, chunk.size, lease);
+      } finally {
+        lease.end();
+      }
       return;
     }
     const last = chunk.body === null && chunk.range === null ? NOTHING : chunk;
@@ -104,29 +111,34 @@ export class DurableUpload implements Upload {
     return inlineMaxBytes !== null && size <= inlineMaxBytes;
   }
 
-  async #commitWhole(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
-    if (this.#isInline(size)) return this.#commitInline(digest, body, size);
+  async #commitWhole(
+    digest: Digest,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    lease: Lease,
+  ): Promise<void> {
+    if (this.#isInline(size)) return this.#commitInline(digest, body, size, lease);
     const key = blobKey(crypto.randomUUID());
     const publication = { repository: this.#repository, digest, size, key, upload: this.id };
     await publish(this.#env, publication, async ({ stored }) => {
-      if (!stored) return this.#store.put(key, body, size, digest);
+      if (!stored) return this.#store.put(key, body, size, digest, lease);
       const content = await digestOfStream(algorithmOf(digest), body);
       return content.digest === digest;
     });
   }
 
   /** Verifies small content, and then writes it together with its link. */
-  async #commitInline(digest: Digest, body: ReadableStream<Uint8Array>, size: number): Promise<void> {
-    const lease = memory.lease();
-    try {
-      const bytes = await readWhole(new BodyReader(body, lease), size, lease);
-      const hash = new NativeHash(algorithmOf(digest));
-      if (bytes !== null) hash.update(bytes);
-      if (bytes === null || hash.save().digest !== digest) throw wrongDigest(digest);
-      await this.#linkInline(digest, bytes, this.id);
-    } finally {
-      lease.end();
-    }
+  async #commitInline(
+    digest: Digest,
+    body: ReadableStream<Uint8Array>,
+    size: number,
+    lease: Lease,
+  ): Promise<void> {
+    const bytes = await readWhole(new BodyReader(body, lease), size, lease);
+    const hash = new NativeHash(algorithmOf(digest));
+    if (bytes !== null) hash.update(bytes);
+    if (bytes === null || hash.save().digest !== digest) throw wrongDigest(digest);
+    await this.#linkInline(digest, bytes, this.id);
   }
 
   async #linkInline(digest: Digest, bytes: Uint8Array, upload: string | null): Promise<void> {
