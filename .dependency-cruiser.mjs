@@ -104,10 +104,12 @@ const LAYERS = [
     layers: ['objects', 'settings', 'platform', 'oci', 'auth'],
     packages: ['node:', 'esbuild', 'workerd'],
   },
+  // Moves images between registries, daemons and files.
+  { name: 'transfer', path: '^cli/(transfer/|failure[.]ts$)', layers: ['oci'], packages: ['node:'] },
   {
     name: 'cli',
-    path: '^cli/',
-    layers: ['oci'],
+    path: '^cli/(?!transfer/|failure[.]ts$)',
+    layers: ['oci', 'transfer'],
     packages: ['node:', '@stricli/core', 'cli-table3', 'openapi-fetch'],
   },
   {

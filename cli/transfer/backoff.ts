@@ -1,0 +1,40 @@
+// How long to wait before a request is sent again.
+import { setTimeout as delay } from 'node:timers/promises';
+
+const FIRST_MS = 200;
+const LONGEST_MS = 20_000;
+const RETRY_AFTER_MAX_MS = 120_000;
+
+/** The waits of one operation. The first repetition is at once: most lost connections are stale ones. */
+export class Backoff {
+  #attempts = 0;
+  readonly #attemptsMax: number;
+
+  constructor(attemptsMax: number) {
+    this.#attemptsMax = attemptsMax;
+  }
+
+  /** The operation got further, so the next failure is a first one again. */
+  reset(): void {
+    this.#attempts = 0;
+  }
+
+  /** Whether no attempt is left. */
+  get isSpent(): boolean {
+    return this.#attempts >= this.#attemptsMax;
+  }
+
+  /**
+   * Waits before the next attempt: a random time up to a limit that doubles, or what the registry asked for in `Retry-After`.
+   *
+   * Throws the signal's reason when it is aborted.
+   */
+  async wait(retryAfter: string | null, signal: AbortSignal | undefined): Promise<void> {
+    const limit = this.#attempts === 0 ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+    this.#attempts += 1;
+    const asked = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : 0;
+    const ms = Math.min(RETRY_AFTER_MAX_MS, asked) + limit * (0.5 + Math.random() / 2);
+    if (ms > 0) await delay(ms, undefined, signal === undefined ? {} : { signal });
+    signal?.throwIfAborted();
+  }
+}

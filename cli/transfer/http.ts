@@ -1,0 +1,199 @@
+// One HTTP request of the client. Bodies have a known length, because Cloudflare and R2 want one, and can be sent again.
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+} from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Readable } from 'node:stream';
+
+export interface Sent {
+  method: string;
+  url: string;
+  headers?: Readonly<Record<string, string>>;
+  body?: Body | null;
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes to send. */
+export interface Body {
+  /** In bytes. */
+  readonly size: number;
+  /** Opens the bytes from the beginning. A request that is sent again opens them again. */
+  open(): AsyncIterable<Uint8Array>;
+  /** Gets the number of bytes that were handed to the connection since it was last called. */
+  sent?(bytes: number): void;
+}
+
+export interface Answer {
+  readonly status: number;
+  /** A header, or null. */
+  header(name: string): string | null;
+  /** Read it to the end, or call `discard`. */
+  readonly body: IncomingMessage;
+}
+
+/** No byte was sent or received for this long. */
+const IDLE_MS = 60_000;
+/** After the last byte of a body the registry may still have work to do. */
+const ANSWER_MS = 300_000;
+const ERROR_BODY_MAX_BYTES = 64 * 1024;
+
+const AGENT_OPTIONS = { keepAlive: true, maxSockets: 64, scheduling: 'lifo', proxyEnv: process.env } as const;
+const httpAgent = new HttpAgent(AGENT_OPTIONS);
+const httpsAgent = new HttpsAgent(AGENT_OPTIONS);
+
+/** The connection failed, or was silent for too long. The request may have reached the server. */
+export class ConnectionLost extends Error {
+  override readonly name = 'ConnectionLost';
+}
+
+/**
+ * Sends a request and returns the head of the answer. Redirects are not followed. An answer that comes before the body was sent
+ * ends the body.
+ *
+ * Throws ConnectionLost.
+ * Throws what `body.open()` throws.
+ * Throws the signal's reason when it is aborted.
+ */
+export async function send({ method, url, headers = {}, body = null, signal }: Sent): Promise<Answer> {
+  signal?.throwIfAborted();
+  const isSecure = url.startsWith('https:');
+  const length = body === null ? lengthWithout(method) : { 'Content-Length': String(body.size) };
+  const request = (isSecure ? httpsRequest : httpRequest)(url, {
+    method,
+    headers: { 'User-Agent': 'longshore', ...headers, ...length },
+    agent: isSecure ? httpsAgent : httpAgent,
+  });
+  const answered = answerOf(request);
+  const abort = () => request.destroy(new Error('aborted'));
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    const isWhole = body === null ? endWithout(request) : await sendBody(request, body);
+    request.setTimeout(ANSWER_MS);
+    const message = await answered;
+    // The server did not read the rest of the body, so the connection cannot be used again.
+    if (!isWhole) message.once('close', () => request.destroy());
+    return { status: message.statusCode ?? 0, header: (name) => headerOf(message, name), body: message };
+  } catch (error) {
+    request.destroy();
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
+/** Reads and drops the rest of an answer, so that its connection can be used again. */
+export function discard({ body }: Answer): void {
+  body.on('error', () => {});
+  body.resume();
+}
+
+/** The whole body. Throws ConnectionLost; throws an Error if it is longer than `maxBytes`. */
+export async function readAll({ body }: Answer, maxBytes: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const piece of body as AsyncIterable<Buffer>) {
+      size += piece.length;
+      if (size > maxBytes) break;
+      pieces.push(piece);
+    }
+  } catch (error) {
+    throw lost(error);
+  }
+  if (size > maxBytes) throw new Error(`The answer is longer than ${maxBytes} bytes.`);
+  return Buffer.concat(pieces);
+}
+
+/** The beginning of the body of an error, as text. Never throws. */
+export async function readErrorText(answer: Answer): Promise<string> {
+  try {
+    return (await readAll(answer, ERROR_BODY_MAX_BYTES)).toString();
+  } catch {
+    answer.body.destroy();
+    return '';
+  }
+}
+
+function lengthWithout(method: string): Record<string, string> {
+  return ['POST', 'PUT', 'PATCH'].includes(method) ? { 'Content-Length': '0' } : {};
+}
+
+function endWithout(request: ClientRequest): true {
+  request.end();
+  return true;
+}
+
+function headerOf(message: IncomingMessage, name: string): string | null {
+  const value = message.headers[name.toLowerCase()];
+  return (Array.isArray(value) ? value.join(', ') : value) ?? null;
+}
+
+function answerOf(request: ClientRequest): Promise<IncomingMessage> {
+  const answered = new Promise<IncomingMessage>((resolve, reject) => {
+    request.setTimeout(IDLE_MS, () => request.destroy(new Error('the server was silent for too long')));
+    request.once('response', resolve);
+    // After an early answer the server closes the connection, and the rest of the body fails. That is no error.
+    request.on('error', (error) => reject(lost(error)));
+    request.once('close', () => reject(new ConnectionLost('the connection was closed before an answer')));
+  });
+  // While the body is being sent, the promise has no other reader.
+  answered.catch(() => {});
+  return answered;
+}
+
+/** False if the server answered, or the connection ended, before the whole body was sent. */
+async function sendBody(request: ClientRequest, body: Body): Promise<boolean> {
+  let isOver = false;
+  for (const event of ['response', 'close']) {
+    request.once(event, () => {
+      isOver = true;
+    });
+  }
+  let size = 0;
+  for await (const piece of body.open()) {
+    if (isOver) return false;
+    size += piece.length;
+    if (size > body.size) break;
+    const isFull = !request.write(piece);
+    body.sent?.(piece.length);
+    if (isFull) await drained(request);
+  }
+  if (isOver) return false;
+  if (size !== body.size) throw new SourceChanged();
+  request.end();
+  return true;
+}
+
+/** Waits until more can be written, or until nothing more needs to be. */
+function drained(request: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['drain', 'response', 'close'];
+    const done = () => {
+      for (const event of events) request.off(event, done);
+      resolve();
+    };
+    for (const event of events) request.on(event, done);
+    if (!request.writableNeedDrain || request.destroyed) done();
+  });
+}
+
+/** The source gave more or fewer bytes than it had said. */
+export class SourceChanged extends Error {
+  override readonly name = 'SourceChanged';
+  constructor() {
+    super('The source changed while it was read.');
+  }
+}
+
+function lost(error: unknown): ConnectionLost {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new ConnectionLost(code ?? message, { cause: error });
+}
+
+/** A body of bytes that are in memory. */
+export function bodyOf(bytes: Uint8Array): Body {
+  return { size: bytes.length, open: () => Readable.from([bytes], { objectMode: false }) };
+}

@@ -1,0 +1,339 @@
+/**
+ * A client of one registry: log-in, repetition, errors. It knows the distribution API of any registry, and nothing of images.
+ * Distribution spec; CNCF distribution docs, "Token Authentication Specification".
+ */
+import type { Digest } from '../../worker/oci/digest.ts';
+import { printableLines } from '../../worker/oci/printable.ts';
+import { CommandFailure } from '../failure.ts';
+import { Backoff } from './backoff.ts';
+import type { Credentials } from './credentials.ts';
+import {
+  type Answer,
+  type Body,
+  bodyOf,
+  ConnectionLost,
+  discard,
+  readAll,
+  readErrorText,
+  send,
+} from './http.ts';
+
+const TOKEN_MAX_BYTES = 256 * 1024;
+const MANIFEST_MAX_BYTES = 16 * 1024 * 1024;
+/** Attempts of a request that is answered at once. */
+const ATTEMPTS_MAX = 6;
+const REDIRECTS_MAX = 5;
+
+/** Every type of manifest that registries serve. */
+const MANIFEST_TYPES = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+];
+
+export interface RegistryOptions {
+  /** `https://registry.example.com`. */
+  readonly origin: string;
+  readonly credentials: Credentials | null;
+  readonly signal?: AbortSignal | undefined;
+  /** Gets a sentence for each repetition, such as "ECONNRESET; trying again". */
+  readonly report?: (message: string) => void;
+}
+
+/** A request of the distribution API. */
+export interface RegistryRequest {
+  method: string;
+  /** A path of the registry, or a URL, such as a `Location`. */
+  path: string;
+  /** What a token must allow: `repository:team/app:pull,push`. */
+  scope: string;
+  headers?: Record<string, string>;
+  body?: Body | null;
+}
+
+/** An answer of a registry that is no success. */
+export class RegistryError extends CommandFailure {
+  readonly status: number;
+  /** The code of the first error, such as MANIFEST_UNKNOWN; null if the answer was in another form. */
+  readonly code: string | null;
+
+  constructor(message: string, status: number, code: string | null) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface StoredManifest {
+  readonly digest: string | null;
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+}
+
+export class Registry {
+  readonly origin: string;
+  readonly signal: AbortSignal | undefined;
+  readonly #credentials: Credentials | null;
+  readonly #report: (message: string) => void;
+  /** The value of Authorization, for each scope. */
+  readonly #authorizations = new Map<string, string>();
+  /** Log-ins that are in progress, so that blobs that start together log in once. */
+  readonly #logins = new Map<string, Promise<void>>();
+
+  constructor({ origin, credentials, signal, report = () => {} }: RegistryOptions) {
+    this.origin = origin;
+    this.signal = signal;
+    this.#credentials = credentials;
+    this.#report = report;
+  }
+
+  /**
+   * Sends a request once; twice if the first one needs a log-in. Returns any answer but 401.
+   *
+   * Throws ConnectionLost.
+   * Throws RegistryError with status 401 if the credentials are refused.
+   */
+  async attempt({ method, path, scope, headers = {}, body = null }: RegistryRequest): Promise<Answer> {
+    const url = new URL(path, this.origin);
+    const isOwn = url.origin === this.origin;
+    for (let isFirst = true; ; isFirst = false) {
+      const authorization = isOwn ? this.#authorizations.get(scope) : undefined;
+      const own = authorization === undefined ? {} : { Authorization: authorization };
+      const answer = await send({
+        method,
+        url: url.href,
+        headers: { ...headers, ...own },
+        body,
+        signal: this.signal,
+      });
+      if (answer.status !== 401 || !isOwn || !isFirst) {
+        if (answer.status === 401) throw await this.failure(answer, `${method} ${url.pathname}`);
+        return answer;
+      }
+      const challenge = answer.header('WWW-Authenticate');
+      const failure = await this.failure(answer, `${method} ${url.pathname}`);
+      if (!(await this.#logIn(challenge, scope, authorization))) throw failure;
+    }
+  }
+
+  /**
+   * Sends a request until it is answered by anything but 429 or a 5xx.
+   *
+   * Throws ConnectionLost, or the last RegistryError, after the last attempt.
+   */
+  async request(request: RegistryRequest): Promise<Answer> {
+    const backoff = new Backoff(ATTEMPTS_MAX);
+    while (true) {
+      try {
+        const answer = await this.attempt(request);
+        if (!isTransient(answer.status)) return answer;
+        const failure = await this.failure(answer, `${request.method} ${request.path.split('?')[0]}`);
+        await this.pause(backoff, failure, answer.header('Retry-After'));
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+        await this.pause(backoff, error, null);
+      }
+    }
+  }
+
+  /** Waits before the next attempt, and says so. Throws `error` if no attempt is left. */
+  async pause(backoff: Backoff, error: Error, retryAfter: string | null): Promise<void> {
+    if (backoff.isSpent) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      throw new CommandFailure(
+        `The connection to ${this.origin} failed: ${error.message}.\nCheck the network and that the registry runs, then try again.`,
+      );
+    }
+    this.#report(`${error.message.split('\n')[0]}; trying again`);
+    await backoff.wait(retryAfter, this.signal);
+  }
+
+  /** The size of a blob in bytes, or null if the repository does not have it. */
+  async blobSize(repository: string, digest: Digest): Promise<number | null> {
+    const path = `/v2/${repository}/blobs/${digest}`;
+    const answer = await this.request({ method: 'HEAD', path, scope: pullPush(repository) });
+    discard(answer);
+    if (answer.status === 404) return null;
+    if (answer.status !== 200) throw await this.failure(answer, `HEAD ${path}`);
+    return Number(answer.header('Content-Length') ?? 0);
+  }
+
+  /**
+   * The bytes of a blob from an offset. The caller reads the body to its end and checks the digest.
+   *
+   * Throws RegistryError, for example with status 404.
+   */
+  async blob(repository: string, digest: Digest, offset = 0): Promise<Answer> {
+    const headers: Record<string, string> = offset === 0 ? {} : { Range: `bytes=${offset}-` };
+    const path = `/v2/${repository}/blobs/${digest}`;
+    const answer = await this.#follow({ method: 'GET', path, scope: pull(repository), headers });
+    if (answer.status !== (offset === 0 ? 200 : 206)) throw await this.failure(answer, `GET ${path}`);
+    return answer;
+  }
+
+  /**
+   * A manifest by tag or digest.
+   *
+   * Throws RegistryError, for example with status 404.
+   */
+  async manifest(repository: string, reference: string): Promise<StoredManifest> {
+    const path = `/v2/${repository}/manifests/${reference}`;
+    const headers = { Accept: [...MANIFEST_TYPES, '*/*;q=0.1'].join(', ') };
+    const answer = await this.#follow({ method: 'GET', path, scope: pull(repository), headers });
+    if (answer.status !== 200) throw await this.failure(answer, `GET ${path}`);
+    return {
+      digest: answer.header('Docker-Content-Digest'),
+      mediaType: (answer.header('Content-Type') ?? '').split(';')[0] ?? '',
+      bytes: await readAll(answer, MANIFEST_MAX_BYTES),
+    };
+  }
+
+  /**
+   * Stores a manifest under a tag or its digest.
+   *
+   * Throws RegistryError.
+   */
+  async putManifest(
+    repository: string,
+    reference: string,
+    mediaType: string,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    const path = `/v2/${repository}/manifests/${reference}`;
+    const headers = { 'Content-Type': mediaType };
+    const answer = await this.request({
+      method: 'PUT',
+      path,
+      scope: pullPush(repository),
+      headers,
+      body: bodyOf(bytes),
+    });
+    if (answer.status !== 201) throw await this.failure(answer, `PUT ${path}`);
+    discard(answer);
+  }
+
+  /** Reads the error that an answer holds. Never throws. */
+  async failure(answer: Answer, what: string): Promise<RegistryError> {
+    const body = await readErrorText(answer);
+    const errors = errorsIn(body);
+    const words = errors.map(({ code, message }) => message || code).filter(Boolean);
+    const said = words.length > 0 ? words.join('\n') : `${body.slice(0, 200).trim() || 'no reason'}`;
+    return new RegistryError(
+      printableLines(`${this.origin} answered ${what} with ${answer.status}: ${said}`),
+      answer.status,
+      errors[0]?.code ?? null,
+    );
+  }
+
+  /** GET with its redirects. Another origin does not get the credentials. */
+  async #follow(request: RegistryRequest): Promise<Answer> {
+    let next = request;
+    for (let left = REDIRECTS_MAX; left > 0; left -= 1) {
+      const answer = await this.request(next);
+      const location = answer.header('Location');
+      if (![301, 302, 303, 307, 308].includes(answer.status) || location === null) return answer;
+      discard(answer);
+      next = { ...request, path: new URL(location, new URL(next.path, this.origin)).href };
+    }
+    throw new CommandFailure(`${this.origin} redirected ${request.path} more than ${REDIRECTS_MAX} times.`);
+  }
+
+  /** True if there is now another Authorization for the scope than the one that was refused. */
+  async #logIn(challenge: string | null, scope: string, refused: string | undefined): Promise<boolean> {
+    const running = this.#logins.get(scope);
+    if (running !== undefined) {
+      await running;
+    } else if (this.#authorizations.get(scope) === refused) {
+      const login = this.#authorize(challenge ?? '', scope).finally(() => this.#logins.delete(scope));
+      this.#logins.set(scope, login);
+      await login;
+    }
+    const now = this.#authorizations.get(scope);
+    return now !== undefined && now !== refused;
+  }
+
+  async #authorize(challenge: string, scope: string): Promise<void> {
+    if (/^basic\b/i.test(challenge)) {
+      if (this.#credentials !== null) this.#authorizations.set(scope, basic(this.#credentials));
+      return;
+    }
+    const realm = parameterOf(challenge, 'realm');
+    if (!/^bearer\b/i.test(challenge) || realm === null || !URL.canParse(realm)) return;
+    const url = new URL(realm);
+    if (url.protocol !== 'https:' && this.origin.startsWith('https:')) {
+      throw new CommandFailure(
+        `${this.origin} asks for credentials at ${realm}, which is not encrypted. They were not sent.`,
+      );
+    }
+    const service = parameterOf(challenge, 'service');
+    if (service !== null) url.searchParams.set('service', service);
+    url.searchParams.append('scope', scope);
+    const answer = await this.#token(url.href);
+    if (answer.status !== 200) throw await this.failure(answer, 'the log-in');
+    const { token, access_token } = tokenIn(await readAll(answer, TOKEN_MAX_BYTES));
+    const value = token ?? access_token;
+    if (value !== undefined) this.#authorizations.set(scope, `Bearer ${value}`);
+  }
+
+  async #token(url: string): Promise<Answer> {
+    const headers: Record<string, string> =
+      this.#credentials === null ? {} : { Authorization: basic(this.#credentials) };
+    const backoff = new Backoff(ATTEMPTS_MAX);
+    while (true) {
+      try {
+        const answer = await send({ method: 'GET', url, headers, signal: this.signal });
+        if (!isTransient(answer.status)) return answer;
+        await this.pause(backoff, await this.failure(answer, 'the log-in'), answer.header('Retry-After'));
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+        await this.pause(backoff, error, null);
+      }
+    }
+  }
+}
+
+export function pull(repository: string): string {
+  return `repository:${repository}:pull`;
+}
+
+export function pullPush(repository: string): string {
+  return `repository:${repository}:pull,push`;
+}
+
+/** Whether the same request may succeed a little later. */
+export function isTransient(status: number): boolean {
+  return (
+    status === 429 || status === 408 || status === 425 || (status >= 500 && status !== 501 && status !== 505)
+  );
+}
+
+function basic({ username, password }: Credentials): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+function parameterOf(challenge: string, name: string): string | null {
+  const quoted = new RegExp(`[\\s,]${name}="([^"]*)"`, 'i').exec(challenge)?.[1];
+  return quoted ?? new RegExp(`[\\s,]${name}=([^\\s,"]+)`, 'i').exec(challenge)?.[1] ?? null;
+}
+
+function errorsIn(body: string): { code: string; message: string }[] {
+  try {
+    const { errors } = JSON.parse(body) as { errors?: { code?: unknown; message?: unknown }[] };
+    if (!Array.isArray(errors)) return [];
+    return errors.map(({ code, message }) => ({
+      code: typeof code === 'string' ? code : '',
+      message: typeof message === 'string' ? message : '',
+    }));
+  } catch {
+    return [];
+  }
+}
+
+function tokenIn(bytes: Buffer): { token?: string; access_token?: string } {
+  try {
+    return JSON.parse(bytes.toString()) as { token?: string; access_token?: string };
+  } catch {
+    throw new CommandFailure('The token service did not answer with JSON.');
+  }
+}
