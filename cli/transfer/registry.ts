@@ -2,6 +2,7 @@
  * A client of one registry: log-in, repetition, errors. It knows the distribution API of any registry, and nothing of images.
  * Distribution spec; CNCF distribution docs, "Token Authentication Specification".
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { printableLines } from '../../worker/oci/printable.ts';
 import { CommandFailure } from '../failure.ts';
@@ -32,10 +33,24 @@ const MANIFEST_TYPES = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ];
 
+/** Where the value of Authorization comes from, for each scope. */
+export interface Login {
+  /** The value for a scope, or undefined before the first log-in. */
+  authorization(scope: string): string | undefined;
+  /**
+   * The registry refused `refused` with a challenge. True if there is now another value.
+   *
+   * Throws RegistryError if the credentials are refused.
+   */
+  renew(challenge: string, scope: string, refused: string | undefined): Promise<boolean>;
+}
+
 export interface RegistryOptions {
   /** `https://registry.example.com`. */
   readonly origin: string;
   readonly credentials: Credentials | null;
+  /** In the place of `credentials`. */
+  readonly login?: Login;
   readonly signal?: AbortSignal | undefined;
   /** Gets a sentence for each repetition, such as "ECONNRESET; trying again". */
   readonly report?: (message: string) => void;
@@ -46,10 +61,18 @@ export interface RegistryRequest {
   method: string;
   /** A path of the registry, or a URL, such as a `Location`. */
   path: string;
-  /** What a token must allow: `repository:team/app:pull,push`. */
+  /** What a token must allow: `repository:team/app:pull,push`. Several are separated by spaces; "" is none. */
   scope: string;
   headers?: Record<string, string>;
   body?: Body | null;
+  /** Ends this request only. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The answer that an error was made of. */
+export interface Refusal {
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
 }
 
 /** An answer of a registry that is no success. */
@@ -57,11 +80,13 @@ export class RegistryError extends CommandFailure {
   readonly status: number;
   /** The code of the first error, such as MANIFEST_UNKNOWN; null if the answer was in another form. */
   readonly code: string | null;
+  readonly refusal: Refusal | null;
 
-  constructor(message: string, status: number, code: string | null) {
+  constructor(message: string, status: number, code: string | null, refusal: Refusal | null = null) {
     super(message);
     this.status = status;
     this.code = code;
+    this.refusal = refusal;
   }
 }
 
@@ -74,6 +99,7 @@ export interface StoredManifest {
 export class Registry {
   readonly origin: string;
   readonly signal: AbortSignal | undefined;
+  readonly #login: Login;
   readonly #credentials: Credentials | null;
   readonly #report: (message: string) => void;
   /** The value of Authorization, for each scope. */
@@ -81,10 +107,14 @@ export class Registry {
   /** Log-ins that are in progress, so that blobs that start together log in once. */
   readonly #logins = new Map<string, Promise<void>>();
 
-  constructor({ origin, credentials, signal, report = () => {} }: RegistryOptions) {
+  constructor({ origin, credentials, login, signal, report = () => {} }: RegistryOptions) {
     this.origin = origin;
     this.signal = signal;
     this.#credentials = credentials;
+    this.#login = login ?? {
+      authorization: (scope) => this.#authorizations.get(scope),
+      renew: (challenge, scope, refused) => this.#logIn(challenge, scope, refused),
+    };
     this.#report = report;
   }
 
@@ -94,26 +124,26 @@ export class Registry {
    * Throws ConnectionLost.
    * Throws RegistryError with status 401 if the credentials are refused.
    */
-  async attempt({ method, path, scope, headers = {}, body = null }: RegistryRequest): Promise<Answer> {
+  async attempt({ method, path, scope, headers, body = null, signal }: RegistryRequest): Promise<Answer> {
     const url = new URL(path, this.origin);
     const isOwn = url.origin === this.origin;
     for (let isFirst = true; ; isFirst = false) {
-      const authorization = isOwn ? this.#authorizations.get(scope) : undefined;
+      const authorization = isOwn ? this.#login.authorization(scope) : undefined;
       const own = authorization === undefined ? {} : { Authorization: authorization };
       const answer = await send({
         method,
         url: url.href,
         headers: { ...headers, ...own },
         body,
-        signal: this.signal,
+        signal: either(this.signal, signal),
       });
       if (answer.status !== 401 || !isOwn || !isFirst) {
         if (answer.status === 401) throw await this.failure(answer, `${method} ${url.pathname}`);
         return answer;
       }
-      const challenge = answer.header('WWW-Authenticate');
+      const challenge = answer.header('WWW-Authenticate') ?? '';
       const failure = await this.failure(answer, `${method} ${url.pathname}`);
-      if (!(await this.#logIn(challenge, scope, authorization))) throw failure;
+      if (!(await this.#login.renew(challenge, scope, authorization))) throw failure;
     }
   }
 
@@ -223,6 +253,7 @@ export class Registry {
       printableLines(`${this.origin} answered ${what} with ${answer.status}: ${said}`),
       answer.status,
       errors[0]?.code ?? null,
+      { headers: answer.body.headers, body },
     );
   }
 
@@ -240,12 +271,12 @@ export class Registry {
   }
 
   /** True if there is now another Authorization for the scope than the one that was refused. */
-  async #logIn(challenge: string | null, scope: string, refused: string | undefined): Promise<boolean> {
+  async #logIn(challenge: string, scope: string, refused: string | undefined): Promise<boolean> {
     const running = this.#logins.get(scope);
     if (running !== undefined) {
       await running;
     } else if (this.#authorizations.get(scope) === refused) {
-      const login = this.#authorize(challenge ?? '', scope).finally(() => this.#logins.delete(scope));
+      const login = this.#authorize(challenge, scope).finally(() => this.#logins.delete(scope));
       this.#logins.set(scope, login);
       await login;
     }
@@ -268,7 +299,7 @@ export class Registry {
     }
     const service = parameterOf(challenge, 'service');
     if (service !== null) url.searchParams.set('service', service);
-    url.searchParams.append('scope', scope);
+    for (const one of scope.split(' ').filter(Boolean)) url.searchParams.append('scope', one);
     const answer = await this.#token(url.href);
     if (answer.status !== 200) throw await this.failure(answer, 'the log-in');
     const { token, access_token } = tokenIn(await readAll(answer, TOKEN_MAX_BYTES));
@@ -308,11 +339,16 @@ export function isTransient(status: number): boolean {
   );
 }
 
+function either(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
+  return one !== undefined && other !== undefined ? AbortSignal.any([one, other]) : (one ?? other);
+}
+
 function basic({ username, password }: Credentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
-function parameterOf(challenge: string, name: string): string | null {
+/** A parameter of a challenge, or null. RFC 9110, section 11.6.1. */
+export function parameterOf(challenge: string, name: string): string | null {
   const quoted = new RegExp(`[\\s,]${name}="([^"]*)"`, 'i').exec(challenge)?.[1];
   return quoted ?? new RegExp(`[\\s,]${name}=([^\\s,"]+)`, 'i').exec(challenge)?.[1] ?? null;
 }

@@ -94,6 +94,11 @@ export class ChunkedUpload {
     return new ChunkedUpload(registry, scope, limit, urlOf(registry, path, location), 0);
   }
 
+  /** An upload that was started by another request. The registry has none of its bytes. */
+  static started(registry: Registry, repository: string, limit: ChunkLimit, location: string): ChunkedUpload {
+    return new ChunkedUpload(registry, pullPush(repository), limit, location, 0);
+  }
+
   /** Continues an upload that an earlier process began. Null if the registry does not know it any more. */
   static async resume(
     registry: Registry,
@@ -148,10 +153,20 @@ export class ChunkedUpload {
    * Throws RegistryError; with the code DIGEST_INVALID if the bytes have another digest.
    */
   async commit(digest: Digest): Promise<void> {
+    await this.#settled(await this.end(digest), 'PUT', 201);
+  }
+
+  /**
+   * Sends the last request, with the last bytes if there are any, and returns any answer.
+   *
+   * Throws RegistryError.
+   */
+  async end(digest: string, body: Body | null = null): Promise<Answer> {
     const url = new URL(this.location);
     url.searchParams.set('digest', digest);
-    const answer = await this.#registry.request({ method: 'PUT', path: url.href, scope: this.#scope });
-    await this.#settled(answer, 'PUT', 201);
+    const headers: Record<string, string> =
+      body === null ? {} : { 'Content-Type': 'application/octet-stream' };
+    return this.#registry.request({ method: 'PUT', path: url.href, scope: this.#scope, headers, body });
   }
 
   /** Gives the upload up. Never throws: the registry forgets it after a day in any case. */
