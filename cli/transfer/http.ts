@@ -39,6 +39,8 @@ const IDLE_MS = 60_000;
 /** After the last byte of a body the registry may still have work to do. */
 const ANSWER_MS = 300_000;
 const ERROR_BODY_MAX_BYTES = 64 * 1024;
+/** The time to read the rest of an answer that is not needed. */
+const DISCARD_MS = 5_000;
 
 const AGENT_OPTIONS = { keepAlive: true, maxSockets: 64, scheduling: 'lifo', proxyEnv: process.env } as const;
 const httpAgent = new HttpAgent(AGENT_OPTIONS);
@@ -84,10 +86,17 @@ export async function send({ method, url, headers = {}, body = null, signal }: S
   }
 }
 
-/** Reads and drops the rest of an answer, so that its connection can be used again. */
+/** Reads and drops the rest of an answer, so that its connection can be used again. A long or slow rest ends the connection. */
 export function discard({ body }: Answer): void {
+  const end = () => body.destroy();
+  const timer = setTimeout(end, DISCARD_MS);
+  let left = ERROR_BODY_MAX_BYTES;
   body.on('error', () => {});
-  body.resume();
+  body.on('close', () => clearTimeout(timer));
+  body.on('data', (piece: Buffer) => {
+    left -= piece.length;
+    if (left < 0) end();
+  });
 }
 
 /** The whole body. Throws ConnectionLost; throws an Error if it is longer than `maxBytes`. */

@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { printableLines } from '../../worker/oci/printable.ts';
-import { CommandFailure } from '../failure.ts';
+import { CommandFailure, EXIT } from '../failure.ts';
 import { Backoff } from './backoff.ts';
 import type { Credentials } from './credentials.ts';
 import {
@@ -21,8 +21,10 @@ import {
 
 const TOKEN_MAX_BYTES = 256 * 1024;
 const MANIFEST_MAX_BYTES = 16 * 1024 * 1024;
-/** Attempts of a request that is answered at once. */
+/** Attempts of a request, unless the caller says otherwise. */
 const ATTEMPTS_MAX = 6;
+/** Attempts before the registry has answered anything: its name may be wrong. */
+const FIRST_ATTEMPTS_MAX = 3;
 const REDIRECTS_MAX = 5;
 
 /** Every type of manifest that registries serve. */
@@ -54,6 +56,10 @@ export interface RegistryOptions {
   readonly signal?: AbortSignal | undefined;
   /** Gets a sentence for each repetition, such as "ECONNRESET; trying again". */
   readonly report?: (message: string) => void;
+  /** Attempts without progress. */
+  readonly attemptsMax?: number;
+  /** Finds credentials again after they were refused. Those of a CI job expire. */
+  readonly renew?: () => Promise<Credentials | null>;
 }
 
 /** A request of the distribution API. */
@@ -83,7 +89,7 @@ export class RegistryError extends CommandFailure {
   readonly refusal: Refusal | null;
 
   constructor(message: string, status: number, code: string | null, refusal: Refusal | null = null) {
-    super(message);
+    super(message, status === 401 || status === 403 ? EXIT.refused : EXIT.failed);
     this.status = status;
     this.code = code;
     this.refusal = refusal;
@@ -100,14 +106,25 @@ export class Registry {
   readonly origin: string;
   readonly signal: AbortSignal | undefined;
   readonly #login: Login;
-  readonly #credentials: Credentials | null;
+  #credentials: Credentials | null;
+  readonly #renew: () => Promise<Credentials | null>;
+  readonly #attemptsMax: number;
+  #hasAnswered = false;
   readonly #report: (message: string) => void;
   /** The value of Authorization, for each scope. */
   readonly #authorizations = new Map<string, string>();
   /** Log-ins that are in progress, so that blobs that start together log in once. */
   readonly #logins = new Map<string, Promise<void>>();
 
-  constructor({ origin, credentials, login, signal, report = () => {} }: RegistryOptions) {
+  constructor({
+    origin,
+    credentials,
+    login,
+    signal,
+    report = () => {},
+    attemptsMax = ATTEMPTS_MAX,
+    renew = async () => null,
+  }: RegistryOptions) {
     this.origin = origin;
     this.signal = signal;
     this.#credentials = credentials;
@@ -116,6 +133,13 @@ export class Registry {
       renew: (challenge, scope, refused) => this.#logIn(challenge, scope, refused),
     };
     this.#report = report;
+    this.#attemptsMax = attemptsMax;
+    this.#renew = renew;
+  }
+
+  /** The waits of an operation that the caller repeats. */
+  backoff(): Backoff {
+    return new Backoff(this.#hasAnswered ? this.#attemptsMax : FIRST_ATTEMPTS_MAX);
   }
 
   /**
@@ -137,6 +161,7 @@ export class Registry {
         body,
         signal: either(this.signal, signal),
       });
+      if (isOwn) this.#hasAnswered = true;
       if (answer.status !== 401 || !isOwn || !isFirst) {
         if (answer.status === 401) throw await this.failure(answer, `${method} ${url.pathname}`);
         return answer;
@@ -153,7 +178,7 @@ export class Registry {
    * Throws ConnectionLost, or the last RegistryError, after the last attempt.
    */
   async request(request: RegistryRequest): Promise<Answer> {
-    const backoff = new Backoff(ATTEMPTS_MAX);
+    const backoff = this.backoff();
     while (true) {
       try {
         const answer = await this.attempt(request);
@@ -173,20 +198,25 @@ export class Registry {
       if (!(error instanceof ConnectionLost)) throw error;
       throw new CommandFailure(
         `The connection to ${this.origin} failed: ${error.message}.\nCheck the network and that the registry runs, then try again.`,
+        EXIT.network,
       );
     }
     this.#report(`${error.message.split('\n')[0]}; trying again`);
     await backoff.wait(retryAfter, this.signal);
   }
 
-  /** The size of a blob in bytes, or null if the repository does not have it. */
-  async blobSize(repository: string, digest: Digest): Promise<number | null> {
+  /** Whether the repository has a blob of this digest and size (in bytes). */
+  async hasBlob(repository: string, digest: Digest, size: number): Promise<boolean> {
     const path = `/v2/${repository}/blobs/${digest}`;
     const answer = await this.request({ method: 'HEAD', path, scope: pullPush(repository) });
     discard(answer);
-    if (answer.status === 404) return null;
-    if (answer.status !== 200) throw await this.failure(answer, `HEAD ${path}`);
-    return Number(answer.header('Content-Length') ?? 0);
+    const length = answer.header('Content-Length');
+    // With another size, its bytes are damaged. A push replaces them.
+    if (answer.status === 200) return length === null || Number(length) === size;
+    // Registries without pulls of single blobs answer HEAD with a redirect; there the blob exists.
+    if (answer.status === 307 || answer.status === 302) return true;
+    if (answer.status === 404) return false;
+    throw await this.failure(answer, `HEAD ${path}`);
   }
 
   /**
@@ -220,7 +250,7 @@ export class Registry {
   }
 
   /**
-   * Stores a manifest under a tag or its digest.
+   * Stores a manifest under a tag or its digest. Returns the digest that the registry says it has stored; null if it says none.
    *
    * Throws RegistryError.
    */
@@ -229,7 +259,7 @@ export class Registry {
     reference: string,
     mediaType: string,
     bytes: Uint8Array,
-  ): Promise<void> {
+  ): Promise<string | null> {
     const path = `/v2/${repository}/manifests/${reference}`;
     const headers = { 'Content-Type': mediaType };
     const answer = await this.request({
@@ -241,6 +271,7 @@ export class Registry {
     });
     if (answer.status !== 201) throw await this.failure(answer, `PUT ${path}`);
     discard(answer);
+    return answer.header('Docker-Content-Digest');
   }
 
   /** Reads the error that an answer holds. Never throws. */
@@ -248,7 +279,7 @@ export class Registry {
     const body = await readErrorText(answer);
     const errors = errorsIn(body);
     const words = errors.map(({ code, message }) => message || code).filter(Boolean);
-    const said = words.length > 0 ? words.join('\n') : `${body.slice(0, 200).trim() || 'no reason'}`;
+    const said = words.length > 0 ? words.join('\n') : reasonIn(body);
     return new RegistryError(
       printableLines(`${this.origin} answered ${what} with ${answer.status}: ${said}`),
       answer.status,
@@ -300,7 +331,15 @@ export class Registry {
     const service = parameterOf(challenge, 'service');
     if (service !== null) url.searchParams.set('service', service);
     for (const one of scope.split(' ').filter(Boolean)) url.searchParams.append('scope', one);
-    const answer = await this.#token(url.href);
+    let answer = await this.#token(url.href);
+    if (answer.status === 401 && this.#credentials !== null) {
+      const renewed = await this.#renew();
+      if (renewed !== null && renewed.password !== this.#credentials.password) {
+        discard(answer);
+        this.#credentials = renewed;
+        answer = await this.#token(url.href);
+      }
+    }
     if (answer.status !== 200) throw await this.failure(answer, 'the log-in');
     const { token, access_token } = tokenIn(await readAll(answer, TOKEN_MAX_BYTES));
     const value = token ?? access_token;
@@ -310,7 +349,7 @@ export class Registry {
   async #token(url: string): Promise<Answer> {
     const headers: Record<string, string> =
       this.#credentials === null ? {} : { Authorization: basic(this.#credentials) };
-    const backoff = new Backoff(ATTEMPTS_MAX);
+    const backoff = this.backoff();
     while (true) {
       try {
         const answer = await send({ method: 'GET', url, headers, signal: this.signal });
@@ -364,6 +403,12 @@ function errorsIn(body: string): { code: string; message: string }[] {
   } catch {
     return [];
   }
+}
+
+/** What a body that is not JSON says: the title of a page, or its beginning. */
+function reasonIn(body: string): string {
+  const title = /<title[^>]*>([^<]{1,200})/i.exec(body)?.[1];
+  return (title ?? body.slice(0, 200)).trim() || 'no reason';
 }
 
 function tokenIn(bytes: Buffer): { token?: string; access_token?: string } {

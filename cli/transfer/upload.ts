@@ -3,9 +3,10 @@
  * the registry. Distribution spec, "Pushing a blob in chunks".
  */
 import type { Digest } from '../../worker/oci/digest.ts';
-import { Backoff } from './backoff.ts';
+import { printable } from '../../worker/oci/printable.ts';
+import type { Backoff } from './backoff.ts';
 import { type Answer, type Body, ConnectionLost, discard } from './http.ts';
-import { pullPush, type Registry, RegistryError } from './registry.ts';
+import { isTransient, pull, pullPush, type Registry, RegistryError } from './registry.ts';
 
 /** Cloudflare refuses larger bodies on its Free and Pro plans (100 MB). Cloudflare docs, "Workers: limits". */
 const WALL_BYTES = 95_000_000;
@@ -13,8 +14,8 @@ const WALL_BYTES = 95_000_000;
 const PART_BYTES = 7 * 1024 * 1024;
 /** A front that refuses even this is not one to push through. */
 const CHUNK_SMALLEST_BYTES = 1024 * 1024;
-/** Attempts without a byte of progress. */
-const ATTEMPTS_MAX = 10;
+/** Connections lost one after the other, without a byte of progress, before chunks become smaller. */
+const LOST_MAX = 3;
 
 /** The largest body that the way to a registry takes. One for all uploads to it, because one refusal teaches all. */
 export class ChunkLimit {
@@ -41,6 +42,14 @@ export interface Content {
   readonly size: number;
   /** The bytes from `start` to before `end`. */
   open(start: number, end: number): AsyncIterable<Uint8Array>;
+}
+
+/** What a caller may learn while it sends. */
+export interface Progress {
+  /** The offset in the upload up to which bytes were handed to the connection. It goes back when bytes are sent again. */
+  sent?(offset: number): void;
+  /** The registry has taken a chunk: `location` and `offset` have changed. */
+  taken?(): Promise<void>;
 }
 
 /** Why a chunk was not taken. */
@@ -85,12 +94,47 @@ export class ChunkedUpload {
    * Throws RegistryError.
    */
   static async start(registry: Registry, repository: string, limit: ChunkLimit): Promise<ChunkedUpload> {
-    const scope = pullPush(repository);
     const path = `/v2/${repository}/blobs/uploads/`;
+    const scope = pullPush(repository);
     const answer = await registry.request({ method: 'POST', path, scope });
-    const location = answer.header('Location');
-    if (answer.status !== 202 || location === null) throw await registry.failure(answer, `POST ${path}`);
+    return ChunkedUpload.#started(registry, scope, limit, path, answer);
+  }
+
+  /**
+   * Asks the registry to link a blob that another repository has. Without `from`, a registry may look for one that the caller may
+   * pull. Null if it did; else the upload that it has started. Distribution spec, "Mounting a blob from another repository".
+   *
+   * Throws RegistryError.
+   */
+  static async mountOrStart(
+    registry: Registry,
+    repository: string,
+    limit: ChunkLimit,
+    digest: Digest,
+    from: string | null,
+  ): Promise<ChunkedUpload | null> {
+    const path = `/v2/${repository}/blobs/uploads/`;
+    const query = new URLSearchParams({ mount: digest, ...(from === null ? {} : { from }) });
+    const scope = from === null ? pullPush(repository) : `${pullPush(repository)} ${pull(from)}`;
+    const answer = await registry.request({ method: 'POST', path: `${path}?${query}`, scope });
+    if (answer.status !== 201) {
+      return ChunkedUpload.#started(registry, pullPush(repository), limit, path, answer);
+    }
     discard(answer);
+    return null;
+  }
+
+  static async #started(
+    registry: Registry,
+    scope: string,
+    limit: ChunkLimit,
+    path: string,
+    answer: Answer,
+  ): Promise<ChunkedUpload> {
+    const location = answer.header('Location');
+    if (answer.status !== 202) throw await registry.failure(answer, `POST ${path}`);
+    discard(answer);
+    if (location === null) throw strange(registry, `POST ${path}`, '202 and no Location');
     return new ChunkedUpload(registry, scope, limit, urlOf(registry, path, location), 0);
   }
 
@@ -106,13 +150,16 @@ export class ChunkedUpload {
     limit: ChunkLimit,
     location: string,
   ): Promise<ChunkedUpload | null> {
-    if (new URL(location, registry.origin).origin !== registry.origin) return null;
+    if (!URL.canParse(location) || new URL(location).origin !== registry.origin) return null;
     const upload = new ChunkedUpload(registry, pullPush(repository), limit, location, 0);
     try {
-      upload.offset = await upload.#status();
+      const path = location;
+      await upload.#readStatus(await registry.request({ method: 'GET', path, scope: upload.#scope }));
       return upload;
     } catch (error) {
       if (error instanceof UploadLost) return null;
+      // The location is old. Whatever the registry has against it, a new upload does not need it.
+      if (error instanceof RegistryError && [400, 403, 405, 410].includes(error.status)) return null;
       throw error;
     }
   }
@@ -123,26 +170,61 @@ export class ChunkedUpload {
    * Throws UploadLost if the registry has lost earlier bytes.
    * Throws RegistryError, and what `content.open` throws.
    */
-  async append(content: Content, sent?: (bytes: number) => void): Promise<void> {
+  async append(content: Content, progress: Progress = {}): Promise<void> {
     const base = this.offset;
     const end = base + content.size;
-    const backoff = new Backoff(ATTEMPTS_MAX);
+    const backoff = this.#registry.backoff();
+    let lost = 0;
     while (this.offset < end) {
       const from = this.offset;
       const to = Math.min(end, from + this.#limit.maxBytes);
-      const body = slice(content, from - base, to - base, sent);
-      const failure = await this.#patch(body, from, to);
+      const failure = await this.#patch(slice(content, base, from, to, progress), from, to);
       if (failure === null) {
         backoff.reset();
+        lost = 0;
+        await progress.taken?.();
         continue;
       }
-      await this.#registry.pause(backoff, failure.error, failure.retryAfter);
-      this.offset = await this.#status();
+      await this.#find(failure, backoff);
       // A status of "0-0" is one byte or none. Only with one byte is a chunk that begins at 0 refused.
       if (failure.isElsewhere && from === 0 && this.offset === 0) this.offset = 1;
       if (this.offset < base) throw new UploadLost('the registry has lost bytes of the upload');
       if (this.offset > end) throw new UploadLost('the upload has bytes that this client did not send');
       if (this.offset > from) backoff.reset();
+      lost = this.offset > from || !(failure.error instanceof ConnectionLost) ? 0 : lost + 1;
+      // A front may close the connection of a body that is too large before its answer is read.
+      if (lost >= LOST_MAX) this.#limit.refused(to - from);
+    }
+  }
+
+  /**
+   * Sends the whole blob in one PUT, which also ends the upload. False if the body was too large for a front, which `limit` has
+   * learned then: the upload is as it was.
+   *
+   * Throws ConnectionLost: the registry may have the blob, or none of it.
+   * Throws UploadLost.
+   * Throws RegistryError, and what `content.open` throws.
+   */
+  async commitWhole(digest: Digest, content: Content, progress: Progress = {}): Promise<boolean> {
+    const backoff = this.#registry.backoff();
+    while (true) {
+      const answer = await this.#registry.attempt({
+        method: 'PUT',
+        path: this.#committed(digest),
+        scope: this.#scope,
+        headers: { 'Content-Type': 'application/octet-stream' },
+        body: slice(content, 0, 0, content.size, progress),
+      });
+      if (answer.status === 413 && this.#limit.refused(content.size)) {
+        discard(answer);
+        return false;
+      }
+      if (!isTransient(answer.status)) {
+        await this.#settled(answer, 'PUT', 201);
+        return true;
+      }
+      const failure = await this.#registry.failure(answer, 'PUT of an upload');
+      await this.#registry.pause(backoff, failure, answer.header('Retry-After'));
     }
   }
 
@@ -162,11 +244,10 @@ export class ChunkedUpload {
    * Throws RegistryError.
    */
   async end(digest: string, body: Body | null = null): Promise<Answer> {
-    const url = new URL(this.location);
-    url.searchParams.set('digest', digest);
+    const path = this.#committed(digest);
     const headers: Record<string, string> =
       body === null ? {} : { 'Content-Type': 'application/octet-stream' };
-    return this.#registry.request({ method: 'PUT', path: url.href, scope: this.#scope, headers, body });
+    return this.#registry.request({ method: 'PUT', path, scope: this.#scope, headers, body });
   }
 
   /** Gives the upload up. Never throws: the registry forgets it after a day in any case. */
@@ -175,6 +256,32 @@ export class ChunkedUpload {
       discard(await this.#registry.attempt({ method: 'DELETE', path: this.location, scope: this.#scope }));
     } catch {
       // It expires.
+    }
+  }
+
+  /** Finds out how much of the upload the registry has, after a chunk failed. */
+  async #find(failure: Failure, backoff: Backoff): Promise<void> {
+    let last: Pick<Failure, 'error' | 'retryAfter'> | null = failure;
+    while (last !== null) {
+      await this.#registry.pause(backoff, last.error, last.retryAfter);
+      last = await this.#attemptStatus();
+    }
+  }
+
+  /** Null if the registry has said how much it has, else why not. */
+  async #attemptStatus(): Promise<{ error: Error; retryAfter: string | null } | null> {
+    try {
+      const request = { method: 'GET', path: this.location, scope: this.#scope };
+      const answer = await this.#registry.attempt(request);
+      if (isTransient(answer.status)) {
+        const error = await this.#registry.failure(answer, 'GET of an upload');
+        return { error, retryAfter: answer.header('Retry-After') };
+      }
+      await this.#readStatus(answer);
+      return null;
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error;
+      return { error, retryAfter: null };
     }
   }
 
@@ -194,10 +301,12 @@ export class ChunkedUpload {
         this.offset = to;
         return null;
       }
-      const error = await this.#registry.failure(answer, 'PATCH of an upload');
+      if (answer.status < 300) throw strange(this.#registry, 'PATCH of an upload', String(answer.status));
       const isLearned = answer.status === 413 && this.#limit.refused(body.size);
+      const failure = await this.#registry.failure(answer, 'PATCH of an upload');
+      const error = isLearned ? tooLarge(body.size) : failure;
       // 416: an earlier attempt arrived, although its answer did not. The status says how far.
-      const mayGoOn = isLearned || answer.status === 416 || isLater(answer.status);
+      const mayGoOn = isLearned || answer.status === 416 || isTransient(answer.status);
       if (answer.status === 404) throw new UploadLost(error.message);
       if (!mayGoOn) throw error;
       return { error, retryAfter: answer.header('Retry-After'), isElsewhere: answer.status === 416 };
@@ -207,15 +316,14 @@ export class ChunkedUpload {
     }
   }
 
-  /** The bytes that the registry has. Throws UploadLost if it does not know the upload. */
-  async #status(): Promise<number> {
-    const answer = await this.#registry.request({ method: 'GET', path: this.location, scope: this.#scope });
+  /** Throws UploadLost if the registry does not know the upload. */
+  async #readStatus(answer: Answer): Promise<void> {
     if (answer.status !== 204 && answer.status !== 202) await this.#settled(answer, 'GET', 204);
     this.#moved(answer);
     discard(answer);
-    const last = /^(?:bytes=)?0-(\d+)$/.exec(answer.header('Range') ?? '')?.[1];
+    const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(answer.header('Range') ?? '')?.[1];
     if (last === undefined) throw new UploadLost('the registry does not say how much of the upload it has');
-    return last === '0' ? 0 : Number(last) + 1;
+    this.offset = last === '0' ? 0 : Number(last) + 1;
   }
 
   async #settled(answer: Answer, method: string, wanted: number): Promise<void> {
@@ -224,26 +332,59 @@ export class ChunkedUpload {
     throw error instanceof RegistryError && answer.status === 404 ? new UploadLost(error.message) : error;
   }
 
+  #committed(digest: string): string {
+    const url = new URL(this.location);
+    url.searchParams.set('digest', digest);
+    return url.href;
+  }
+
   #moved(answer: Answer): void {
     const location = answer.header('Location');
     if (location !== null) this.location = urlOf(this.#registry, this.location, location);
   }
 }
 
-/** The Location of an answer, which may be relative to the URL that was asked. */
+/**
+ * The Location of an answer, which may be relative to the URL that was asked. It may be on another host, which then gets the bytes
+ * and no credentials, but never without encryption if the registry is reached with it.
+ */
 function urlOf(registry: Registry, asked: string, location: string): string {
-  return new URL(location, new URL(asked, registry.origin)).href;
+  const base = new URL(asked, registry.origin);
+  const url = URL.canParse(location, base.href) ? new URL(location, base) : null;
+  const isSecure = registry.origin.startsWith('https:');
+  // A registry behind a front that ends TLS may not know that it is reached by https.
+  if (url !== null && isSecure && url.protocol === 'http:' && url.host === new URL(registry.origin).host)
+    url.protocol = 'https:';
+  if (url !== null && (url.protocol === 'https:' || (url.protocol === 'http:' && !isSecure))) return url.href;
+  throw strange(registry, 'an upload', `the Location ${printable(location.slice(0, 200))}`);
 }
 
-function slice(
-  content: Content,
-  start: number,
-  end: number,
-  sent: ((bytes: number) => void) | undefined,
-): Body {
-  return { size: end - start, open: () => content.open(start, end), ...(sent === undefined ? {} : { sent }) };
+/** Bytes of the content that begins at `base` of the upload. */
+function slice(content: Content, base: number, from: number, to: number, { sent }: Progress): Body {
+  let offset = from;
+  return {
+    size: to - from,
+    open: () => {
+      offset = from;
+      sent?.(from);
+      return content.open(from - base, to - base);
+    },
+    sent: (bytes) => {
+      offset += bytes;
+      sent?.(offset);
+    },
+  };
 }
 
-function isLater(status: number): boolean {
-  return status === 429 || status === 408 || status >= 500;
+/** An answer that the specification does not allow. */
+function strange(registry: Registry, what: string, got: string): RegistryError {
+  return new RegistryError(
+    `${registry.origin} answered ${what} with ${got}, which no registry may do.\nCheck that the address is that of a registry, and what stands in front of it.`,
+    502,
+    null,
+  );
+}
+
+function tooLarge(size: number): Error {
+  return new Error(`Something in front of the registry refuses a body of ${size} bytes`);
 }
