@@ -1,0 +1,38 @@
+// OCI layouts as a source of images.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { openSource } from '../../cli/transfer/open-source.ts';
+import { writeLayout } from '../clients/support/layout.ts';
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'longshore-sources-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+describe('an OCI layout', () => {
+  it('gives all its manifests and blobs', async () => {
+    const layout = await writeLayout(join(folder, 'two'), { architectures: ['amd64', 'arm64'] });
+    await using source = await openSource(`oci:${layout.path}`, {
+      compression: 'gzip',
+      report: assert.fail,
+      env: {},
+    });
+    const digests: string[] = [];
+    for await (const blob of source.blobs()) {
+      digests.push(blob.descriptor.digest);
+      let size = 0;
+      for await (const piece of blob.open(0, blob.size)) size += piece.length;
+      assert.equal(size, blob.size);
+    }
+    assert.equal(digests.length, 6);
+    const manifests = await source.manifests();
+    assert.deepEqual(
+      manifests.map(({ descriptor }) => descriptor.digest),
+      [...layout.manifests.map(({ digest }) => digest), layout.root.digest],
+    );
+  });
+});
