@@ -101,7 +101,7 @@ const LAYERS = [
   {
     name: 'standalone',
     path: '^standalone/',
-    layers: ['objects', 'settings', 'platform', 'oci', 'auth'],
+    layers: ['objects', 'settings', 'platform', 'oci', 'auth', 'client-package'],
     packages: ['node:', 'esbuild', 'workerd'],
   },
   // Moves images between registries, daemons and files.
@@ -113,8 +113,15 @@ const LAYERS = [
     packages: ['node:', '@stricli/core', 'cli-table3', 'openapi-fetch'],
   },
   {
+    // Packs the command for the Worker, which serves it.
+    name: 'client-package',
+    path: '^deploy/client-package[.]ts$',
+    layers: [],
+    packages: ['node:', 'esbuild'],
+  },
+  {
     name: 'deploy',
-    path: '^deploy/',
+    path: '^deploy/(?!client-package[.]ts$)',
     layers: ['settings', 'oci', 'auth', 'delivery'],
     packages: ['node:', 'popular-passwords'],
   },
@@ -181,7 +188,7 @@ export default {
       comment: 'The file or package does not exist.',
       severity: 'error',
       from: {},
-      to: { couldNotResolve: true, pathNot: '^cloudflare:' },
+      to: { couldNotResolve: true, pathNot: '^cloudflare:|[.]tgz$' },
     },
     ...LAYERS.flatMap(rulesOf),
   ],

@@ -5,6 +5,7 @@ import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } fr
 import { printableLines } from '../worker/oci/printable.ts';
 import { audit } from './audit.ts';
 import { CONTEXT } from './command.ts';
+import { dockerCliPluginMetadata, installDockerPlugin } from './docker-plugin.ts';
 import { explain } from './explain.ts';
 import { CommandFailure } from './failure.ts';
 import { keys } from './keys.ts';
@@ -14,11 +15,27 @@ import { rule } from './rule.ts';
 import { token } from './token.ts';
 import { trust } from './trust.ts';
 import { user } from './user.ts';
+import { VERSION } from './version.ts';
 import { whoami } from './whoami.ts';
 
 const root = buildRouteMap({
-  routes: { user, token, rule, policy, trust, pullSecret, keys, audit, explain, whoami },
+  routes: {
+    user,
+    token,
+    rule,
+    policy,
+    trust,
+    pullSecret,
+    keys,
+    audit,
+    explain,
+    whoami,
+    installDockerPlugin,
+    dockerCliPluginMetadata,
+  },
   docs: {
+    // Only Docker calls it.
+    hideRoute: { dockerCliPluginMetadata: true },
     brief: 'Manage a Longshore registry',
     fullDescription: `Manage a Longshore registry.
 
@@ -30,6 +47,7 @@ in as admin, with ADMIN_PASSWORD or the password that npm start saved in STATE_D
 
 const application = buildApplication(root, {
   name: 'longshore',
+  versionInfo: { currentVersion: VERSION },
   scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
   documentation: { caseStyle: 'convert-camel-to-kebab', disableAnsiColor: true },
   localization: {
@@ -51,8 +69,10 @@ const shell: StricliProcess = {
 };
 // For example, `longshore user list | head` closes the pipe.
 process.stdout.on('error', () => process.exit(1));
-await run(application, process.argv.slice(2), { ...CONTEXT, process: shell });
-process.exitCode = shell.exitCode === 0 ? 0 : 1;
+// Without a top-level await, because the package of the command is CommonJS.
+run(application, process.argv.slice(2), { ...CONTEXT, process: shell }).finally(() => {
+  process.exitCode = shell.exitCode === 0 ? 0 : 1;
+});
 
 function messageOf(error: unknown): string {
   if (error instanceof CommandFailure) return error.message;

@@ -1,15 +1,20 @@
-// Bundles the entry module of a Worker and its imports into one ES module. WebAssembly stays in files of its own, because
-// workerd's configuration lists it as a separate kind of module.
-import { basename, resolve } from 'node:path';
+// Bundles the entry module of a Worker and its imports into one ES module. WebAssembly and the package of the client stay in files of
+// their own, because workerd's configuration lists them as separate kinds of modules.
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
+import { clientPackage } from '../deploy/client-package.ts';
 import { StartFailure } from './failure.ts';
 
 export interface Module {
   /** The name by which the other modules import it; the entry is `worker.js`. */
   readonly name: string;
-  readonly kind: 'esModule' | 'wasm';
+  readonly kind: 'esModule' | 'wasm' | 'data';
   readonly contents: Uint8Array;
 }
+
+/** The Worker imports it under this name. */
+const CLIENT_PACKAGE = 'cli.tgz';
 
 /** Bundles of this process: sources do not change while it runs, and a build takes longer than the start of workerd. */
 const bundles = new Map<string, readonly Module[]>();
@@ -22,9 +27,23 @@ export function bundle(entry: string): readonly Module[] {
     const name = basename(path);
     return { name, kind: name.endsWith('.wasm') ? 'wasm' : 'esModule', contents };
   });
-  modules.sort((one, other) => Number(one.kind === 'wasm') - Number(other.kind === 'wasm'));
+  if (importsPackage(modules))
+    modules.push({ name: CLIENT_PACKAGE, kind: 'data', contents: packageFor(entry) });
+  modules.sort((one, other) => Number(one.kind !== 'esModule') - Number(other.kind !== 'esModule'));
   bundles.set(entry, modules);
   return modules;
+}
+
+function importsPackage(modules: readonly Module[]): boolean {
+  return modules.some(
+    ({ kind, contents }) => kind === 'esModule' && Buffer.from(contents).includes(`./${CLIENT_PACKAGE}`),
+  );
+}
+
+/** An entry that was bundled before has the package beside it. */
+function packageFor(entry: string): Uint8Array {
+  const beside = join(dirname(entry), CLIENT_PACKAGE);
+  return existsSync(beside) ? readFileSync(beside) : clientPackage();
 }
 
 // The synchronous build ends its esbuild process before it returns. The asynchronous one would leave a process to stop.
@@ -39,7 +58,7 @@ function build(entry: string): { path: string; contents: Uint8Array }[] {
       target: 'esnext',
       conditions: ['workerd', 'worker', 'browser'],
       mainFields: ['browser', 'module', 'main'],
-      external: ['cloudflare:*', 'node:*'],
+      external: ['cloudflare:*', 'node:*', '*.tgz'],
       loader: { '.wasm': 'copy' },
       logLevel: 'silent',
     }).outputFiles;

@@ -22,6 +22,8 @@ export interface Parts {
   services(): Services;
   /** Decides which name of the registry the answer uses (`oci/origin.ts`). Throws NAME_INVALID. */
   decideOrigin(request: Request): void;
+  /** The package of the command `longshore`. */
+  clientPackage(request: Request): Promise<Response>;
   /** The text at `/`. */
   welcome(): Promise<string>;
   /** Answers `/token`. */
@@ -62,6 +64,8 @@ export function createApp(parts: Parts): Hono {
   );
   app.route('/api/v1', management);
   app.all('/blob-host/*', (c) => blobHost(c.req.raw));
+  // Anyone may have the client. It says nothing about this registry.
+  app.get('/cli.tgz', (c) => parts.clientPackage(c.req.raw));
   app.get('/', async (c) => c.text(`${await welcome()}\n`));
   app.notFound(() =>
     answerTo(new OciError('NAME_UNKNOWN', { message: 'nothing is here: the API is at /v2/' })),

@@ -14,6 +14,7 @@ import { KeyRing } from './auth/tokens/key-ring.ts';
 import { type TokenParts, tokenEndpoint } from './auth/tokens/token-endpoint.ts';
 import { AS_DATA } from './delivery/as-data.ts';
 import { blobHost } from './delivery/blob-host.ts';
+import { clientPackage } from './delivery/client-package.ts';
 import { BlobDelivery } from './delivery/delivery.ts';
 import { Prefetch } from './delivery/prefetch.ts';
 import { UrlSigner } from './delivery/signature.ts';
@@ -96,6 +97,7 @@ function compose(env: Env): App {
     services: () => parts().services,
     decideOrigin: (request) => decideOrigin(request, parts().naming),
     blobHost: (request) => blobHost(request, env, parts().signer),
+    clientPackage,
     welcome: () => parts().auth.authenticator.welcome(),
     token: (request) => tokenEndpoint(request, parts().auth),
     signIn: {

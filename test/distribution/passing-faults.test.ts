@@ -61,6 +61,7 @@ for (const { name, fault, want, again } of ROWS) {
       requestId: () => 'the id',
       decideOrigin: () => undefined,
       services: fail,
+      clientPackage: fail,
       welcome: fail,
       token: fail,
       signIn: { login: fail, callback: fail },

@@ -126,10 +126,11 @@ export async function startSimulator(
 function workerOf(name: string, entry: string, port: number, s3Credentials?: S3Credentials) {
   return {
     name,
-    modules: bundle(entry).map(({ name: path, contents }) => ({
-      type: 'ESModule' as const,
+    modules: bundle(entry).map(({ name: path, kind, contents }) => ({
+      ...(kind === 'data'
+        ? { type: 'Data' as const, contents }
+        : { type: 'ESModule' as const, contents: new TextDecoder().decode(contents) }),
       path: `/${name}/${path}`,
-      contents: new TextDecoder().decode(contents),
     })),
     modulesRoot: `/${name}`,
     compatibilityDate: COMPATIBILITY_DATE,
