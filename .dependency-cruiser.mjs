@@ -106,10 +106,12 @@ const LAYERS = [
   },
   // Moves images between registries, daemons and files.
   { name: 'transfer', path: '^cli/(transfer/|failure[.]ts$)', layers: ['oci'], packages: ['node:'] },
+  // Passes the pushes of other clients on.
+  { name: 'proxy', path: '^cli/proxy/', layers: ['oci', 'transfer'], packages: ['node:'] },
   {
     name: 'cli',
-    path: '^cli/(?!transfer/|failure[.]ts$)',
-    layers: ['oci', 'transfer'],
+    path: '^cli/(?!transfer/|proxy/|failure[.]ts$)',
+    layers: ['oci', 'transfer', 'proxy'],
     packages: ['node:', '@stricli/core', 'cli-table3', 'openapi-fetch'],
   },
   {

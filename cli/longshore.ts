@@ -10,6 +10,7 @@ import { explain } from './explain.ts';
 import { CommandFailure } from './failure.ts';
 import { keys } from './keys.ts';
 import { policy } from './policy.ts';
+import { proxy } from './proxy.ts';
 import { pullSecret } from './pull-secret.ts';
 import { rule } from './rule.ts';
 import { token } from './token.ts';
@@ -20,6 +21,7 @@ import { whoami } from './whoami.ts';
 
 const root = buildRouteMap({
   routes: {
+    proxy,
     user,
     token,
     rule,

@@ -58,6 +58,8 @@ export interface RegistryOptions {
   readonly report?: (message: string) => void;
   /** Attempts without progress. */
   readonly attemptsMax?: number;
+  /** True if the registry has answered this process before. */
+  readonly isKnown?: boolean;
   /** Finds credentials again after they were refused. Those of a CI job expire. */
   readonly renew?: () => Promise<Credentials | null>;
 }
@@ -109,7 +111,7 @@ export class Registry {
   #credentials: Credentials | null;
   readonly #renew: () => Promise<Credentials | null>;
   readonly #attemptsMax: number;
-  #hasAnswered = false;
+  #hasAnswered: boolean;
   readonly #report: (message: string) => void;
   /** The value of Authorization, for each scope. */
   readonly #authorizations = new Map<string, string>();
@@ -123,6 +125,7 @@ export class Registry {
     signal,
     report = () => {},
     attemptsMax = ATTEMPTS_MAX,
+    isKnown = false,
     renew = async () => null,
   }: RegistryOptions) {
     this.origin = origin;
@@ -134,6 +137,7 @@ export class Registry {
     };
     this.#report = report;
     this.#attemptsMax = attemptsMax;
+    this.#hasAnswered = isKnown;
     this.#renew = renew;
   }
 

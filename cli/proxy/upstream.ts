@@ -1,0 +1,256 @@
+/** The registry behind the proxy, as one client or the proxy itself is logged in to it. */
+import type { IncomingMessage } from 'node:http';
+import { OciError } from '../../worker/oci/errors.ts';
+import { CommandFailure } from '../failure.ts';
+import { Backoff } from '../transfer/backoff.ts';
+import type { Credentials } from '../transfer/credentials.ts';
+import { type Answer, type Body, bodyOf, ConnectionLost, discard, readAll, send } from '../transfer/http.ts';
+import {
+  isTransient,
+  parameterOf,
+  Registry,
+  RegistryError,
+  type RegistryRequest,
+} from '../transfer/registry.ts';
+import type { Exchange } from './answer.ts';
+import { ClientLogin, type Grant, Grants } from './client-login.ts';
+import { sentHeaders } from './headers.ts';
+
+/** Bodies that are passed on whole: manifests, and forms of the token service. Registries take manifests of 4 MiB. */
+const BODY_MAX_BYTES = 8 * 1024 * 1024;
+const TOKEN_ANSWER_MAX_BYTES = 256 * 1024;
+/** The client waits, and repeats in its own way. */
+const ATTEMPTS_MAX = 5;
+/** Attempts to send one chunk. A restart of the registry takes seconds, an outage of the network longer. */
+const UPLOAD_ATTEMPTS_MAX = 10;
+const REDIRECTS_MAX = 3;
+const IS_REDIRECT = new Set([301, 302, 303, 307, 308]);
+
+export interface UpstreamOptions {
+  readonly origin: string;
+  /** Lent to clients that send none. */
+  readonly credentials: Credentials | null;
+  /** Finds these credentials again after they were refused. */
+  readonly renew: () => Promise<Credentials | null>;
+  readonly log: (line: string) => void;
+}
+
+export class Upstream {
+  readonly origin: string;
+  readonly grants = new Grants();
+  readonly #own: Registry | null;
+  readonly #log: (line: string) => void;
+  /** The URL of the token service, from the last challenge. */
+  #realm: string | null = null;
+
+  constructor({ origin, credentials, renew, log }: UpstreamOptions) {
+    this.origin = origin;
+    this.#log = log;
+    this.#own =
+      credentials === null
+        ? null
+        : new Registry({ origin, credentials, renew, report: log, attemptsMax: UPLOAD_ATTEMPTS_MAX });
+  }
+
+  /**
+   * Checks that a registry answers, and that it takes the credentials of the proxy.
+   *
+   * Throws a CommandFailure.
+   */
+  async check(): Promise<void> {
+    const anonymous = new Registry({ origin: this.origin, credentials: null, report: this.#log });
+    const ping = { method: 'GET', path: '/v2/', scope: '' };
+    const status = await this.#statusOf(anonymous, ping);
+    if (status !== 200 && status !== 401) {
+      throw new CommandFailure(
+        `${this.origin} answered GET /v2/ with ${status}, which is not the answer of a registry.\nCheck the host that --to names.`,
+      );
+    }
+    if (this.#own === null || status === 200) return;
+    const own = await this.#statusOf(this.#own, ping);
+    if (own === 401 || own === 403) {
+      throw new CommandFailure(
+        `${this.origin} refused the credentials of this machine (status ${own}).\nLog in again, or use --credentials client.`,
+      );
+    }
+  }
+
+  /** The login of a client that sends an Authorization; null if the proxy lends its credentials. */
+  loginOf({ headers }: IncomingMessage): ClientLogin | null {
+    const { authorization } = headers;
+    return authorization === undefined && this.#own !== null
+      ? null
+      : new ClientLogin(authorization, this.grants);
+  }
+
+  /** The registry for a login. */
+  registry(login: ClientLogin | null): Registry {
+    if (login === null && this.#own !== null) return this.#own;
+    return new Registry({
+      origin: this.origin,
+      credentials: null,
+      login: login ?? new ClientLogin(undefined, null),
+      report: this.#log,
+      attemptsMax: UPLOAD_ATTEMPTS_MAX,
+      isKnown: true,
+    });
+  }
+
+  /**
+   * Passes a request on and returns any answer. A lost connection is repeated, and so is a registry that restarts.
+   *
+   * Throws RegistryError with the answer 401.
+   * Throws ConnectionLost, OciError.
+   */
+  async forward(exchange: Exchange, scope: string): Promise<Answer> {
+    const { request, method, path, query, signal } = exchange;
+    const { authorization } = request.headers;
+    const registry = this.registry(authorization === undefined ? null : new ClientLogin(authorization, null));
+    const answer = await this.#repeat(registry, {
+      method,
+      path: `${path}${query}`,
+      scope,
+      headers: sentHeaders(request.headers),
+      body: await bodyOfRequest(request),
+      signal,
+    });
+    return method === 'GET' ? this.#follow(exchange, answer) : answer;
+  }
+
+  /** Passes a request for a token on to the token service of the registry, with its answer. */
+  async token(exchange: Exchange): Promise<Answer & { bytes: Buffer }> {
+    const { request, method, query, signal } = exchange;
+    const { authorization } = request.headers;
+    const url = new URL(await this.#tokenService());
+    for (const [name, value] of new URLSearchParams(query)) url.searchParams.append(name, value);
+    const body = await bodyOfRequest(request);
+    const sent = {
+      method,
+      url: url.href,
+      headers: { ...sentHeaders(request.headers), ...(authorization && { Authorization: authorization }) },
+      body,
+    };
+    const answer = await send({ ...sent, signal });
+    const bytes = await readAll(answer, TOKEN_ANSWER_MAX_BYTES);
+    const token = answer.status === 200 ? tokenIn(bytes) : null;
+    const grant: Grant = {
+      again: async () => {
+        const next = await send(sent);
+        const found = await readAll(next, TOKEN_ANSWER_MAX_BYTES);
+        return next.status === 200 ? tokenIn(found) : null;
+      },
+    };
+    if (token !== null) this.grants.remember(token, grant);
+    return { ...answer, bytes };
+  }
+
+  /** Keeps the token service that a challenge names. */
+  learn(error: unknown): void {
+    if (!(error instanceof RegistryError) || error.refusal === null) return;
+    const challenge = error.refusal.headers['www-authenticate'] ?? '';
+    const realm = /^bearer\b/i.test(challenge) ? parameterOf(challenge, 'realm') : null;
+    if (realm === null || !/^https?:\/\//.test(realm) || !URL.canParse(realm)) return;
+    // Passwords go there.
+    if (this.origin.startsWith('https:') && !realm.startsWith('https:')) return;
+    this.#realm = realm;
+  }
+
+  async #tokenService(): Promise<string> {
+    if (this.#realm === null) {
+      const anonymous = new Registry({ origin: this.origin, credentials: null });
+      await this.#statusOf(anonymous, { method: 'GET', path: '/v2/', scope: '' });
+    }
+    if (this.#realm === null) {
+      throw new OciError('NAME_UNKNOWN', { message: `${this.origin} has no token service` });
+    }
+    return this.#realm;
+  }
+
+  async #statusOf(registry: Registry, request: RegistryRequest): Promise<number> {
+    try {
+      const answer = await registry.request(request);
+      discard(answer);
+      return answer.status;
+    } catch (error) {
+      this.learn(error);
+      if (error instanceof RegistryError) return error.status;
+      throw error;
+    }
+  }
+
+  async #repeat(registry: Registry, request: RegistryRequest): Promise<Answer> {
+    const backoff = new Backoff(ATTEMPTS_MAX);
+    while (true) {
+      try {
+        const answer = await registry.attempt(request);
+        // 429 is for the client, which is to slow down.
+        if (backoff.isSpent || answer.status === 429 || !isTransient(answer.status)) return answer;
+        if (request.method === 'DELETE') return answer;
+        discard(answer);
+        await backoff.wait(answer.header('Retry-After'), request.signal);
+      } catch (error) {
+        this.learn(error);
+        const isLost = error instanceof ConnectionLost;
+        if (!isLost || backoff.isSpent || request.method === 'DELETE') throw error;
+        await backoff.wait(null, request.signal);
+      }
+    }
+  }
+
+  /** Follows redirects to the registry itself, which the client may not reach. Others are for the client. */
+  async #follow(exchange: Exchange, first: Answer): Promise<Answer> {
+    const { request, path, signal } = exchange;
+    let answer = first;
+    let url = new URL(path, this.origin);
+    for (let left = REDIRECTS_MAX; left > 0 && IS_REDIRECT.has(answer.status); left -= 1) {
+      const location = answer.header('Location');
+      if (location === null || !URL.canParse(location, url.href)) break;
+      url = new URL(location, url);
+      if (url.origin !== this.origin) break;
+      discard(answer);
+      answer = await send({ method: 'GET', url: url.href, headers: sentHeaders(request.headers), signal });
+    }
+    return answer;
+  }
+}
+
+/** The scope of a request, as a token must allow it. */
+export function scopeOf(method: string, path: string): string {
+  const repository = /^\/v2\/(.+)\/(?:blobs|manifests|tags|referrers)\//.exec(path)?.[1];
+  if (repository === undefined) return path === '/v2/_catalog' ? 'registry:catalog:*' : '';
+  const actions = { GET: 'pull', HEAD: 'pull', DELETE: 'delete' }[method] ?? 'pull,push';
+  return `repository:${decodeURIComponent(repository)}:${actions}`;
+}
+
+/** The whole body, or null for a request without one. Throws SIZE_INVALID if it is too long. */
+async function bodyOfRequest(request: IncomingMessage): Promise<Body | null> {
+  if (request.headers['transfer-encoding'] === undefined && !Number(request.headers['content-length'])) {
+    return null;
+  }
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += piece.length;
+    if (size > BODY_MAX_BYTES) {
+      throw new OciError('SIZE_INVALID', {
+        status: 413,
+        message: `this proxy takes at most ${BODY_MAX_BYTES} bytes in one request that is not of an upload`,
+      });
+    }
+    pieces.push(piece);
+  }
+  return bodyOf(Buffer.concat(pieces));
+}
+
+function tokenIn(bytes: Buffer): string | null {
+  try {
+    const { token, access_token } = JSON.parse(bytes.toString()) as {
+      token?: unknown;
+      access_token?: unknown;
+    };
+    const found = token ?? access_token;
+    return typeof found === 'string' && found !== '' ? found : null;
+  } catch {
+    return null;
+  }
+}
