@@ -197,6 +197,8 @@ export default {
   options: {
     parser: 'swc',
     doNotFollow: { path: 'node_modules' },
+    // The package of the command is built, and may be there or not.
+    exclude: { path: '(^|/)cli[.]tgz$' },
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'default'] },
   },
 };
