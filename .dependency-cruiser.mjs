@@ -135,7 +135,8 @@ const PRODUCT = '^(worker|durable-objects|standalone|cli|deploy)/';
 const PATHS = Object.fromEntries(LAYERS.map(({ name, path }) => [name, path]));
 
 function rulesOf({ name, path, layers, types = [], packages }) {
-  const values = [path, ...layers.map((layer) => PATHS[layer]), ...packages.map(packagePath)];
+  // The package of the command, which is made before the Worker is bundled.
+  const values = ['[.]tgz$', path, ...layers.map((layer) => PATHS[layer]), ...packages.map(packagePath)];
   return [
     {
       name: `${name}-imports`,
