@@ -14,12 +14,17 @@ export interface RandomAccess {
   read(position: number, length: number): Promise<Buffer>;
 }
 
+export interface ImageFile extends Content {
+  /** After links. */
+  readonly path: string;
+}
+
 /** The files of an image by their path, in a folder or in an archive. */
 export interface ImageFiles extends AsyncDisposable {
   /** For messages: `the archive app.tar`. */
   readonly name: string;
   /** Null if there is no such file. */
-  find(path: string): Promise<Content | null>;
+  find(path: string): Promise<ImageFile | null>;
   /** Waits until an archive that arrives from elsewhere is here. Throws a CommandFailure if it is damaged. */
   complete(): Promise<void>;
 }

@@ -17,7 +17,7 @@ export function folderFiles(path: string): ImageFiles {
         const found = await stat(full);
         // Opening a pipe would wait forever.
         if (!found.isFile()) throw new CommandFailure(`${full} is not a file.\nWrite the layout again.`);
-        return fileContent(full, found);
+        return { path: relative, ...fileContent(full, found) };
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'ENOENT' || code === 'ENOTDIR') return null;

@@ -1,7 +1,7 @@
 // Reads an image from its manifest or index down to its blobs, and checks that all is there.
 import { createHash } from 'node:crypto';
 import { MEDIA_TYPES } from '../../../worker/oci/descriptor.ts';
-import { algorithmOf, encodedOf } from '../../../worker/oci/digest.ts';
+import { algorithmOf, type Digest, digestFrom, encodedOf } from '../../../worker/oci/digest.ts';
 import { OciError } from '../../../worker/oci/errors.ts';
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
 import { isManifestType, type Manifest, parseManifest } from '../../../worker/oci/manifest.ts';
@@ -177,6 +177,11 @@ async function readManifest(store: ContentStore, descriptor: Entry): Promise<Uin
   const hash = createHash(algorithmOf(digest)).update(bytes).digest('hex');
   if (bytes.length !== size || hash !== encodedOf(digest)) throw wrongDigest(digest, store.name);
   return bytes;
+}
+
+/** Of the bytes of a manifest that is named by a tag. */
+export function digestOfManifest(bytes: Uint8Array): Digest {
+  return digestFrom('sha256', createHash('sha256').update(bytes).digest());
 }
 
 interface Node {

@@ -21,7 +21,9 @@ import {
   platformText,
 } from './descriptor.ts';
 import { type ContentStore, type Graph, isIndex, readGraph } from './graph.ts';
+import { LayerCompressor } from './layers.ts';
 import { familiarName } from './name.ts';
+import { compressedImage } from './uncompressed.ts';
 
 const INDEX_MAX_BYTES = MANIFEST_MAX_BYTES;
 const CONFIG_MAX_BYTES = 8 * 1024 * 1024;
@@ -33,29 +35,38 @@ export interface LayoutOptions extends SourceOptions {
   readonly name: string;
   /** A tag, a name, or a digest. Null for the only image. */
   readonly reference: string | null;
+  /** One that works already. Disposed of with the source. */
+  readonly compressor?: LayerCompressor;
   /** See `Selection`. */
   readonly takesOnlyPresent: boolean;
 }
 
 /** The image of a layout. Problems of the layout are thrown by `blobs` and `manifests`. */
 export function layoutSource(files: ImageFiles, options: LayoutOptions): Source {
-  let graph: Promise<Graph> | null = null;
-  const read = () => {
-    graph ??= readLayout(files, options);
-    return graph;
+  let compressor: LayerCompressor | null = null;
+  const create = async () => {
+    compressor = options.compressor ?? (await LayerCompressor.create(options));
+    return compressor;
   };
+  const read = once(async () => {
+    const graph = await readLayout(files, options);
+    return { graph, compressed: await compressedImage(graph, create, files.name) };
+  });
   return {
     name: options.name,
     async *blobs() {
-      yield* (await read()).blobs;
+      const { graph, compressed } = await read();
+      yield* compressed?.blobs ?? graph.blobs;
     },
     async manifests() {
-      const { manifests } = await read();
+      const { graph, compressed } = await read();
+      const manifests = compressed === null ? [...graph.manifests] : [await compressed.manifest()];
       await files.complete();
-      return [...manifests];
+      return manifests;
     },
     async [Symbol.asyncDispose]() {
       await files[Symbol.asyncDispose]();
+      await (compressor ?? options.compressor)?.[Symbol.asyncDispose]();
     },
   };
 }
@@ -179,5 +190,14 @@ function storeOf(files: ImageFiles): ContentStore {
       const content = await find(descriptor);
       return content === null ? null : verifiedBlob(descriptor, content, files.name);
     },
+  };
+}
+
+/** The result of the first call, for all calls. */
+function once<T>(start: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | null = null;
+  return () => {
+    result ??= start();
+    return result;
   };
 }
