@@ -2,8 +2,9 @@
  * Reads the headers of tar archives: ustar, pax, and GNU's long names and large sizes. It reads no content, so the scan of a file with
  * large entries is quick. POSIX.1-2017, "pax: ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
  */
-import { CommandFailure } from '../failure.ts';
+import type { CommandFailure } from '../failure.ts';
 import type { RandomAccess } from './sources/content.ts';
+import { sourceFailure } from './sources/failure.ts';
 
 export interface TarEntry {
   readonly path: string;
@@ -47,7 +48,7 @@ export async function* readTar(access: RandomAccess, name: string): AsyncGenerat
       throw position === 0 ? notTar(name) : damaged(name, `the header at byte ${position}`);
     entries += 1;
     if (entries > ENTRIES_MAX) {
-      throw new CommandFailure(
+      throw sourceFailure(
         `${name} has more than ${ENTRIES_MAX} entries, so it is not the archive of an image.\nUse what docker save, podman save or ctr image export wrote.`,
       );
     }
@@ -166,17 +167,17 @@ function paxOf(content: Buffer, name: string): Extended {
 }
 
 function notTar(name: string): CommandFailure {
-  return new CommandFailure(
+  return sourceFailure(
     `${name} is not a tar archive.\nUse what docker save, podman save or ctr image export wrote.`,
   );
 }
 
 export function truncated(name: string): CommandFailure {
-  return new CommandFailure(
+  return sourceFailure(
     `${name} ends too early: a part of it is missing.\nCheck that the program that wrote it succeeded and that the disk was not full, then write it again.`,
   );
 }
 
 function damaged(name: string, what: string): CommandFailure {
-  return new CommandFailure(`${name} is damaged: ${what} is invalid.\nWrite it again.`);
+  return sourceFailure(`${name} is damaged: ${what} is invalid.\nWrite it again.`);
 }

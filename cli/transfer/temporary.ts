@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { CommandFailure } from '../failure.ts';
+import { deferred } from './deferred.ts';
 import { type RandomAccess, readAt } from './sources/content.ts';
 
 export class TemporaryFile implements RandomAccess, AsyncDisposable {
@@ -79,7 +80,7 @@ export class Spool implements RandomAccess, AsyncDisposable {
   readonly #filled: Promise<void>;
   #isEnded = false;
   #failure: unknown = null;
-  #progress = Promise.withResolvers<void>();
+  #progress = deferred<void>();
 
   private constructor(file: TemporaryFile, options: SpoolOptions) {
     this.#file = file;
@@ -127,7 +128,7 @@ export class Spool implements RandomAccess, AsyncDisposable {
 
   #advance(): void {
     this.#progress.resolve();
-    this.#progress = Promise.withResolvers();
+    this.#progress = deferred();
   }
 }
 

@@ -1,8 +1,10 @@
 // The files of an image in a tar archive, which may still be arriving. Nothing is extracted.
 import { posix } from 'node:path';
-import { CommandFailure } from '../../failure.ts';
+import type { CommandFailure } from '../../failure.ts';
+import { deferred } from '../deferred.ts';
 import { readTar, type TarEntry } from '../tar.ts';
 import { type ImageFile, type ImageFiles, partOf, type RandomAccess } from './content.ts';
+import { sourceFailure } from './failure.ts';
 
 /** docker save links a layer to another one that is the same. It never links twice. */
 const LINKS_MAX = 8;
@@ -34,7 +36,7 @@ class Archive implements ImageFiles {
   #isScanned = false;
   #isClosed = false;
   #failure: unknown = null;
-  #progress = Promise.withResolvers<void>();
+  #progress = deferred<void>();
 
   constructor(source: ArchiveSource, { name, found = () => {} }: ArchiveOptions) {
     this.name = name;
@@ -48,7 +50,7 @@ class Archive implements ImageFiles {
     if (found === null) return null;
     const { entry } = found;
     if (entry.kind === 'file') return this.#contentOf(found.path, entry);
-    throw new CommandFailure(
+    throw sourceFailure(
       `${quoted(path)} in ${this.name} is ${entry.kind === 'sparse' ? 'a sparse file' : 'not a file'}.\nWrite the archive again${entry.kind === 'sparse' ? ', without --sparse' : ''}.`,
     );
   }
@@ -79,7 +81,7 @@ class Archive implements ImageFiles {
       if (entry.kind !== 'link' && entry.kind !== 'symlink') return { path: wanted, entry };
       wanted = this.#inside(entry.target, entry.kind === 'link' ? '' : posix.dirname(wanted));
     }
-    throw new CommandFailure(
+    throw sourceFailure(
       `${quoted(path)} in ${this.name} is a link to a link, more than ${LINKS_MAX} times.\nThe archive is damaged or was made to harm: write it again from the image.`,
     );
   }
@@ -116,20 +118,20 @@ class Archive implements ImageFiles {
 
   #advance(): void {
     this.#progress.resolve();
-    this.#progress = Promise.withResolvers();
+    this.#progress = deferred();
   }
 
   /** The path from the root of the archive. Throws a CommandFailure for one that leaves the archive. */
   #inside(path: string, folder: string): string {
     const normal = posix.normalize(posix.join(folder, path));
     if (!path.startsWith('/') && normal !== '..' && !normal.startsWith('../')) return normal;
-    throw new CommandFailure(
+    throw sourceFailure(
       `${this.name} has the path ${quoted(path)}, which leads out of the archive. Nothing was written.\nThe archive was not made by docker save, or was made to harm: write it again from the image.`,
     );
   }
 
   #ambiguous(path: string): CommandFailure {
-    return new CommandFailure(
+    return sourceFailure(
       `${this.name} has the file ${quoted(path)} twice.\nIt is not known which one is meant: write the archive again, to a new file.`,
     );
   }

@@ -2,8 +2,11 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { CommandFailure } from '../../failure.ts';
+import { finished } from 'node:stream/promises';
+import type { CommandFailure } from '../../failure.ts';
+import { deferred } from '../deferred.ts';
 import type { Source, SourceOptions } from '../source.ts';
+import { sourceFailure } from './failure.ts';
 import { openArchiveStream } from './open-archive.ts';
 
 type Child = ChildProcessByStdio<null, Readable, Readable>;
@@ -68,20 +71,21 @@ async function start(
   ended.catch(() => {});
   await Promise.race([once(child.stdout, 'readable'), ended]);
   const isMissing = child.stdout.readableLength === 0 && (await ended) !== 0;
-  return { child, ended, isMissing, complaint: () => said.trim() };
+  return { child, ended, isMissing, complaint: () => said.trim().split('\n').at(-1) ?? '' };
 }
 
-/** The exit status, after all output was read. */
+/** The exit status, after all complaints were read. */
 async function ends(child: Child): Promise<number | null> {
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>();
+  const { promise, resolve, reject } = deferred<number | null>();
   child.once('error', (error: NodeJS.ErrnoException) => reject(notRunnable(error)));
   child.once('exit', (code) => resolve(code));
-  return promise;
+  const [code] = await Promise.all([promise, finished(child.stderr)]);
+  return code;
 }
 
 function notRunnable(error: NodeJS.ErrnoException): unknown {
   if (error.name === 'AbortError') return error;
-  return new CommandFailure(
+  return sourceFailure(
     error.code === 'ENOENT'
       ? 'The program ctr is not installed.\nInstall it, or export the image elsewhere and name the file: oci:PATH.'
       : `The program ctr cannot be started: ${error.code}.`,
@@ -94,5 +98,5 @@ function failure(image: string, complaint: string): CommandFailure {
     : /not found/i.test(complaint)
       ? 'Check the name, which has its registry and tag ("ctr image ls"), and the namespace (CONTAINERD_NAMESPACE).'
       : 'Check that containerd runs (CONTAINERD_ADDRESS).';
-  return new CommandFailure(`ctr could not export ${image}: ${complaint || 'no reason'}.\n${advice}`);
+  return sourceFailure(`ctr could not export ${image}: ${complaint || 'no reason'}.\n${advice}`);
 }

@@ -3,9 +3,10 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { algorithmOf, encodedOf } from '../../../worker/oci/digest.ts';
-import { CommandFailure } from '../../failure.ts';
+import type { CommandFailure } from '../../failure.ts';
 import type { SourceBlob, SourceDescriptor } from '../source.ts';
 import type { Content } from '../upload.ts';
+import { sourceFailure } from './failure.ts';
 
 const PIECE_BYTES = 256 * 1024;
 
@@ -88,7 +89,7 @@ export async function readAt(file: FileHandle, position: number, length: number)
 /** The whole content, which is small. Throws a CommandFailure if it has more than `maxBytes`. */
 export async function readWhole(content: Content, maxBytes: number, what: string): Promise<Buffer> {
   if (content.size > maxBytes) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `${what} has ${content.size} bytes, and at most ${maxBytes} are allowed.\nIt is not the file of an image: check the source.`,
     );
   }
@@ -145,13 +146,13 @@ class PrefixHash {
 }
 
 export function wrongDigest(digest: string, source: string): CommandFailure {
-  return new CommandFailure(
+  return sourceFailure(
     `The bytes of ${digest} in ${source} have another digest. They are damaged, or the source changed while it was read.\nWrite the source again, then try again.`,
   );
 }
 
 export function changed(name: string): CommandFailure {
-  return new CommandFailure(
+  return sourceFailure(
     `${name} changed while it was read.\nWait until nothing writes to it, then try again.`,
   );
 }
@@ -159,12 +160,12 @@ export function changed(name: string): CommandFailure {
 export function unreadable(path: string, error: unknown): CommandFailure {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new CommandFailure(`There is no file ${path}.\nCheck the path.`);
+    return sourceFailure(`There is no file ${path}.\nCheck the path.`);
   }
   if (code === 'EACCES' || code === 'EPERM') {
-    return new CommandFailure(
+    return sourceFailure(
       `You may not read ${path}.\nChange its permissions, or run the command as its owner.`,
     );
   }
-  return new CommandFailure(`Cannot read ${path}: ${code ?? error}.`);
+  return sourceFailure(`Cannot read ${path}: ${code ?? error}.\nCheck the file and its disk.`);
 }

@@ -1,8 +1,8 @@
 // Descriptors and JSON documents of a source, which may say anything.
 import { type Digest, isDigest } from '../../../worker/oci/digest.ts';
 import { MEDIA_TYPE_MAX_LENGTH } from '../../../worker/oci/limits.ts';
-import { CommandFailure } from '../../failure.ts';
 import type { SourceDescriptor } from '../source.ts';
+import { sourceFailure } from './failure.ts';
 
 export interface Platform {
   os: string;
@@ -21,7 +21,7 @@ export type Json = Record<string, unknown>;
 /** Throws a CommandFailure if the bytes are no JSON object. `what` begins the sentence: `index.json in app.tar`. */
 export function parseObject(bytes: Uint8Array, what: string): Json {
   const value = parseJson(bytes, what);
-  if (!isObject(value)) throw new CommandFailure(`${what} is not a JSON object.\nWrite the source again.`);
+  if (!isObject(value)) throw sourceFailure(`${what} is not a JSON object.\nWrite the source again.`);
   return value;
 }
 
@@ -31,7 +31,7 @@ export function parseJson(bytes: Uint8Array, what: string): unknown {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     const reason = error instanceof Error ? error.message.slice(0, 200) : String(error);
-    throw new CommandFailure(
+    throw sourceFailure(
       `${what} is not valid JSON: ${reason}.\nThe source is damaged, or it is not an image: write it again.`,
     );
   }
@@ -54,7 +54,7 @@ export function parseEntry(value: unknown, where: string): Entry {
     Number.isSafeInteger(size) &&
     size >= 0;
   if (!isValid) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `${where} is not a descriptor with mediaType, digest and size: ${JSON.stringify(value).slice(0, 200)}.\nWrite the source again.`,
     );
   }
@@ -71,7 +71,7 @@ export function parseEntry(value: unknown, where: string): Entry {
 export function parsePlatform(text: string): Platform {
   const [os, architecture, variant, more] = text.split('/');
   if (!os || !architecture || variant === '' || more !== undefined) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `${JSON.stringify(text)} is not a platform.\nUse OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/amd64.`,
     );
   }

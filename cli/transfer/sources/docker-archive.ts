@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import { MEDIA_TYPES } from '../../../worker/oci/descriptor.ts';
 import { type Digest, digestFrom, encodedOf, isDigest } from '../../../worker/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
-import { CommandFailure } from '../../failure.ts';
 import type { Source, SourceBlob, SourceDescriptor, SourceOptions } from '../source.ts';
 import type { Content } from '../upload.ts';
 import { type ImageFile, type ImageFiles, readWhole, verifiedBlob, wrongDigest } from './content.ts';
@@ -19,6 +18,7 @@ import {
   platformOf,
   platformText,
 } from './descriptor.ts';
+import { sourceFailure } from './failure.ts';
 import { beginningOf, formOf, type LayerCompressor } from './layers.ts';
 import { familiarName } from './name.ts';
 
@@ -107,7 +107,7 @@ async function readImage(
   checkPlatform(config, options.platform, files.name);
   const diffIds = diffIdsOf(config, what);
   if (diffIds.length !== paths.length) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `${files.name} has ${paths.length} layers, but its config states ${diffIds.length}.\nThe archive is damaged: write it again.`,
     );
   }
@@ -139,7 +139,7 @@ async function layerOf(
   const form = formOf(await beginningOf(content, 16));
   if (form === 'tar') return compressor.layer(content.path, diffId, content, files.name);
   if (form === 'other') {
-    throw new CommandFailure(
+    throw sourceFailure(
       `The layer ${JSON.stringify(path.slice(0, 200))} in ${files.name} is compressed with bzip2 or xz, which registries' clients cannot read.\nBuild the image again with gzip or zstd.`,
     );
   }
@@ -159,14 +159,14 @@ async function listed(files: ImageFiles, reference: string | null): Promise<List
     .join(', ');
   const [first, ...others] = found;
   if (first === undefined) {
-    throw new CommandFailure(
+    throw sourceFailure(
       reference === null
         ? `${files.name} has no image: its manifest.json is empty.\nSave the image again.`
         : `${files.name} has no image ${JSON.stringify(reference)}. It has ${names || 'none'}.\nUse one of these.`,
     );
   }
   if (others.every(({ config }) => config === first.config)) return first;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${files.name} has several images: ${names}.\nName one of them behind a colon, such as docker-archive:PATH:NAME.`,
   );
 }
@@ -177,8 +177,7 @@ async function manifestJson(files: ImageFiles): Promise<{ images: unknown[]; wha
     await readWhole(await existing(files, 'manifest.json'), MANIFEST_MAX_BYTES, what),
     what,
   );
-  if (!Array.isArray(images))
-    throw new CommandFailure(`${what} is not a list of images.\nSave the image again.`);
+  if (!Array.isArray(images)) throw sourceFailure(`${what} is not a list of images.\nSave the image again.`);
   return { images, what };
 }
 
@@ -189,7 +188,7 @@ function parseListed(value: unknown, what: string): Listed {
     !isStrings(layers) ||
     !(names === null || names === undefined || isStrings(names))
   ) {
-    throw new CommandFailure(`${what} needs Config, Layers and RepoTags.\nSave the image again.`);
+    throw sourceFailure(`${what} needs Config, Layers and RepoTags.\nSave the image again.`);
   }
   return { config, layers, names: names ?? [] };
 }
@@ -221,7 +220,7 @@ async function foreignLayers(files: ImageFiles, reference: string | null): Promi
 function diffIdsOf({ rootfs }: Record<string, unknown>, what: string): Digest[] {
   const diffIds = isObject(rootfs) ? (rootfs.diff_ids ?? []) : null;
   if (Array.isArray(diffIds) && diffIds.every((id) => typeof id === 'string' && isDigest(id))) return diffIds;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${what} has no rootfs.diff_ids, which state the digests of the layers.\nSave the image again.`,
   );
 }
@@ -231,7 +230,7 @@ function checkPlatform(config: Record<string, unknown>, platform: string | undef
   if (platform === undefined || found === null) return;
   const wanted = parsePlatform(platform);
   if (matches(wanted, found)) return;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${source} is for ${platformText(found)}, not for ${platformText(wanted)}.\nUse another --platform, or leave it out.`,
   );
 }
@@ -239,7 +238,7 @@ function checkPlatform(config: Record<string, unknown>, platform: string | undef
 async function existing(files: ImageFiles, path: string): Promise<ImageFile> {
   const content = await files.find(path);
   if (content !== null) return content;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${files.name} has no file ${JSON.stringify(path.slice(0, 200))}.\nThe archive is incomplete: save the image again.`,
   );
 }

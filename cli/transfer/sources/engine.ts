@@ -7,8 +7,10 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Digest, isDigest } from '../../../worker/oci/digest.ts';
 import { CommandFailure } from '../../failure.ts';
+import { deferred } from '../deferred.ts';
 import type { Source, SourceOptions } from '../source.ts';
 import { isObject, parseObject } from './descriptor.ts';
+import { sourceFailure } from './failure.ts';
 import { hasTag } from './name.ts';
 import { openArchiveStream } from './open-archive.ts';
 
@@ -129,7 +131,7 @@ async function engineAt(name: EngineName, address: string, certificates: string 
     };
     return { name, address, connection, isSecure };
   }
-  throw new CommandFailure(
+  throw sourceFailure(
     `The address of ${name} is ${JSON.stringify(address)}, and only unix:// and tcp:// can be used.\nUse ${name} save: ${name} save NAME | longshore push - ...`,
   );
 }
@@ -156,7 +158,7 @@ async function contextEngine(folder: string, context: string): Promise<Engine> {
     host = undefined;
   }
   if (typeof host !== 'string' || host === '') {
-    throw new CommandFailure(
+    throw sourceFailure(
       `The context ${JSON.stringify(context)} of docker cannot be read.\nChoose another one: docker context use default.`,
     );
   }
@@ -187,7 +189,7 @@ async function exists(path: string): Promise<boolean> {
 
 function ask(engine: Engine, path: string, signal: AbortSignal | undefined): Promise<IncomingMessage> {
   const send = engine.isSecure ? httpsRequest : httpRequest;
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const { promise, resolve, reject } = deferred<IncomingMessage>();
   const outgoing = send({
     ...engine.connection,
     path,
@@ -238,7 +240,9 @@ function unreachable({ name, address }: Engine, error: unknown): EngineUnreachab
       `You may not use ${name} at ${address} (${code}).\nRun the command as a user of the group ${name}, or with sudo.`,
     );
   }
-  return new EngineUnreachable(`${name} at ${address} cannot be asked: ${code ?? message}.`);
+  return new EngineUnreachable(
+    `${name} at ${address} cannot be asked: ${code ?? message}.\nCheck that it runs and that its address is right.`,
+  );
 }
 
 function refusal({ name, address }: Engine, answer: IncomingMessage, body: Buffer): CommandFailure {
@@ -249,12 +253,14 @@ function refusal({ name, address }: Engine, answer: IncomingMessage, body: Buffe
   } catch {
     // It is no JSON, and shown as it is.
   }
-  return new CommandFailure(`${name} at ${address} answered with ${answer.statusCode}: ${said.trim()}`);
+  return sourceFailure(
+    `${name} at ${address} answered with ${answer.statusCode}: ${said.trim()}\nCheck the log of ${name}, then try again.`,
+  );
 }
 
 function brokenOff(name: string, error: unknown): CommandFailure {
   const { code, message } = error as NodeJS.ErrnoException;
-  return new CommandFailure(
+  return sourceFailure(
     `${name} ended before it was whole: ${code ?? message}.\nCheck that the engine runs and has space on its disk, then try again.`,
   );
 }

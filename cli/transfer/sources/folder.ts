@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandFailure } from '../../failure.ts';
 import { fileContent, type ImageFiles, unreadable } from './content.ts';
+import { sourceFailure } from './failure.ts';
 
 /**
  * Reads the files of an OCI layout. Symbolic links are followed, also out of the folder, because build tools make layouts of them.
@@ -16,7 +17,7 @@ export function folderFiles(path: string): ImageFiles {
       try {
         const found = await stat(full);
         // Opening a pipe would wait forever.
-        if (!found.isFile()) throw new CommandFailure(`${full} is not a file.\nWrite the layout again.`);
+        if (!found.isFile()) throw sourceFailure(`${full} is not a file.\nWrite the layout again.`);
         return { path: relative, ...fileContent(full, found) };
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;

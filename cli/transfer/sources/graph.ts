@@ -5,7 +5,7 @@ import { algorithmOf, type Digest, digestFrom, encodedOf } from '../../../worker
 import { OciError } from '../../../worker/oci/errors.ts';
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
 import { isManifestType, type Manifest, parseManifest } from '../../../worker/oci/manifest.ts';
-import { CommandFailure } from '../../failure.ts';
+import type { CommandFailure } from '../../failure.ts';
 import type { SourceBlob, SourceDescriptor, SourceManifest } from '../source.ts';
 import { wrongDigest } from './content.ts';
 import {
@@ -17,6 +17,7 @@ import {
   parseObject,
   platformText,
 } from './descriptor.ts';
+import { sourceFailure } from './failure.ts';
 
 /** Indexes in indexes. */
 const DEPTH_MAX = 8;
@@ -94,7 +95,7 @@ async function pick(store: ContentStore, root: Entry, platform: Platform): Promi
   if (!isIndex(root.mediaType)) return root;
   const found = await find(root, 0);
   if (found !== null) return found;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${store.name} has no platform ${platformText(platform)}. It has ${[...new Set(known)].slice(0, 20).join(', ') || 'none'}.\nUse one of these with --platform.`,
   );
 }
@@ -135,7 +136,7 @@ class Walk implements Graph {
     }
     this.#manifestBytes += bytes.length;
     if (this.#manifestBytes > MANIFESTS_MAX_BYTES) {
-      throw new CommandFailure(
+      throw sourceFailure(
         `The manifests of ${this.#store.name} have more than ${MANIFESTS_MAX_BYTES} bytes together.\nUse --platform to send one platform.`,
       );
     }
@@ -168,7 +169,7 @@ class Walk implements Graph {
 async function readManifest(store: ContentStore, descriptor: Entry): Promise<Uint8Array | null> {
   const { digest, size } = descriptor;
   if (size > MANIFEST_MAX_BYTES) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `The manifest ${digest} of ${store.name} has ${size} bytes. Registries take manifests of at most ${MANIFEST_MAX_BYTES} bytes.\nCheck the source: a descriptor with the type of a manifest may name a layer.`,
     );
   }
@@ -200,7 +201,7 @@ function parseNode(bytes: Uint8Array, { digest, mediaType }: SourceDescriptor, s
     manifest = parseManifest(bytes, mediaType);
   } catch (error) {
     if (!(error instanceof OciError)) throw error;
-    throw new CommandFailure(
+    throw sourceFailure(
       `${what} is invalid, and registries refuse it: ${error.message}.\nBuild the image again.`,
     );
   }
@@ -231,7 +232,7 @@ function isPlatform(platform: Platform | null): boolean {
 }
 
 function tooDeep(source: string): CommandFailure {
-  return new CommandFailure(
+  return sourceFailure(
     `${source} has more than ${DEPTH_MAX} indexes inside each other.\nUse --platform, or name one of its manifests by its digest.`,
   );
 }
@@ -248,5 +249,5 @@ function incomplete(
     platforms.length > 0
       ? `Choose a platform that is here with --platform: ${platforms.join(', ')}.`
       : 'Write the source again with all of its content, or choose a platform that is there with --platform.';
-  return new CommandFailure(`${source} is incomplete: ${named}${rest} missing.\n${advice}`);
+  return sourceFailure(`${source} is incomplete: ${named}${rest} missing.\n${advice}`);
 }

@@ -1,13 +1,13 @@
 // Layers without compression, and the compressed ones that are made of them, in temporary files.
 import { createHash } from 'node:crypto';
 import { type Digest, digestFrom } from '../../../worker/oci/digest.ts';
-import { CommandFailure } from '../../failure.ts';
 import { compress, variantOf } from '../compress.ts';
 import { CompressedLayers } from '../remembered.ts';
 import type { Compression, SourceBlob, SourceOptions } from '../source.ts';
 import { TemporaryFile } from '../temporary.ts';
 import type { Content } from '../upload.ts';
 import { partOf, wrongDigest } from './content.ts';
+import { sourceFailure } from './failure.ts';
 
 /** Layers at once. Each uses all threads, so a second one only fills the gaps of the first. */
 const LAYERS_AT_ONCE = 2;
@@ -96,7 +96,7 @@ export class LayerCompressor implements AsyncDisposable {
     const made = await this.#checked(name, diffId, content, source);
     if (made.digest !== digest) {
       await this.#remembered.forget(diffId, this.#variant);
-      throw new CommandFailure(
+      throw sourceFailure(
         `The layer ${diffId} was compressed to other bytes than at an earlier push. The earlier digest was forgotten.\nPush again.`,
       );
     }

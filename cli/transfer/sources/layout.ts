@@ -5,7 +5,6 @@
 import { MEDIA_TYPES } from '../../../worker/oci/descriptor.ts';
 import { isDigest } from '../../../worker/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
-import { CommandFailure } from '../../failure.ts';
 import type { Source, SourceDescriptor, SourceOptions } from '../source.ts';
 import type { Content } from '../upload.ts';
 import { type ImageFiles, readWhole, verifiedBlob } from './content.ts';
@@ -20,6 +19,7 @@ import {
   platformOf,
   platformText,
 } from './descriptor.ts';
+import { sourceFailure } from './failure.ts';
 import { type ContentStore, type Graph, isIndex, readGraph } from './graph.ts';
 import { LayerCompressor } from './layers.ts';
 import { familiarName } from './name.ts';
@@ -74,14 +74,14 @@ export function layoutSource(files: ImageFiles, options: LayoutOptions): Source 
 async function readLayout(files: ImageFiles, options: LayoutOptions): Promise<Graph> {
   const index = await files.find('index.json');
   if (index === null) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `${files.name} has no index.json, so it is not an OCI layout.\nUse what docker save, podman save or skopeo copy wrote.`,
     );
   }
   const what = `index.json in ${files.name}`;
   const json = parseObject(await readWhole(index, INDEX_MAX_BYTES, what), what);
   if (!Array.isArray(json.manifests)) {
-    throw new CommandFailure(`${what} has no list of manifests.\nWrite the layout again.`);
+    throw sourceFailure(`${what} has no list of manifests.\nWrite the layout again.`);
   }
   const entries = json.manifests.map((value, at) => parseEntry(value, `${what}: manifests[${at}]`));
   const platform = options.platform === undefined ? null : parsePlatform(options.platform);
@@ -103,12 +103,12 @@ async function readLayout(files: ImageFiles, options: LayoutOptions): Promise<Gr
 /** The entries that a reference names: a tag, a name or a digest. */
 function select(entries: readonly Entry[], reference: string | null, source: string): readonly Entry[] {
   if (entries.length === 0) {
-    throw new CommandFailure(`${source} has no image: the list in its index.json is empty.\nWrite it again.`);
+    throw sourceFailure(`${source} has no image: the list in its index.json is empty.\nWrite it again.`);
   }
   if (reference === null) return entries;
   const found = entries.filter((entry) => isNamed(entry, reference));
   if (found.length > 0) return found;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${source} has no image ${JSON.stringify(reference)}. It has ${namesIn(entries)}.\nUse one of these.`,
   );
 }
@@ -116,12 +116,10 @@ function select(entries: readonly Entry[], reference: string | null, source: str
 function onlyOne(entries: readonly Entry[], { platform }: LayoutOptions, source: string): Entry {
   const [first, ...others] = entries;
   if (first === undefined) {
-    throw new CommandFailure(
-      `${source} has no image for ${platform}.\nUse another --platform, or leave it out.`,
-    );
+    throw sourceFailure(`${source} has no image for ${platform}.\nUse another --platform, or leave it out.`);
   }
   if (others.every(({ digest }) => digest === first.digest)) return first;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${source} has several images: ${namesIn(entries)}.\nName one of them behind a colon, such as oci:PATH:TAG, or choose a platform with --platform.`,
   );
 }
@@ -165,7 +163,7 @@ async function checkPlatform(
   if (bytes[0] !== 0x7b) return;
   const found = platformOf(parseObject(bytes, what));
   if (found === null || matches(platform, found)) return;
-  throw new CommandFailure(
+  throw sourceFailure(
     `${files.name} is for ${platformText(found)}, not for ${platformText(platform)}.\nUse another --platform, or leave it out.`,
   );
 }
@@ -174,7 +172,7 @@ function storeOf(files: ImageFiles): ContentStore {
   const find = async (descriptor: SourceDescriptor): Promise<Content | null> => {
     const content = await files.find(blobPath(descriptor.digest));
     if (content === null || content.size === descriptor.size) return content;
-    throw new CommandFailure(
+    throw sourceFailure(
       `${descriptor.digest} in ${files.name} has ${content.size} bytes, but its descriptor states ${descriptor.size}.\nThe source is damaged: write it again.`,
     );
   };

@@ -4,13 +4,14 @@ import { stat } from 'node:fs/promises';
 import { pipeline, type Readable, type Transform } from 'node:stream';
 import zlib from 'node:zlib';
 import { type Digest, isDigest } from '../../../worker/oci/digest.ts';
-import { CommandFailure } from '../../failure.ts';
+import type { CommandFailure } from '../../failure.ts';
 import type { Source, SourceOptions } from '../source.ts';
 import { truncated } from '../tar.ts';
 import { Spool, type SpoolOptions } from '../temporary.ts';
 import { type ArchiveSource, archiveFiles } from './archive.ts';
 import { changed, type ImageFile, type ImageFiles, openForReading, readAt, unreadable } from './content.ts';
 import { dockerArchiveSource } from './docker-archive.ts';
+import { sourceFailure } from './failure.ts';
 import { beginningOf, formOf, LayerCompressor, type LayerForm } from './layers.ts';
 import { layoutSource } from './layout.ts';
 
@@ -112,7 +113,7 @@ class ArchivedImage implements Source {
     if ((await files.find('manifest.json')) !== null) {
       return dockerArchiveSource(files, compressor, this.#settings);
     }
-    throw new CommandFailure(
+    throw sourceFailure(
       `${files.name} is not the archive of an image: it has neither index.json nor manifest.json.\nUse what docker save, podman save or ctr image export wrote. docker export writes another kind of archive.`,
     );
   }
@@ -176,7 +177,7 @@ function uncompressed(path: string, form: LayerForm): Readable {
 function uncompressor(path: string, form: LayerForm): Transform {
   if (form === 'gzip') return zlib.createGunzip();
   if (form === 'zstd' && zlib.createZstdDecompress !== undefined) return zlib.createZstdDecompress();
-  throw new CommandFailure(
+  throw sourceFailure(
     form === 'zstd'
       ? `${path} is compressed with zstd, and Node ${process.versions.node} has no zstd.\nUncompress it first: unzstd.`
       : `${path} is compressed with bzip2 or xz.\nUncompress it first: bunzip2 or unxz.`,
@@ -186,5 +187,5 @@ function uncompressor(path: string, form: LayerForm): Transform {
 function badCompression(path: string, error: unknown): CommandFailure {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'Z_BUF_ERROR' || /unexpected end/.test(message)) return truncated(`the archive ${path}`);
-  return new CommandFailure(`Cannot uncompress ${path}: ${message}.\nThe file is damaged: write it again.`);
+  return sourceFailure(`Cannot uncompress ${path}: ${message}.\nThe file is damaged: write it again.`);
 }

@@ -1,6 +1,5 @@
 // An image in a registry, for copies from one registry to another.
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
-import { CommandFailure } from '../../failure.ts';
 import { Backoff } from '../backoff.ts';
 import { ConnectionLost } from '../http.ts';
 import { type Registry, RegistryError } from '../registry.ts';
@@ -8,6 +7,7 @@ import type { Source, SourceBlob, SourceDescriptor, SourceOptions } from '../sou
 import type { Target } from '../target.ts';
 import { verifiedBlob } from './content.ts';
 import { type Entry, parsePlatform } from './descriptor.ts';
+import { sourceFailure } from './failure.ts';
 import { digestOfManifest, type Graph, readGraph } from './graph.ts';
 
 /** Attempts without a byte of progress. */
@@ -59,7 +59,7 @@ async function readImage(
   };
   const found = await manifest(digest ?? tag ?? 'latest');
   if (found === null) {
-    throw new CommandFailure(`${name} does not exist.\nCheck the name, the tag, and that you may pull it.`);
+    throw sourceFailure(`${name} does not exist.\nCheck the name, the tag, and that you may pull it.`);
   }
   const root: Entry = {
     mediaType: found.mediaType,
@@ -76,7 +76,7 @@ async function readImage(
     blob: async (descriptor: SourceDescriptor) => blobOf(descriptor),
   };
   if (found.bytes.length > MANIFEST_MAX_BYTES) {
-    throw new CommandFailure(
+    throw sourceFailure(
       `The manifest of ${name} has more than ${MANIFEST_MAX_BYTES} bytes.\nIt cannot be copied.`,
     );
   }
