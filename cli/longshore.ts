@@ -5,13 +5,16 @@ import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } fr
 import { printableLines } from '../worker/oci/printable.ts';
 import { audit } from './audit.ts';
 import { CONTEXT } from './command.ts';
+import { copy } from './copy.ts';
 import { dockerCliPluginMetadata, installDockerPlugin } from './docker-plugin.ts';
 import { explain } from './explain.ts';
-import { CommandFailure } from './failure.ts';
+import { CommandFailure, EXIT } from './failure.ts';
 import { keys } from './keys.ts';
 import { policy } from './policy.ts';
 import { proxy } from './proxy.ts';
+import { exportImage, pull } from './pull.ts';
 import { pullSecret } from './pull-secret.ts';
+import { push } from './push.ts';
 import { rule } from './rule.ts';
 import { token } from './token.ts';
 import { trust } from './trust.ts';
@@ -21,6 +24,10 @@ import { whoami } from './whoami.ts';
 
 const root = buildRouteMap({
   routes: {
+    push,
+    pull,
+    copy,
+    export: exportImage,
     proxy,
     user,
     token,
@@ -38,8 +45,10 @@ const root = buildRouteMap({
   docs: {
     // Only Docker calls it.
     hideRoute: { dockerCliPluginMetadata: true },
-    brief: 'Manage a Longshore registry',
-    fullDescription: `Manage a Longshore registry.
+    brief: 'Push images of any size, and manage a Longshore registry',
+    fullDescription: `Push images of any size, and manage a Longshore registry.
+
+push, pull, copy and export move images. The other commands manage a registry.
 
 The command finds the registry by --url or LONGSHORE_URL, else at http://localhost:8787.
 It logs in with LONGSHORE_USER and LONGSHORE_PASSWORD (a password or a token). For a registry on this machine it can also log
@@ -50,6 +59,7 @@ in as admin, with ADMIN_PASSWORD or the password that npm start saved in STATE_D
 const application = buildApplication(root, {
   name: 'longshore',
   versionInfo: { currentVersion: VERSION },
+  determineExitCode: (error) => (error instanceof CommandFailure ? error.exitCode : EXIT.failed),
   scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
   documentation: { caseStyle: 'convert-camel-to-kebab', disableAnsiColor: true },
   localization: {
@@ -73,10 +83,17 @@ const shell: StricliProcess = {
 process.stdout.on('error', () => process.exit(1));
 // Without a top-level await, because the package of the command is CommonJS.
 run(application, process.argv.slice(2), { ...CONTEXT, process: shell }).finally(() => {
-  process.exitCode = shell.exitCode === 0 ? 0 : 1;
+  process.exitCode = exitCodeOf(shell.exitCode);
 });
 
 function messageOf(error: unknown): string {
   if (error instanceof CommandFailure) return error.message;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** Stricli has codes of its own for arguments that it cannot read (-4) and commands that it does not know (-5). */
+function exitCodeOf(code: unknown): number {
+  if (typeof code !== 'number') return 0;
+  if (code >= 0) return code;
+  return code <= -4 ? EXIT.usage : EXIT.failed;
 }

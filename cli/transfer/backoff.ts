@@ -25,15 +25,16 @@ export class Backoff {
   }
 
   /**
-   * Waits before the next attempt: a random time up to a limit that doubles, or what the registry asked for in `Retry-After`.
+   * Waits before the next attempt: a random time up to a limit that doubles, or what the registry asked for in `Retry-After`, and not
+   * less than `leastMs`.
    *
    * Throws the signal's reason when it is aborted.
    */
-  async wait(retryAfter: string | null, signal: AbortSignal | undefined): Promise<void> {
+  async wait(retryAfter: string | null, signal: AbortSignal | undefined, leastMs = 0): Promise<void> {
     const limit = this.#attempts === 0 ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
     this.#attempts += 1;
     const asked = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : 0;
-    const ms = Math.min(RETRY_AFTER_MAX_MS, asked) + limit * (0.5 + Math.random() / 2);
+    const ms = Math.max(leastMs, Math.min(RETRY_AFTER_MAX_MS, asked) + limit * (0.5 + Math.random() / 2));
     if (ms > 0) await delay(ms, undefined, signal === undefined ? {} : { signal });
     signal?.throwIfAborted();
   }

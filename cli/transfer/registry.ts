@@ -197,7 +197,7 @@ export class Registry {
   }
 
   /** Waits before the next attempt, and says so. Throws `error` if no attempt is left. */
-  async pause(backoff: Backoff, error: Error, retryAfter: string | null): Promise<void> {
+  async pause(backoff: Backoff, error: Error, retryAfter: string | null, leastMs = 0): Promise<void> {
     if (backoff.isSpent) {
       if (!(error instanceof ConnectionLost)) throw error;
       throw new CommandFailure(
@@ -206,7 +206,7 @@ export class Registry {
       );
     }
     this.#report(`${error.message.split('\n')[0]}; trying again`);
-    await backoff.wait(retryAfter, this.signal);
+    await backoff.wait(retryAfter, this.signal, leastMs);
   }
 
   /** Whether the repository has a blob of this digest and size (in bytes). */

@@ -14,6 +14,8 @@ const WALL_BYTES = 95_000_000;
 const PART_BYTES = 7 * 1024 * 1024;
 /** A front that refuses even this is not one to push through. */
 const CHUNK_SMALLEST_BYTES = 1024 * 1024;
+/** The registry may still be storing what it got of a chunk that was cut off. Then its status is not yet what it will have. */
+const SETTLE_MS = 150;
 /** Connections lost one after the other, without a byte of progress, before chunks become smaller. */
 const LOST_MAX = 3;
 
@@ -263,7 +265,7 @@ export class ChunkedUpload {
   async #find(failure: Failure, backoff: Backoff): Promise<void> {
     let last: Pick<Failure, 'error' | 'retryAfter'> | null = failure;
     while (last !== null) {
-      await this.#registry.pause(backoff, last.error, last.retryAfter);
+      await this.#registry.pause(backoff, last.error, last.retryAfter, SETTLE_MS);
       last = await this.#attemptStatus();
     }
   }

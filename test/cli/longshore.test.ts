@@ -44,9 +44,9 @@ onHome(
       assert.match(out, says);
       return out;
     };
-    const fails = async (args: string[], says: RegExp, env: Record<string, string> = {}) => {
+    const fails = async (args: string[], says: RegExp, env: Record<string, string> = {}, exitCode = 1) => {
       const { out, err, code } = await run(args, env);
-      assert.equal(code, 1, out);
+      assert.equal(code, exitCode, out);
       assert.equal(out, '');
       assert.match(err, says);
       assert.doesNotMatch(err, /\n\s+at /, 'a stack is nothing for people');
@@ -110,6 +110,8 @@ onHome(
         await fails(
           [...add.slice(0, -1), 'soon'],
           /"soon" for expires: use a number and a unit, such as 90d/,
+          {},
+          2,
         );
         await fails(
           ['token', 'add', 'x', '--role', 'writer'],
@@ -188,9 +190,14 @@ onHome(
       });
 
       it('says what is wrong', async () => {
-        await fails(['nothing', 'here'], /^There is no command nothing\.\nAdd --help/);
-        await fails(['user', 'add'], /^Expected argument for name\nAdd --help/);
-        await fails(['user', 'add', 'x', '--surprise'], /No flag registered for --surprise\nAdd --help/);
+        await fails(['nothing', 'here'], /^There is no command nothing\.\nAdd --help/, {}, 2);
+        await fails(['user', 'add'], /^Expected argument for name\nAdd --help/, {}, 2);
+        await fails(
+          ['user', 'add', 'x', '--surprise'],
+          /No flag registered for --surprise\nAdd --help/,
+          {},
+          2,
+        );
         await fails(['user', 'list', '--url', 'ftp://x'], /is not the URL of a registry/);
         await fails(
           ['user', 'list', '--url', 'http://127.0.0.1:1'],

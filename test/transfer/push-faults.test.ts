@@ -1,0 +1,231 @@
+/** Pushes through a network that fails, to registries that restart. Nothing is lost, and at most one chunk is sent twice. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { TransferEvent } from '../../cli/transfer/events.ts';
+import { pushImage } from '../../cli/transfer/push-image.ts';
+import type { Source } from '../../cli/transfer/source.ts';
+import type { Target } from '../../cli/transfer/target.ts';
+import { ChunkLimit } from '../../cli/transfer/upload.ts';
+import { eachHome, onHome } from '../support/homes.ts';
+import { blobBytes, type Fault, type Passing, startFront } from './support/front.ts';
+import { assertPushed, blobOf, imageOf, newTarget } from './support/memory-images.ts';
+
+const CHUNK_BYTES = 1024 * 1024;
+/** Three chunks and a rest. */
+const LAYER_BYTES = 3 * CHUNK_BYTES + 1000;
+const CHUNKS = [1, 2, 3, 4];
+const ADMIN = { username: 'admin', password: 'the password of the admin' };
+
+let folder = '';
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'longshore-push-'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const push = async (source: Source, target: Target, credentials: typeof ADMIN | null = null) => {
+  const events: TransferEvent[] = [];
+  const summary = await pushImage({
+    source,
+    target,
+    credentials: async () => credentials,
+    jobs: 4,
+    env: { XDG_STATE_HOME: folder },
+    limit: new ChunkLimit(CHUNK_BYTES),
+    listen: (event) => events.push(event),
+  });
+  return { summary, events };
+};
+
+eachHome((home) => {
+  /** Pushes through a front with this fault, and asserts that the image arrived. Returns the bytes that passed. */
+  const survives = async (decide: (passing: Passing) => Fault | Promise<Fault>) => {
+    let faults = 0;
+    await using front = await startFront(
+      () => home.url,
+      async (passing) => {
+        const fault = await decide(passing);
+        if (fault !== undefined) faults += 1;
+        return fault;
+      },
+    );
+    const image = imageOf([LAYER_BYTES]);
+    const target = newTarget(front.host);
+    await push(image, target);
+    await assertPushed(image, home.url, target);
+    return { faults, repeated: blobBytes(front) - image.bytes };
+  };
+
+  describe('a push through a network that fails', () => {
+    for (const chunk of CHUNKS) {
+      it(`continues after the connection was cut in chunk ${chunk}`, async () => {
+        const { faults, repeated } = await survives(({ method, number }) =>
+          method === 'PATCH' && number === chunk ? { cutAfter: 900 } : undefined,
+        );
+        assert.equal(faults, 1);
+        assert(repeated <= CHUNK_BYTES, `${repeated} bytes were sent twice`);
+      });
+
+      it(`continues after the answer to chunk ${chunk} was lost`, async () => {
+        const { faults, repeated } = await survives(({ method, number }) =>
+          method === 'PATCH' && number === chunk ? { loseAnswer: true } : undefined,
+        );
+        assert.equal(faults, 1);
+        assert(repeated <= CHUNK_BYTES, `${repeated} bytes were sent twice`);
+      });
+    }
+
+    it('continues if every second answer is lost', async () => {
+      const { faults } = await survives(({ total }) => (total % 2 === 1 ? { loseAnswer: true } : undefined));
+      assert(faults > 6, `${faults} answers were lost`);
+    });
+
+    it('continues if one connection after the other is cut in half of a chunk', async () => {
+      const { faults } = await survives(({ method, number }) =>
+        method === 'PATCH' && number <= 6 ? { cutAfter: CHUNK_BYTES / 2 } : undefined,
+      );
+      assert.equal(faults, 6);
+    });
+
+    it('waits when it is told to, by 429 or 503', async () => {
+      for (const status of [429, 503]) {
+        const headers = { 'Retry-After': '1' };
+        const { faults } = await survives(({ method, number }) =>
+          ['PATCH', 'PUT', 'POST', 'HEAD'].includes(method) && number === 1 ? { status, headers } : undefined,
+        );
+        assert.equal(faults, 4);
+      }
+    });
+
+    it('takes smaller chunks if connections are lost before a 413 can be read', async () => {
+      const { faults } = await survives(({ method, number }) =>
+        method === 'PATCH' && number <= 3 ? { cutAfter: 0 } : undefined,
+      );
+      assert.equal(faults, 3);
+    });
+  });
+});
+
+onHome('disk', (home) => {
+  describe('a push to a registry that restarts', () => {
+    for (const chunk of CHUNKS) {
+      it(`continues after the registry was killed in chunk ${chunk}`, async () => {
+        let killed = 0;
+        let restarted: Promise<void> = Promise.resolve();
+        await using front = await startFront(
+          () => home.url,
+          async ({ method, number }) => {
+            await restarted;
+            if (method !== 'PATCH' || number !== chunk) return undefined;
+            killed += 1;
+            return {
+              cutAfter: 900,
+              after: () => {
+                restarted = home.crash();
+              },
+            };
+          },
+        );
+        const image = imageOf([LAYER_BYTES]);
+        const target = newTarget(front.host);
+        await push(image, target);
+        assert.equal(killed, 1);
+        await assertPushed(image, home.url, target);
+        assert(blobBytes(front) - image.bytes <= CHUNK_BYTES);
+      });
+    }
+  });
+
+  describe('two pushes of one image at once', () => {
+    it('both succeed', async () => {
+      const image = imageOf([LAYER_BYTES, LAYER_BYTES]);
+      const target = newTarget(new URL(home.url).host);
+      await Promise.all([push(image, target), push(image, target)]);
+      await assertPushed(image, home.url, target);
+    });
+  });
+
+  describe('a source that changes while it is read', () => {
+    it('is named, and nothing is published', async () => {
+      const image = imageOf([LAYER_BYTES]);
+      const [digest, bytes] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
+      assert(digest !== undefined && bytes !== undefined);
+      const other = Buffer.alloc(LAYER_BYTES, 7);
+      let reads = 0;
+      const source: Source = {
+        ...image,
+        async *blobs() {
+          yield blobOf(digest, () => {
+            reads += 1;
+            return reads > 10 ? other : bytes;
+          });
+        },
+      };
+      const target = newTarget(new URL(home.url).host);
+      await assert.rejects(push(source, target), {
+        name: 'CommandFailure',
+        message: /^an image in memory changed while it was read: .*\nWait until nothing writes to it/,
+      });
+      const found = await fetch(`${home.url}/v2/${target.repository}/blobs/${digest}`);
+      assert.equal(found.status, 404);
+    });
+
+    it('is named if it ends early', async () => {
+      const image = imageOf([LAYER_BYTES]);
+      const [digest, bytes] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
+      assert(digest !== undefined && bytes !== undefined);
+      let reads = 0;
+      const source: Source = {
+        ...image,
+        async *blobs() {
+          yield blobOf(digest, () => {
+            reads += 1;
+            return reads > 20 ? bytes.subarray(0, 1000) : bytes;
+          });
+        },
+      };
+      await assert.rejects(push(source, newTarget(new URL(home.url).host)), {
+        message: /changed while it was read/,
+      });
+    });
+  });
+});
+
+onHome(
+  'disk',
+  (home) => {
+    describe('a push whose credentials expire', () => {
+      it('logs in again in the middle', async () => {
+        let logins = 0;
+        await using front = await startFront(
+          () => home.url,
+          async ({ method, path, number }) => {
+            if (path.startsWith('/token')) logins += 1;
+            // Every token is older than it may be.
+            if (method === 'PATCH' && number === 2) await home.setClockAhead(3600_000);
+            return undefined;
+          },
+        );
+        const image = imageOf([LAYER_BYTES]);
+        const target = newTarget(front.host);
+        await push(image, target, ADMIN);
+        assert(logins > 1, `${logins} log-ins`);
+        const authorization = `Basic ${btoa(`${ADMIN.username}:${ADMIN.password}`)}`;
+        const found = await fetch(`${home.url}/v2/${target.repository}/manifests/v1`, {
+          headers: { Authorization: authorization, Accept: '*/*' },
+        });
+        assert.equal(found.status, 200);
+      });
+
+      it('says so if the password is no longer taken', async () => {
+        await assert.rejects(
+          push(imageOf([10]), newTarget(new URL(home.url).host), { ...ADMIN, password: 'another one' }),
+          { status: 401, exitCode: 3 },
+        );
+      });
+    });
+  },
+  { vars: { AUTH: 'on', ADMIN_PASSWORD: ADMIN.password } },
+);
