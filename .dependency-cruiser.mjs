@@ -27,6 +27,8 @@ const LAYERS = [
     layers: ['platform', 'oci', 'access'],
     packages: ['zod'],
   },
+  // The S3 endpoint of the bucket: what clients may do there.
+  { name: 's3', path: '^worker/s3/', layers: ['oci'], types: ['settings'], packages: ['aws4fetch', 'jose'] },
   { name: 'env', path: '^worker/env[.]ts$', layers: [], types: ['objects', 'settings'], packages: [] },
   // How the Worker reaches what is bound to it.
   {
@@ -67,14 +69,14 @@ const LAYERS = [
   {
     name: 'management',
     path: '^worker/management/',
-    layers: ['settings', 'oci', 'access', 'bindings', 'auth'],
+    layers: ['settings', 'oci', 'access', 's3', 'bindings', 'auth'],
     types: ['objects', 'env'],
     packages: ['hono', 'zod'],
   },
   {
     name: 'distribution',
     path: '^worker/distribution/',
-    layers: ['oci', 'delivery', 'auth'],
+    layers: ['oci', 's3', 'delivery', 'auth'],
     types: ['access'],
     packages: ['itty-router'],
   },
@@ -87,6 +89,7 @@ const LAYERS = [
       'platform',
       'oci',
       'access',
+      's3',
       'app',
       'registry',
       'delivery',

@@ -27,6 +27,7 @@ import { platformOf } from './platform.ts';
 import { HmacKeys, hmacKey } from './registry/hmac-keys.ts';
 import { verifyRecent } from './registry/recent.ts';
 import { DurableRegistry } from './registry/registry.ts';
+import { DirectGrants } from './s3/direct-grants.ts';
 import { parseSettings, type Settings } from './settings.ts';
 
 export { Accounts } from '../durable-objects/accounts/accounts.ts';
@@ -89,7 +90,12 @@ function compose(env: Env): App {
       auth,
       naming: namingOf(env, settings),
       signIn: new SignIn(env, settings.auth, settings.signIn, issuers, auth.audit, () => keys.get('sign-in')),
-      services: { guard: auth.guard, delivery, prefetch: new Prefetch(deliverySettings, delivery) },
+      services: {
+        guard: auth.guard,
+        delivery,
+        prefetch: new Prefetch(deliverySettings, delivery),
+        direct: settings.s3 === null ? null : new DirectGrants(settings.s3),
+      },
     };
   });
   return createApp({

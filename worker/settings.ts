@@ -272,7 +272,8 @@ export const SETTINGS = {
     home: 'Cloudflare',
     default: null,
     type: text,
-    about: 'For `presigned`: `https://<account>.r2.cloudflarestorage.com/<bucket>`.',
+    about:
+      'The bucket for S3 clients: `https://<account>.r2.cloudflarestorage.com/<bucket>`. With it and the next two settings, large uploads of `longshore push` go [straight to R2](direct-uploads.md); `presigned` needs them too.',
   },
   S3_ACCESS_KEY_ID: {
     topic: 'Delivery',
@@ -280,7 +281,8 @@ export const SETTINGS = {
     isSecret: true,
     default: null,
     type: text,
-    about: "For `presigned`: the id of an R2 API token that may read the bucket's objects.",
+    about:
+      'The id of an R2 API token with "Object Read & Write" on this bucket; for `presigned` alone, "Object Read".',
   },
   S3_SECRET_ACCESS_KEY: {
     topic: 'Delivery',
@@ -288,7 +290,7 @@ export const SETTINGS = {
     isSecret: true,
     default: null,
     type: text,
-    about: 'For `presigned`: the secret of that token.',
+    about: 'The secret of that token.',
   },
   PREFETCH: {
     topic: 'Delivery',
@@ -436,6 +438,8 @@ export interface Settings {
   /** Null where people cannot sign in. */
   signIn: SignInSettings | null;
   delivery: DeliverySettings;
+  /** The bucket as S3 knows it, for uploads past the Worker; null where the credentials are not set. */
+  s3: S3Bucket | null;
   /** Requests a minute that the registry itself counts; 0 for no limit. */
   requestsPerMinute: number;
   /** Seconds that answers are kept at the edge; 0 for no cache. */
@@ -506,6 +510,15 @@ export interface S3Bucket {
   secretAccessKey: string;
 }
 
+const S3_SETTINGS = ['S3_BUCKET_URL', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const;
+
+/** Null where one of the three is missing. */
+function s3Bucket(all: SettingValues<(typeof S3_SETTINGS)[number]>): S3Bucket | null {
+  const { S3_BUCKET_URL: url, S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey } = all;
+  if (url === null || accessKeyId === null || secretAccessKey === null) return null;
+  return { url: url.replace(/\/+$/, ''), accessKeyId, secretAccessKey };
+}
+
 /** URLs made in a quarter of their life are the same. */
 const WINDOWS = 4;
 
@@ -524,6 +537,7 @@ export function parseSettings(
   problems.push(...conflicts(env as SettingTexts, platform));
   if (problems.length > 0) throw new WrongSetting(problems);
   const all = values as SettingValues<keyof typeof SETTINGS>;
+  const s3 = platform.hasBucket ? s3Bucket(all) : null;
   return {
     publicOrigins: all.PUBLIC_URL ?? [],
     auth: {
@@ -554,16 +568,10 @@ export function parseSettings(
       urls: signedUrlTimes(all.BLOB_URL_LIFETIME),
       urlSecrets: all.BLOB_URL_SECRETS ?? [],
       streamUserAgents: (all.STREAM_USER_AGENTS ?? []).map((agent) => agent.toLowerCase()),
-      s3:
-        all.BLOB_DELIVERY === 'presigned'
-          ? {
-              url: (all.S3_BUCKET_URL ?? '').replace(/\/+$/, ''),
-              accessKeyId: all.S3_ACCESS_KEY_ID ?? '',
-              secretAccessKey: all.S3_SECRET_ACCESS_KEY ?? '',
-            }
-          : null,
+      s3: all.BLOB_DELIVERY === 'presigned' ? s3 : null,
       prefetch: all.PREFETCH,
     },
+    s3,
     // On Cloudflare a binding counts.
     requestsPerMinute: platform.isSingleIsolate ? all.REQUEST_LIMIT : 0,
     cacheLifetime: platform.hasCache ? all.CACHE_LIFETIME : 0,
@@ -604,10 +612,17 @@ function deliveryConflicts(texts: SettingTexts, platform: Platform): string[] {
   }
   if (texts.BLOB_HOST && mode === 'redirect' && !texts.BLOB_URL_SECRETS)
     return ['BLOB_HOST needs BLOB_URL_SECRETS: the secret that its firewall rule verifies'];
-  if (mode !== 'presigned') return [];
-  if (!texts.S3_BUCKET_URL || !texts.S3_ACCESS_KEY_ID || !texts.S3_SECRET_ACCESS_KEY)
+  return s3Conflicts(texts, mode);
+}
+
+function s3Conflicts(texts: SettingTexts, mode: string): string[] {
+  const set = S3_SETTINGS.filter((name) => texts[name]);
+  if (mode === 'presigned' && set.length < S3_SETTINGS.length)
     return ['BLOB_DELIVERY=presigned needs S3_BUCKET_URL, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY'];
-  return /^https?:$/.test(URL.parse(texts.S3_BUCKET_URL)?.protocol ?? '')
+  if (set.length === 0) return [];
+  if (set.length < S3_SETTINGS.length)
+    return [`${set[0]} is one of ${S3_SETTINGS.join(', ')}: set all of them, or none`];
+  return /^https?:$/.test(URL.parse(texts.S3_BUCKET_URL ?? '')?.protocol ?? '')
     ? []
     : ['S3_BUCKET_URL is the URL of a bucket'];
 }

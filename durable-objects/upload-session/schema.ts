@@ -80,4 +80,10 @@ export const UPLOAD_SESSION_MIGRATIONS: Migration[] = [
       DELETE FROM upload_tails WHERE seq = 0;
     `,
   },
+  {
+    // `direct` is the announced size of an upload whose bytes the client stores itself. An older release commits such an upload as an
+    // empty one, and refuses it.
+    keepsOlderCode: true,
+    sql: 'ALTER TABLE uploads ADD COLUMN direct INTEGER;',
+  },
 ];

@@ -10,6 +10,7 @@ import type { Draft, Part } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
 import type {
   ChunkStart,
+  DirectDraft,
   OpenUpload,
   Progress,
   Refusal,
@@ -39,12 +40,15 @@ type Row = {
   state: State;
   /** The latest parts, as JSON. */
   parts: string;
+  /** The announced size of an upload whose bytes the client stores itself. */
+  direct: number | null;
 };
 
 /** `superseded`: the final PUT linked other content of the same digest. */
 type State = 'open' | 'sealed' | 'published' | 'superseded' | 'cancelled';
 
-const COLUMNS = 'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, parts';
+const COLUMNS =
+  'id, draft, multipart, offset, tail_bytes, next_part, hash, hash_state, sealed, state, parts, direct';
 
 /** Parts in the row of an upload. Further parts are moved into rows of their own. A part takes about 60 bytes. */
 const PARTS_IN_ROW = 500;
@@ -84,11 +88,21 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
       if (at !== null && at !== 0) return { status: 'elsewhere', offset: 0 };
       return this.#open(await this.#create(id, claim, 'open', 1 + reserve), 1, 0);
     }
-    if (row.state !== 'open') return { status: 'gone' };
+    if (row.state !== 'open' || row.direct !== null) return { status: 'gone' };
     if (at !== null && at !== row.offset) return { status: 'elsewhere', offset: row.offset };
     if (reserve > 0)
       this.#sql.exec('UPDATE uploads SET next_part = ? WHERE id = ?', row.next_part + reserve, id);
     return this.#open(row, row.next_part, tailMax);
+  }
+
+  async beginDirect(id: string, claim: UploadClaim, draft: DirectDraft, size: number): Promise<void> {
+    await this.#create(id, claim, 'open', 1, { ...draft, size });
+  }
+
+  directDraft(id: string): DirectDraft | null {
+    const row = this.#row(id);
+    if (row === null || row.state !== 'open' || row.direct === null) return null;
+    return { draft: row.draft, multipart: row.multipart };
   }
 
   tail(id: string): Uint8Array {
@@ -277,17 +291,26 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     return firstRow<Row>(this.#sql, `SELECT ${COLUMNS} FROM uploads WHERE id = ?`, id);
   }
 
-  async #create(id: string, claim: UploadClaim, state: State, nextPart: number): Promise<Row> {
+  async #create(
+    id: string,
+    claim: UploadClaim,
+    state: State,
+    nextPart: number,
+    direct: (DirectDraft & { size: number }) | null = null,
+  ): Promise<Row> {
     if (!this.#migrated) migrate(this.ctx.storage, UPLOAD_SESSION_MIGRATIONS);
     this.#migrated = true;
     const endsAt = claim.expiresAt + UPLOAD_ABORT_DELAY_MS;
     // Set the alarm before writing: an alarm with nothing to do is harmless, a due row without an alarm is not. Most uploads end soon.
     await this.#alarm.ringBy(Math.min(endsAt, Date.now() + ENDED_UPLOAD_KEPT_MS + ALARMS_APART_MS));
     this.#sql.exec(
-      `INSERT INTO uploads (id, draft, offset, tail_bytes, next_part, state, ends_at) VALUES (?, ?, 0, 0, ?, ?, ?)
+      `INSERT INTO uploads (id, draft, multipart, direct, offset, tail_bytes, next_part, state, ends_at)
+       VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?)
        ON CONFLICT DO NOTHING`,
       id,
-      crypto.randomUUID(),
+      direct?.draft ?? crypto.randomUUID(),
+      direct?.multipart ?? null,
+      direct?.size ?? null,
       nextPart,
       state,
       endsAt,
@@ -336,7 +359,7 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     const size = row.tail_bytes;
     const tail = { size, bytes: size > 0 && size <= tailMax ? this.#tails.read(row.id) : null };
     const draft = { id: row.draft, multipart: row.multipart, parts, firstPart, tail };
-    return { status: 'open', offset: row.offset, draft, hash };
+    return { status: 'open', offset: row.offset, draft, hash, direct: row.direct };
   }
 }
 

@@ -35,6 +35,8 @@ const wrong: [vars: Vars, name: string][] = [
   [PRESIGNED, 'BLOB_DELIVERY=presigned'],
   ...Object.keys(S3).map((name): [Vars, string] => [{ ...PRESIGNED, ...S3, [name]: '' }, name]),
   [{ ...PRESIGNED, ...S3, S3_BUCKET_URL: 's3.example/bucket' }, 'S3_BUCKET_URL'],
+  [{ ...S3, S3_BUCKET_URL: 's3.example/bucket' }, 'S3_BUCKET_URL'],
+  ...Object.keys(S3).map((name): [Vars, string] => [{ ...S3, [name]: '' }, name]),
   ...['0', '59', '432001', '99999999', '20m', '1.5', '-60', ' 60', '1e3'].map((lifetime): [Vars, string] => [
     { BLOB_URL_LIFETIME: lifetime },
     'BLOB_URL_LIFETIME',
@@ -71,6 +73,13 @@ const right: [vars: Vars, want: Partial<DeliverySettings>][] = [
   [{ PREFETCH: '0' }, { prefetch: 0 }],
   [{ PREFETCH: '7' }, { prefetch: 7 }],
 ];
+
+it('uploads past the Worker need the bucket and its credentials', () => {
+  const { s3 } = parseSettings({ ...S3, S3_BUCKET_URL: `${S3.S3_BUCKET_URL}/` });
+  assert.deepEqual(s3, { url: S3.S3_BUCKET_URL, accessKeyId: 'id', secretAccessKey: 'key' });
+  assert.equal(parseSettings({}).s3, null);
+  assert.equal(parseSettings({ ...S3, ...MACHINE }).s3, null);
+});
 
 describe('a wrong setting is named', () => {
   for (const [vars, name] of wrong) {

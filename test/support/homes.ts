@@ -10,6 +10,7 @@ import { type Machine, startMachine } from '../../standalone/machine.ts';
 import type { DurableObjectBinding } from '../../worker/objects/classes.ts';
 import type { Counts } from './counts.ts';
 import type { Fault } from './observed.ts';
+import type { S3Double } from './s3.ts';
 import { BUNDLED_WORKER, WORKER } from './setup.ts';
 import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';
 
@@ -42,6 +43,7 @@ export class Home {
     url: string;
     pid?: number;
     blobDomain?: string | null;
+    s3?: S3Double | null;
     stop(): Promise<void>;
     kill?(): Promise<void>;
   } | null = null;
@@ -67,6 +69,13 @@ export class Home {
     const { blobDomain } = this.#running ?? {};
     if (!blobDomain) throw new Error('the home has no blob domain');
     return blobDomain;
+  }
+
+  /** The double of the bucket's S3 endpoint; only if `HomeOptions` has `s3Double`. */
+  get s3(): S3Double {
+    const { s3 } = this.#running ?? {};
+    if (!s3) throw new Error('the home has no double of S3');
+    return s3;
   }
 
   async start(): Promise<void> {

@@ -139,8 +139,10 @@ function observedBucket(bucket: R2Bucket): R2Bucket {
       return (key: string, id: string) => observedMultipart(bucket.resumeMultipartUpload(key, id));
     }
     if (method === 'createMultipartUpload') {
-      return async (key: string) =>
-        observedMultipart((await step(`R2.${method}`, 'classA', () => create(bucket, key))) as never);
+      return async (key: string, options?: R2MultipartOptions) =>
+        observedMultipart(
+          (await step(`R2.${method}`, 'classA', () => create(bucket, key, options))) as never,
+        );
     }
     return (...args: unknown[]) => {
       if (method === 'delete' && Array.isArray(args[0]) && args[0].length > 1000) {
@@ -155,8 +157,12 @@ function observedBucket(bucket: R2Bucket): R2Bucket {
   });
 }
 
-async function create(bucket: R2Bucket, key: string): Promise<R2MultipartUpload> {
-  const upload = await bucket.createMultipartUpload(key);
+async function create(
+  bucket: R2Bucket,
+  key: string,
+  options?: R2MultipartOptions,
+): Promise<R2MultipartUpload> {
+  const upload = await bucket.createMultipartUpload(key, options);
   observation.multiparts.set(upload.uploadId, key);
   return upload;
 }

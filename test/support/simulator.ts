@@ -13,12 +13,15 @@ import { bundle } from '../../standalone/bundle.ts';
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../standalone/config.ts';
 import { workerdBinary } from '../../standalone/workerd.ts';
 import { DURABLE_OBJECTS } from '../../worker/objects/classes.ts';
+import { type S3Credentials, S3Double } from './s3.ts';
 
 export interface Simulator {
   /** Where it answers, without a slash at its end. */
   readonly url: string;
   /** Origin of the blob domain, where there is one. */
   readonly blobDomain: string | null;
+  /** The double of the S3 endpoint, where there is one. */
+  readonly s3: S3Double | null;
   stop(): Promise<void>;
 }
 
@@ -30,16 +33,12 @@ export interface BlobDomain {
   ttl: number;
 }
 
-/** The credentials of the bucket's S3 endpoint. */
-export interface S3Credentials {
-  accessKeyId: string;
-  secretAccessKey: string;
-}
-
 export interface SimulatorOptions {
   blobDomain?: BlobDomain;
   /** Serves the bucket over S3, as R2 does, and sets `S3_BUCKET_URL` and the credentials. */
   s3Credentials?: S3Credentials;
+  /** Serves the bucket over S3 by the double, which enforces more, and sets the same. */
+  s3Double?: S3Credentials;
   /** False: the data centre's cache keeps nothing, as on workers.dev. */
   cache?: boolean;
   /** Requests that the rate limiting binding lets through in a minute; without it nothing is bound. */
@@ -70,14 +69,12 @@ export async function startSimulator(
   const domainVars: Record<string, string> =
     domainUrl === null ? {} : { BLOB_HOST: domainUrl, BLOB_URL_SECRETS: blobDomain?.secrets.join(',') ?? '' };
   const ownPort = s3Credentials === undefined ? 0 : await freePort();
-  const s3Vars: Record<string, string> =
-    s3Credentials === undefined
-      ? {}
-      : {
-          S3_BUCKET_URL: `http://127.0.0.1:${ownPort}${S3_PATH}/${BUCKET}`,
-          S3_ACCESS_KEY_ID: s3Credentials.accessKeyId,
-          S3_SECRET_ACCESS_KEY: s3Credentials.secretAccessKey,
-        };
+  const s3 = options.s3Double === undefined ? null : new S3Double(options.s3Double);
+  await s3?.start();
+  const s3Vars = {
+    ...(s3Credentials && s3VarsOf(`http://127.0.0.1:${ownPort}${S3_PATH}/${BUCKET}`, s3Credentials)),
+    ...(s3 && options.s3Double && s3VarsOf(s3.url, options.s3Double)),
+  };
   const registry: WorkerOptions = {
     ...workerOf('registry', entry, options.port ?? 0, s3Credentials),
     durableObjects: Object.fromEntries(
@@ -119,7 +116,16 @@ export async function startSimulator(
   });
   await miniflare.ready;
   const { origin } = await miniflare.unsafeGetDirectURL('registry');
-  return { url: origin, blobDomain: domainUrl, stop: () => miniflare.dispose() };
+  s3?.attach(origin);
+  const stop = async () => {
+    await s3?.[Symbol.asyncDispose]();
+    await miniflare.dispose();
+  };
+  return { url: origin, blobDomain: domainUrl, s3, stop };
+}
+
+function s3VarsOf(url: string, { accessKeyId, secretAccessKey }: S3Credentials): Record<string, string> {
+  return { S3_BUCKET_URL: url, S3_ACCESS_KEY_ID: accessKeyId, S3_SECRET_ACCESS_KEY: secretAccessKey };
 }
 
 /** A Worker on the bucket that all share. */

@@ -11,6 +11,7 @@ import * as registry from '../../worker/index.ts';
 import { memory } from '../../worker/memory/budget.ts';
 import type { DurableObjectBinding as Binding } from '../../worker/objects/classes.ts';
 import { platformOf } from '../../worker/platform.ts';
+import { answerBucket } from './bucket-requests.ts';
 import {
   type Fault,
   invocation,
@@ -217,6 +218,7 @@ async function answerTest(url: URL, request: Request, env: Env): Promise<Respons
     Date.now = now;
     return Response.json(null);
   }
+  if (what === 'bucket' && env.BLOBS !== undefined) return answerBucket(url, request, env.BLOBS);
   if (what === 'store') return Response.json(await storedKeys(env));
   if (what === 'multiparts') return Response.json([...observation.multiparts.values()]);
   if (what === 'complete') return Response.json(await completes(env, (await request.json()) as Draft));

@@ -16,6 +16,7 @@ import type { Listing, Page } from '../oci/page.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type {
   Blob,
+  DirectRequest,
   ManifestPut,
   MountSource,
   ReferrersFilter,
@@ -88,9 +89,9 @@ class AuthorizedRepository implements Repository {
     return mounted;
   }
 
-  startUpload(algorithm: Algorithm): Promise<Upload> {
+  startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload> {
     this.#checkNotExpired(Date.now());
-    return this.#inner.startUpload(algorithm);
+    return this.#inner.startUpload(algorithm, direct);
   }
 
   /** An upload may end after the token has expired, if it began before. */

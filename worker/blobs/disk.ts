@@ -29,6 +29,7 @@ type Pieces = [number: number, size: number][];
 
 export class DiskBlobs implements BlobStore {
   readonly isSingleIsolate = true;
+  readonly direct = null;
   /** The tail is written to a file after the read that makes it large enough. */
   readonly tailMax = DISK_PART_MIN_BYTES + READ_BYTES;
   readonly inlineMaxBytes: number;

@@ -2,11 +2,19 @@
  * Blobs in an R2 bucket. R2 requires streams of a known length, parts of equal size except for the last, and at most 1,000 keys in
  * a delete. A multipart upload is used only for content of at least one part. Cloudflare docs, "R2 Workers API".
  */
-import { algorithmOf, type Digest, encodedOf } from '../oci/digest.ts';
+import { algorithmOf, type Digest, digestFrom, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader } from './body.ts';
 import { blobKey } from './storage-key.ts';
-import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent } from './store.ts';
+import type {
+  AppendContext,
+  AppendResult,
+  BlobStore,
+  DirectStore,
+  Draft,
+  Part,
+  StoredContent,
+} from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 /**
@@ -37,10 +45,22 @@ export class R2Blobs implements BlobStore {
   readonly isSingleIsolate = false;
   readonly tailMax = PART_BYTES;
   readonly inlineMaxBytes = null;
+  readonly direct: DirectStore;
   readonly #bucket: R2Bucket;
 
   constructor(bucket: R2Bucket) {
     this.#bucket = bucket;
+    this.direct = {
+      begin: async (key) => (await bucket.createMultipartUpload(key, AS_DATA)).uploadId,
+      stored: async (key) => {
+        const object = await bucket.head(key);
+        if (object === null) return null;
+        const { size, checksums } = object;
+        const digest =
+          checksums.sha256 === undefined ? null : digestFrom('sha256', new Uint8Array(checksums.sha256));
+        return { size, digest, hasOwnHeaders: hasOwnHeaders(object) };
+      },
+    };
   }
 
   /** R2 checks the digest as the stream arrives. */
@@ -167,6 +187,12 @@ export class R2Blobs implements BlobStore {
       if (codeOf(error) !== NO_SUCH_UPLOAD) throw error;
     }
   }
+}
+
+function hasOwnHeaders({ httpMetadata = {} }: R2Object): boolean {
+  const wanted: R2HTTPMetadata = AS_DATA.httpMetadata;
+  const names = new Set([...Object.keys(httpMetadata), ...Object.keys(wanted)]) as Set<keyof R2HTTPMetadata>;
+  return [...names].every((name) => httpMetadata[name] === wanted[name]);
 }
 
 /** Cuts written bytes into equal parts, and uploads one part while the next fills. */

@@ -109,12 +109,32 @@ export interface BlobStore {
   /** Removes a draft and the content that was made of it. May be repeated. */
   discard(draft: Draft): Promise<void>;
 
+  /** For clients that store the bytes of an upload themselves; null where there is no way past the Worker. */
+  readonly direct: DirectStore | null;
+
   /** The bytes under a storage key, or `length` of them from `offset`. Null if they do not exist, or not completely. */
   get(key: string, range?: { offset: number; length: number }): Promise<StoredContent | null>;
   /** The size of the content under a storage key, in bytes. Null if it does not exist, or not completely. */
   sizeOf(key: string): Promise<number | null>;
   /** Deletes any number of storage keys, and returns those that could not be deleted. A missing key is not an error. */
   delete(keys: string[]): Promise<string[]>;
+}
+
+/** What clients store themselves, past the Worker. */
+export interface DirectStore {
+  /** Begins a multipart upload, and returns its id. */
+  begin(key: string): Promise<string>;
+  /** What a client has stored; null if there is nothing under the key. */
+  stored(key: string): Promise<StoredByClient | null>;
+}
+
+interface StoredByClient {
+  /** In bytes. */
+  size: number;
+  /** The digest that the store has compared with the bytes as they arrived; null if it has not. */
+  digest: Digest | null;
+  /** Whether it has the headers of all other contents, and no others. */
+  hasOwnHeaders: boolean;
 }
 
 export interface StoredContent {

@@ -6,12 +6,15 @@ import { OciError } from '../oci/errors.ts';
 import { parseContentRange } from '../oci/range.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Chunk, Registry, Repository } from '../oci/registry.ts';
+import type { DirectGrants } from '../s3/direct-grants.ts';
 
 /** What the endpoints need. */
 export interface Services {
   guard: Guard;
   delivery: BlobDelivery;
   prefetch: Prefetch;
+  /** Null where clients cannot store bytes themselves. */
+  direct: DirectGrants | null;
 }
 
 export class Exchange {

@@ -8,6 +8,7 @@ import { OciError } from '../oci/errors.ts';
 import { CHUNK_RECOMMENDED_BYTES } from '../oci/limits.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Repository, Upload } from '../oci/registry.ts';
+import { announcedBlob, grantFor, renewedGrant, withGrant } from './direct.ts';
 import type { Exchange } from './exchange.ts';
 
 /** A POST starts an upload, uploads a whole blob (`digest`), or mounts a blob (`mount`). */
@@ -23,12 +24,17 @@ export async function startUpload(exchange: Exchange): Promise<Response> {
   const digest = query.get('digest');
   if (digest !== null) {
     const parsed = parseDigest(digest);
-    const upload = await repository.startUpload('sha256');
+    const upload = await repository.startUpload('sha256', null);
     await upload.commit(parsed, exchange.chunk());
     return created(repository, parsed);
   }
-  const upload = await repository.startUpload(parseAlgorithm(query.get('digest-algorithm') ?? 'sha256'));
-  return accepted(repository, upload, 0);
+  const algorithm = parseAlgorithm(query.get('digest-algorithm') ?? 'sha256');
+  const announced = announcedBlob(exchange);
+  const upload = await repository.startUpload(algorithm, announced);
+  const grant = announced === null ? null : await grantFor(exchange.services.direct, upload, announced);
+  return grant === null
+    ? accepted(repository, upload, 0)
+    : withGrant(grant, 202, uploadHeaders(repository, upload, 0));
 }
 
 export async function appendChunk(exchange: Exchange): Promise<Response> {
@@ -49,6 +55,10 @@ export async function commitUpload(exchange: Exchange): Promise<Response> {
 
 export async function uploadStatus(exchange: Exchange): Promise<Response> {
   const { repository, upload } = await find(exchange);
+  if (announcedBlob(exchange) !== null) {
+    const grant = await renewedGrant(exchange.services.direct, upload);
+    if (grant !== null) return withGrant(grant, 200, uploadHeaders(repository, upload, 0));
+  }
   const offset = await upload.status();
   return new Response(null, { status: 204, headers: uploadHeaders(repository, upload, offset) });
 }
@@ -71,6 +81,7 @@ function refuse(error: unknown, repository: Repository, upload: Upload): never {
   throw new OciError(error.code, {
     message: error.message,
     detail: error.detail,
+    status: error.status,
     headers: { ...error.headers, Location: locationOf(repository, upload), 'Docker-Upload-UUID': upload.id },
   });
 }

@@ -29,6 +29,16 @@ export interface OpenUpload {
   draft: Draft;
   /** The running hash; null if there are no bytes yet, or if it was lost. */
   hash: SavedHash | null;
+  /** The size that the client has announced, in bytes, if it stores the bytes itself; else null. */
+  direct: number | null;
+}
+
+/** Where a client stores the bytes of an upload itself, past the Worker. */
+export interface DirectDraft {
+  /** The uuid of the content. */
+  draft: string;
+  /** R2's id of the multipart upload that was begun for it; null for a single PUT. */
+  multipart: string | null;
 }
 
 /** `gone`: cancelled, expired or ended. `elsewhere`: the chunk does not begin at the offset. */
@@ -71,6 +81,10 @@ export interface UploadSessionObject extends Rpc.DurableObjectBranded {
    * the first to finish.
    */
   begin(id: string, claim: UploadClaim, chunk: ChunkStart): Promise<OpenUpload | Refusal>;
+  /** Opens an upload whose bytes the client stores itself. It takes no chunk. `size` is in bytes. */
+  beginDirect(id: string, claim: UploadClaim, draft: DirectDraft, size: number): Promise<void>;
+  /** Null if the upload is not open, or takes chunks. */
+  directDraft(id: string): DirectDraft | null;
   /** The bytes behind the last part. */
   tail(id: string): Uint8Array;
   /** Accepts what a chunk has added, if the offset has not moved since the chunk began. */

@@ -26,8 +26,8 @@ export interface Repository {
   /** Links a blob of another repository without copying its bytes. False where that is not possible: the client then uploads it. end-11. */
   mountBlob(digest: Digest, from: MountSource): Promise<boolean>;
 
-  /** end-4a, end-4c. */
-  startUpload(algorithm: Algorithm): Promise<Upload>;
+  /** `direct`: the client wants to store the bytes itself. The registry need not allow it. end-4a, end-4c. */
+  startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload>;
   /** An upload by the token that its Location carried. BLOB_UPLOAD_UNKNOWN. */
   upload(id: string, token: string): Promise<Upload>;
 
@@ -84,6 +84,22 @@ export interface Chunk {
   sender: string;
 }
 
+/** What a client says that wants to store the bytes of an upload itself. */
+export interface DirectRequest {
+  /** In bytes. */
+  size: number;
+  /** In the parts of a multipart upload, and not by one PUT. */
+  inParts: boolean;
+}
+
+/** Where a client stores the bytes of an upload itself. */
+export interface DirectPlace {
+  /** The key of the bytes in the store. */
+  key: string;
+  /** The id of the multipart upload; null for one PUT. */
+  multipart: string | null;
+}
+
 export interface Upload {
   readonly id: string;
   /** Unix time, ms. */
@@ -99,6 +115,8 @@ export interface Upload {
    * DIGEST_INVALID, SIZE_INVALID. end-6; the whole blob in one request is end-4b, and end-6 right after end-4a.
    */
   commit(digest: Digest, chunk: Chunk): Promise<void>;
+  /** Where the client stores the bytes itself; null where it sends them to the registry, and after the end of the upload. */
+  direct(): Promise<DirectPlace | null>;
   /** BLOB_UPLOAD_UNKNOWN. end-14. */
   cancel(): Promise<void>;
 }

@@ -14,7 +14,15 @@ import type { Listing, Page } from '../oci/page.ts';
 import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
-import type { Blob, ManifestPut, MountSource, ReferrersFilter, Repository, Upload } from '../oci/registry.ts';
+import type {
+  Blob,
+  DirectRequest,
+  ManifestPut,
+  MountSource,
+  ReferrersFilter,
+  Repository,
+  Upload,
+} from '../oci/registry.ts';
 import { platformOf } from '../platform.ts';
 import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
@@ -104,9 +112,11 @@ export class DurableRepository implements Repository {
     return this.#state().linkBlob(this.name, blob, null, bytes);
   }
 
-  async startUpload(algorithm: Algorithm): Promise<Upload> {
+  async startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload> {
     const { id, token, claim } = await this.#uploadIds.mint(this.name, algorithm);
-    return new DurableUpload(this.#env, this.name, id, token, claim);
+    const upload = new DurableUpload(this.#env, this.name, id, token, claim);
+    if (direct !== null) await upload.startDirect(direct);
+    return upload;
   }
 
   async upload(id: string, token: string): Promise<Upload> {

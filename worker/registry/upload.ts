@@ -12,12 +12,18 @@ import type { Added, BlobStore, Draft } from '../blobs/store.ts';
 import { bytesOf } from '../blobs/tail.ts';
 import type { Env } from '../env.ts';
 import { CountedCache, type Lease, memory } from '../memory/budget.ts';
-import type { OpenUpload, Refusal, UploadClaim, UploadSessionObject } from '../objects/upload-session.ts';
+import type {
+  DirectDraft,
+  OpenUpload,
+  Refusal,
+  UploadClaim,
+  UploadSessionObject,
+} from '../objects/upload-session.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { UPLOAD_LIFETIME_MS } from '../oci/limits.ts';
 import { lengthOf } from '../oci/range.ts';
-import type { Chunk, Upload } from '../oci/registry.ts';
+import type { Chunk, DirectPlace, DirectRequest, Upload } from '../oci/registry.ts';
 import { hasRepository, repositoryOf, type Stub, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
 import { rememberHolder } from './small-holders.ts';
@@ -36,6 +42,7 @@ export class DurableUpload implements Upload {
   readonly #repository: string;
   readonly #claim: UploadClaim;
   readonly #store: BlobStore;
+  #direct: DirectPlace | null = null;
 
   constructor(env: Env, repository: string, id: string, token: string, claim: UploadClaim) {
     this.#env = env;
@@ -45,6 +52,30 @@ export class DurableUpload implements Upload {
     this.#claim = claim;
     this.startedAt = claim.expiresAt - UPLOAD_LIFETIME_MS;
     this.#store = blobStore(env);
+  }
+
+  /** Prepares the store for a client that stores the bytes itself. Does nothing if the store has no way for that. */
+  async startDirect({ size, inParts }: DirectRequest): Promise<void> {
+    const { direct } = this.#store;
+    if (direct === null) return;
+    const draft = crypto.randomUUID();
+    const key = blobKey(draft);
+    const multipart = inParts ? await direct.begin(key) : null;
+    try {
+      await this.#session().beginDirect(this.id, this.#claim, { draft, multipart }, size);
+    } catch (error) {
+      // If the session has it nevertheless, the upload expires there.
+      await this.#store.abandon(draftOf({ draft, multipart })).catch(() => undefined);
+      throw error;
+    }
+    this.#direct = { key, multipart };
+    this.#markBegun();
+  }
+
+  async direct(): Promise<DirectPlace | null> {
+    if (this.#direct !== null || this.#store.direct === null) return this.#direct;
+    const pending = await this.#session().directDraft(this.id);
+    return pending === null ? null : { key: blobKey(pending.draft), multipart: pending.multipart };
   }
 
   async status(): Promise<number> {
@@ -239,6 +270,7 @@ export class DurableUpload implements Upload {
       if (again && (await this.#isLinked(digest))) return;
       if (sealed.status !== 'open') throw new OciError('BLOB_UPLOAD_UNKNOWN');
       dropHash(this.id);
+      if (sealed.direct !== null) return await this.#publishDirect(digest, sealed.draft, sealed.direct);
       keepTail(lease, sealed.draft);
       await this.#publishDraft(digest, sealed, sealed.again, lease);
     } finally {
@@ -280,6 +312,30 @@ export class DurableUpload implements Upload {
       if (object.key === key && known && !object.stored) await finish();
       return true;
     });
+    this.#reportPublished(used === key);
+  }
+
+  /**
+   * Publishes what the client has stored itself. The store has compared it with a digest as it arrived, or else it is read once. It
+   * cannot change afterwards, because a client's grant does not replace an object that is there.
+   */
+  async #publishDirect(digest: Digest, draft: Draft, size: number): Promise<void> {
+    const key = this.#store.keyOf(draft);
+    const stored = (await this.#store.direct?.stored(key)) ?? null;
+    // The upload stays: the client's bytes may still be on their way.
+    if (stored === null) throw notStored();
+    const isSame =
+      stored.size === size &&
+      (stored.digest !== null && algorithmOf(digest) === algorithmOf(stored.digest)
+        ? stored.digest === digest
+        : await this.#isContent(digest, key));
+    if (!isSame || !stored.hasOwnHeaders) {
+      await this.#session().markMismatch(this.id);
+      await this.#store.discard(draft);
+      throw isSame ? otherHeaders() : wrongDigest(digest);
+    }
+    const publication = { repository: this.#repository, digest, size, key, upload: null };
+    const used = await publish(this.#env, publication, async () => true);
     this.#reportPublished(used === key);
   }
 
@@ -329,6 +385,25 @@ export class DurableUpload implements Upload {
   #session(): Stub<UploadSessionObject> {
     return sessionOf(this.#env, this.id);
   }
+}
+
+function draftOf({ draft: id, multipart }: DirectDraft): Draft {
+  return { id, multipart, parts: [], firstPart: 1, tail: { size: 0, bytes: null } };
+}
+
+function notStored(): OciError {
+  return new OciError('BLOB_UPLOAD_INVALID', {
+    message:
+      'the bytes of this upload are not in the store yet: store them with the grant, and then commit again',
+    status: 400,
+  });
+}
+
+function otherHeaders(): OciError {
+  return new OciError('BLOB_UPLOAD_INVALID', {
+    message: 'the bytes were stored with other headers than those of the grant: start a new upload',
+    status: 400,
+  });
 }
 
 /** Keeps memory for the tail that arrived, and gives the rest back. */

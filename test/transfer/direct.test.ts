@@ -1,0 +1,320 @@
+/**
+ * The client's way past the registry, against the double of R2's S3 endpoint and behind a front that refuses all but small bodies:
+ * blobs get there, interruptions cost little, and where the way is closed the client says so once.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { type DirectOptions, type DirectProgress, DirectWay } from '../../cli/transfer/direct.ts';
+import { grantIn } from '../../cli/transfer/direct-grant.ts';
+import { type Answer, SourceChanged } from '../../cli/transfer/http.ts';
+import { Registry, RegistryError } from '../../cli/transfer/registry.ts';
+import type { Content } from '../../cli/transfer/upload.ts';
+import { parseDigest } from '../../worker/oci/digest.ts';
+import { Client } from '../faults/client.ts';
+import { S3_CREDENTIALS } from '../faults/direct.ts';
+import { expectNoRemains, letTimePass, stored } from '../faults/remains.ts';
+import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
+import { onHome } from '../support/homes.ts';
+import { startWall, type Wall } from '../support/wall.ts';
+
+const MiB = 1024 * 1024;
+const PART = 5 * MiB;
+/** What the front lets through: the requests of the client without bodies, and its JSON. */
+const WALL = 10_000;
+const HOUR_MS = 3600_000;
+
+function contentOf(bytes: Buffer): Content {
+  return { size: bytes.length, open: (start, end) => Readable.from([bytes.subarray(start, end)]) };
+}
+
+onHome(
+  'r2',
+  (home) => {
+    let wall: Wall;
+    before(async () => {
+      wall = await startWall(home.url, WALL);
+    });
+    after(() => wall[Symbol.asyncDispose]());
+    beforeEach(() => {
+      home.s3.requests.length = 0;
+      home.s3.faults.clear();
+    });
+
+    function wayOf(options: Partial<DirectOptions> = {}) {
+      const reports: string[] = [];
+      const registry = new Registry({ origin: wall.url, credentials: null });
+      const all = {
+        minBytes: 1000,
+        partBytes: PART,
+        report: (text: string) => reports.push(text),
+        ...options,
+      };
+      return { way: new DirectWay(registry, all), reports };
+    }
+
+    /** Pushes by a new way, and checks that the blob is there. */
+    async function pushed(
+      bytes: Buffer,
+      options: Partial<DirectOptions> = {},
+      progress: DirectProgress = {},
+      content = contentOf(bytes),
+    ): Promise<{ reports: string[]; repository: string }> {
+      const { way, reports } = wayOf(options);
+      const repository = repositoryName();
+      assert.equal(await way.push(repository, parseDigest(digestOf(bytes)), content, progress), true);
+      assert.ok((await new Client(home).pullBlob(repository, digestOf(bytes)))?.equals(bytes));
+      return { reports, repository };
+    }
+
+    it('stores a blob by one PUT', async () => {
+      const offsets: number[] = [];
+      const bytes = blob(3 * MiB);
+      const { reports } = await pushed(bytes, {}, { sent: (offset) => offsets.push(offset) });
+      assert.deepEqual(home.s3.answersTo('PutObject'), ['200']);
+      assert.equal(offsets.at(-1), bytes.length);
+      assert.deepEqual(reports, []);
+    });
+
+    it('stores a large blob in parts', async () => {
+      const offsets: number[] = [];
+      const bytes = blob(2 * PART + 12_345);
+      await pushed(bytes, { putMaxBytes: PART }, { sent: (offset) => offsets.push(offset) });
+      assert.deepEqual(home.s3.answersTo('UploadPart'), ['200', '200', '200']);
+      assert.deepEqual(home.s3.answersTo('PutObject'), []);
+      assert.equal(offsets.at(-1), bytes.length);
+    });
+
+    it('leaves small blobs and other digests to the registry', async () => {
+      const { way } = wayOf();
+      assert.equal(way.takes(parseDigest(digestOf(blob())), 999), false);
+      assert.equal(way.takes(parseDigest(digestOf(blob(), 'sha512')), 10_000), false);
+    });
+
+    it('signs with the clock of the registry', async () => {
+      await home.setClockAhead(2 * HOUR_MS);
+      home.s3.clockAheadMs = 2 * HOUR_MS;
+      try {
+        await pushed(blob(2000));
+        await pushed(blob(2000), { putMaxBytes: 1000 });
+      } finally {
+        await home.setClockAhead(0);
+        home.s3.clockAheadMs = 0;
+      }
+      assert.deepEqual(home.s3.answersTo('UploadPart'), ['200']);
+    });
+
+    describe('gets there, although', () => {
+      const busy = { status: 503, code: 'SlowDown' };
+      const lost = { loseAnswer: true } as const;
+      const cut = { cutAfterBytes: 9 * MiB };
+
+      it('the answer to the PUT is lost', async () => {
+        home.s3.faults.set('PutObject', [lost]);
+        await pushed(blob(2000));
+        assert.deepEqual(home.s3.answersTo('PutObject'), ['412 PreconditionFailed']);
+      });
+
+      it('the bucket is busy', async () => {
+        home.s3.faults.set('PutObject', [busy]);
+        await pushed(blob(2000));
+        home.s3.faults.set('UploadPart', [busy, null, busy]);
+        home.s3.faults.set('CompleteMultipartUpload', [busy]);
+        await pushed(blob(PART + 1), { putMaxBytes: PART });
+      });
+
+      it('two PUTs are cut off: it goes on in parts', async () => {
+        home.s3.faults.set('PutObject', [cut, cut]);
+        const { reports } = await pushed(blob(12 * MiB));
+        assert.deepEqual(reports, []);
+        assert.equal(home.s3.answersTo('UploadPart').length, 3);
+      });
+
+      it('answers to parts are lost', async () => {
+        home.s3.faults.set('UploadPart', [lost, null, { cutAfterBytes: MiB }]);
+        home.s3.faults.set('CompleteMultipartUpload', [lost]);
+        await pushed(blob(2 * PART + 1), { putMaxBytes: PART });
+        assert.deepEqual(home.s3.answersTo('CompleteMultipartUpload'), ['404 NoSuchUpload']);
+      });
+
+      it('the grant expires on the way', async () => {
+        home.s3.faults.set('UploadPart', [null, { status: 400, code: 'ExpiredToken' }]);
+        const { reports } = await pushed(blob(2 * PART + 1), { putMaxBytes: PART });
+        assert.deepEqual(reports, []);
+      });
+
+      it('a part was damaged on its way', async () => {
+        home.s3.faults.set('UploadPart', [{ status: 400, code: 'BadDigest' }]);
+        await pushed(blob(PART + 1), { putMaxBytes: PART });
+      });
+    });
+
+    describe('says that the source changed, if', () => {
+      it('one PUT has other bytes', async () => {
+        const { way } = wayOf();
+        const digest = parseDigest(digestOf(blob()));
+        await assert.rejects(way.push(repositoryName(), digest, contentOf(blob(2000))), (error) => {
+          assert.ok(error instanceof RegistryError);
+          return error.code === 'DIGEST_INVALID';
+        });
+      });
+
+      it('the parts have other bytes', async () => {
+        const { way } = wayOf({ putMaxBytes: 1000 });
+        const digest = parseDigest(digestOf(blob()));
+        await assert.rejects(way.push(repositoryName(), digest, contentOf(blob(2000))), (error) => {
+          assert.ok(error instanceof RegistryError);
+          return error.code === 'DIGEST_INVALID';
+        });
+      });
+
+      it('a part has other bytes each time that it is read', async () => {
+        const { way } = wayOf({ putMaxBytes: 1000 });
+        const content = { size: 2000, open: () => Readable.from([blob(2000)]) };
+        const digest = parseDigest(digestOf(blob()));
+        await assert.rejects(way.push(repositoryName(), digest, content), SourceChanged);
+      });
+    });
+
+    describe('goes through the registry, and says so once, if the bucket', () => {
+      const ROWS = [
+        ['refuses the grant', { status: 403, code: 'AccessDenied' }],
+        ['cannot be reached', { cutAfterBytes: 0 }],
+      ] as const;
+      for (const [name, fault] of ROWS) {
+        it(name, async () => {
+          for (const options of [{}, { putMaxBytes: 1000 }]) {
+            const [client, already] = [new Client(home), await stored(home)];
+            const repository = repositoryName();
+            for (const operation of ['PutObject', 'UploadPart'])
+              home.s3.faults.set(operation, Array(20).fill(fault));
+            const { way, reports } = wayOf(options);
+            const blobs = [blob(2000), blob(2000), blob(2000)];
+            const push = (bytes: Buffer) =>
+              way.push(repository, parseDigest(digestOf(bytes)), contentOf(bytes));
+            assert.deepEqual(await Promise.all(blobs.map(push)), [false, false, false]);
+            assert.equal(reports.length, 1);
+            assert.match(reports[0] ?? '', /directly \(.*\), so they go through http.*longshore doctor/);
+            await home.reset();
+            assert.equal(await push(blob(2000)), false);
+            assert.deepEqual((await home.counts()).calls, [], 'it is not asked again');
+            await letTimePass(client);
+            await expectNoRemains(client, already);
+          }
+        });
+      }
+    });
+
+    describe('continues', () => {
+      it('where a killed process ended, with the missing parts only', async () => {
+        const bytes = blob(3 * PART + 5);
+        const repository = repositoryName();
+        const digest = parseDigest(digestOf(bytes));
+        const killed = new AbortController();
+        const registry = new Registry({ origin: wall.url, credentials: null, signal: killed.signal });
+        const options = { minBytes: 1000, putMaxBytes: PART, partBytes: PART, report: assert.fail };
+        let location = '';
+        const reached = new EventTarget();
+        const content: Content = {
+          size: bytes.length,
+          open: (start, end) =>
+            Readable.from(start < 2 * PART ? [bytes.subarray(start, end)] : stalled(reached)),
+        };
+        const resumable = async (at: string) => {
+          location = at;
+        };
+        const first = new DirectWay(registry, options).push(repository, digest, content, { resumable });
+        const ended = assert.rejects(first);
+        while (home.s3.answersTo('UploadPart').length < 2) await new Promise((done) => setImmediate(done));
+        killed.abort(new Error('killed'));
+        reached.dispatchEvent(new Event('killed'));
+        await ended;
+        home.s3.requests.length = 0;
+        const offsets: number[] = [];
+        const sent = (offset: number) => offsets.push(offset);
+        const { way } = wayOf({ putMaxBytes: PART });
+        assert.equal(await way.push(repository, digest, contentOf(bytes), { sent }, location), true);
+        assert.equal(home.s3.answersTo('UploadPart').length, 2);
+        assert.equal(offsets.at(-1), bytes.length);
+        assert.ok((await new Client(home).pullBlob(repository, digest))?.equals(bytes));
+      });
+
+      it('with a new upload, if the registry does not know the old one', async () => {
+        const bytes = blob(2000);
+        const { way } = wayOf();
+        const old = `${wall.url}/v2/a/blobs/uploads/${crypto.randomUUID()}?token=none`;
+        const digest = parseDigest(digestOf(bytes));
+        assert.equal(await way.push(repositoryName(), digest, contentOf(bytes), {}, old), true);
+      });
+    });
+  },
+  { vars: { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0' }, s3Double: S3_CREDENTIALS },
+);
+
+onHome('r2', (home) => {
+  it('asks a registry without credentials of S3 once', async () => {
+    const registry = new Registry({ origin: home.url, credentials: null });
+    const way = new DirectWay(registry, { report: assert.fail, minBytes: 1000 });
+    const push = (bytes: Buffer) =>
+      way.push(repositoryName(), parseDigest(digestOf(bytes)), contentOf(bytes));
+    assert.equal(await push(blob(2000)), false);
+    assert.equal(way.takes(parseDigest(digestOf(blob())), 2000), false);
+  });
+});
+
+describe('a grant', () => {
+  const valid = { issuedAt: 1, expiresAt: 2, url: 'https://s3.example/b/k' };
+  const put = { way: 'put', headers: {}, ...valid };
+  const parts = {
+    way: 'parts',
+    uploadId: 'u',
+    accessKeyId: 'a',
+    secretAccessKey: 's',
+    sessionToken: 't',
+    ...valid,
+  };
+  const ROWS: [name: string, origin: string, body: unknown, isTaken: boolean][] = [
+    ['of one PUT is taken', 'https://r.example', put, true],
+    ['of parts is taken', 'https://r.example', parts, true],
+    [
+      'over http is taken from a registry over http',
+      'http://r.example',
+      { ...put, url: 'http://s3.example/b/k' },
+      true,
+    ],
+    [
+      'over http is not taken from one over https',
+      'https://r.example',
+      { ...put, url: 'http://s3.example/b/k' },
+      false,
+    ],
+    ['to another scheme is not taken', 'http://r.example', { ...put, url: 'file:///etc/passwd' }, false],
+    ['of another way is not taken', 'https://r.example', { ...put, way: 'mail' }, false],
+    ['without a token is not taken', 'https://r.example', { ...parts, sessionToken: undefined }, false],
+    ['without a time is not taken', 'https://r.example', { ...put, expiresAt: 'soon' }, false],
+    [
+      'with headers that are no texts is not taken',
+      'https://r.example',
+      { ...put, headers: { a: 1 } },
+      false,
+    ],
+    ['that is no object is not taken', 'https://r.example', null, false],
+  ];
+  for (const [name, origin, body, isTaken] of ROWS) {
+    it(name, async () => {
+      const answer = {
+        status: 202,
+        header: () => 'put',
+        body: Readable.from([Buffer.from(JSON.stringify(body))]),
+      } as unknown as Answer;
+      assert.equal((await grantIn(answer, origin)) !== null, isTaken);
+    });
+  }
+});
+
+/** A source that gives nothing more until an event. */
+async function* stalled(until: EventTarget): AsyncGenerator<Buffer> {
+  await once(until, 'killed');
+  yield* [];
+}
