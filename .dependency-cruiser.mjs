@@ -138,8 +138,7 @@ const PRODUCT = '^(worker|durable-objects|standalone|cli|deploy)/';
 const PATHS = Object.fromEntries(LAYERS.map(({ name, path }) => [name, path]));
 
 function rulesOf({ name, path, layers, types = [], packages }) {
-  // The package of the command, which is made before the Worker is bundled.
-  const values = ['[.]tgz$', path, ...layers.map((layer) => PATHS[layer]), ...packages.map(packagePath)];
+  const values = [path, ...layers.map((layer) => PATHS[layer]), ...packages.map(packagePath)];
   return [
     {
       name: `${name}-imports`,
@@ -194,7 +193,7 @@ export default {
       comment: 'The file or package does not exist.',
       severity: 'error',
       from: {},
-      to: { couldNotResolve: true, pathNot: '^cloudflare:|[.]tgz$' },
+      to: { couldNotResolve: true, pathNot: '^cloudflare:' },
     },
     ...LAYERS.flatMap(rulesOf),
   ],
