@@ -5,8 +5,9 @@
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { type Grant, grantIn, type PartsGrant, type PutGrant } from './direct-grant.ts';
 import { storeParts } from './direct-parts.ts';
-import { ConnectionLost, discard } from './http.ts';
-import { pullPush, type Registry, RegistryError } from './registry.ts';
+import type { Outcome } from './events.ts';
+import { type Answer, ConnectionLost, discard } from './http.ts';
+import { pull, pullPush, type Registry, RegistryError } from './registry.ts';
 import { S3Refusal, sendToS3 } from './s3.ts';
 import { ChunkedUpload, ChunkLimit, type Content } from './upload.ts';
 
@@ -26,7 +27,23 @@ export interface DirectOptions {
   readonly partBytes?: number | undefined;
 }
 
-export interface DirectProgress {
+interface DirectBlob {
+  readonly digest: Digest;
+  /** In bytes. */
+  readonly size: number;
+}
+
+export interface DirectContent extends Content {
+  readonly descriptor: DirectBlob;
+}
+
+export interface DirectPush {
+  /** A repository of the same registry that has the blob. Without it, the registry may look for one. */
+  mountFrom?: string | null;
+  /** The location of an upload that an earlier process began. */
+  resumeFrom?: string | null;
+  /** Bytes will be sent. */
+  begun?(): void;
   /** The bytes that were handed to connections. It goes back when bytes are sent again. */
   sent?(bytes: number): void;
   /** The upload can be continued by another process, at this location. */
@@ -55,90 +72,93 @@ export class DirectWay {
   }
 
   /** Whether a blob is worth to be stored this way, as far as it is known. */
-  takes(digest: Digest, size: number): boolean {
-    return (
-      this.#isOpen && size >= (this.#options.minBytes ?? DIRECT_MIN_BYTES) && algorithmOf(digest) === 'sha256'
-    );
+  takes({ digest, size }: DirectBlob): boolean {
+    const { minBytes = DIRECT_MIN_BYTES } = this.#options;
+    return this.#isOpen && size >= minBytes && algorithmOf(digest) === 'sha256';
   }
 
   /**
-   * Stores a blob and links it. False if it has to go through the registry: the bucket, or the registry, has no such way, or the blob
-   * is small. `resumeFrom` is the location of an upload that an earlier process began.
+   * Stores a blob and links it, or links that of another repository. Null if it has to go through the registry: the bucket, or the
+   * registry, has no such way.
    *
    * Throws RegistryError; with the code DIGEST_INVALID if the bytes have another digest.
    * Throws UploadLost.
-   * Throws SourceChanged, and what `content.open` throws.
+   * Throws SourceChanged, and what `open` throws.
    */
-  async push(
-    repository: string,
-    digest: Digest,
-    content: Content,
-    progress: DirectProgress = {},
-    resumeFrom: string | null = null,
-  ): Promise<boolean> {
-    if (!this.takes(digest, content.size)) return false;
-    let inParts = resumeFrom !== null || content.size > (this.#options.putMaxBytes ?? PUT_MAX_BYTES);
-    for (let location = resumeFrom; ; location = null) {
-      const upload = await this.#open(repository, digest, content.size, inParts, location);
+  async push(repository: string, blob: DirectContent, push: DirectPush = {}): Promise<Outcome | null> {
+    const { size } = blob.descriptor;
+    let inParts = size > (this.#options.putMaxBytes ?? PUT_MAX_BYTES);
+    let upload: DirectUpload | 'linked' | null = push.resumeFrom
+      ? await this.#resume(repository, blob.descriptor, push.resumeFrom)
+      : null;
+    while (this.#isOpen) {
+      upload ??= await this.#start(repository, blob.descriptor, inParts, push.mountFrom ?? null);
+      if (upload === 'linked') return 'linked';
       if (upload === null) {
-        if (location !== null) continue;
         this.#isOpen = false;
-        return false;
+        break;
       }
+      push.begun?.();
       try {
-        await upload.store(content, progress);
-        return true;
+        await upload.store(blob, push);
+        return 'sent';
       } catch (error) {
-        if (error instanceof CutOff) {
-          await upload.cancel();
-          inParts = true;
-          continue;
-        }
-        if (!(error instanceof WayFailed)) throw error;
+        if (!(error instanceof CutOff) && !(error instanceof WayFailed)) throw error;
         await upload.cancel();
-        this.#close(error.message);
-        return false;
+        if (error instanceof WayFailed) this.#close(error.message);
       }
+      upload = null;
+      inParts = true;
     }
+    return null;
   }
 
   /** Null if the registry gives no grant. */
-  async #open(
+  async #start(
     repository: string,
-    digest: Digest,
-    size: number,
+    blob: DirectBlob,
     inParts: boolean,
-    location: string | null,
-  ): Promise<DirectUpload | null> {
-    const headers = { 'Longshore-Direct': `${digest}; size=${size}${inParts ? '; parts' : ''}` };
-    const asked = {
-      method: location === null ? 'POST' : 'GET',
-      path: location ?? `/v2/${repository}/blobs/uploads/`,
-      scope: pullPush(repository),
-      headers,
-    };
-    const ask = () => this.#registry.request(asked);
-    const answer = await ask();
-    if (location === null && answer.status !== 202)
-      throw await this.#registry.failure(answer, `POST ${asked.path}`);
-    if (location !== null && answer.status !== 200) {
+    mountFrom: string | null,
+  ): Promise<DirectUpload | 'linked' | null> {
+    const query = new URLSearchParams({
+      mount: blob.digest,
+      ...(mountFrom === null ? {} : { from: mountFrom }),
+    });
+    const path = `/v2/${repository}/blobs/uploads/?${query}`;
+    const scope = mountFrom === null ? pullPush(repository) : `${pullPush(repository)} ${pull(mountFrom)}`;
+    const headers = announcement(blob, inParts);
+    const answer = await this.#registry.request({ method: 'POST', path, scope, headers });
+    if (answer.status === 201) {
       discard(answer);
-      return null;
+      return 'linked';
     }
+    if (answer.status !== 202) throw await this.#registry.failure(answer, 'POST of an upload');
+    return this.#opened(answer, repository, blob, false);
+  }
+
+  /** Null if the registry does not know the upload any more. */
+  async #resume(repository: string, blob: DirectBlob, location: string): Promise<DirectUpload | null> {
+    if (!URL.canParse(location) || new URL(location).origin !== this.#registry.origin) return null;
+    const headers = announcement(blob, true);
+    const scope = pullPush(repository);
+    const answer = await this.#registry.request({ method: 'GET', path: location, scope, headers });
+    if (answer.status === 200) return this.#opened(answer, repository, blob, true);
+    discard(answer);
+    return null;
+  }
+
+  async #opened(
+    answer: Answer,
+    repository: string,
+    blob: DirectBlob,
+    isResumed: boolean,
+  ): Promise<DirectUpload | null> {
     const grant = await grantIn(answer, this.#registry.origin);
     const place = answer.header('Location');
     if (grant === null || place === null) return null;
-    const url = new URL(place, this.#registry.origin).href;
-    const isResumed = location !== null;
-    return new DirectUpload(
-      this.#registry,
-      repository,
-      { digest, size, headers },
-      url,
-      grant,
-      isResumed,
-      this.#options,
-    );
+    const location = new URL(place, this.#registry.origin).href;
+    const about = { repository, ...blob, location, grant, isResumed, partBytes: this.#options.partBytes };
+    return new DirectUpload(this.#registry, about);
   }
 
   #close(reason: string): void {
@@ -150,43 +170,37 @@ export class DirectWay {
   }
 }
 
-/** One blob. */
+/** An upload that the registry has given a grant for. */
+interface OpenUpload extends DirectBlob {
+  readonly repository: string;
+  readonly location: string;
+  readonly grant: Grant;
+  readonly isResumed: boolean;
+  readonly partBytes: number | undefined;
+}
+
 class DirectUpload {
   readonly #registry: Registry;
-  readonly #repository: string;
-  readonly #blob: { digest: Digest; size: number; headers: Record<string, string> };
-  readonly #location: string;
-  readonly #grant: Grant;
-  readonly #isResumed: boolean;
-  readonly #options: DirectOptions;
+  readonly #upload: OpenUpload;
 
-  constructor(
-    registry: Registry,
-    repository: string,
-    blob: { digest: Digest; size: number; headers: Record<string, string> },
-    location: string,
-    grant: Grant,
-    isResumed: boolean,
-    options: DirectOptions,
-  ) {
+  constructor(registry: Registry, upload: OpenUpload) {
     this.#registry = registry;
-    this.#repository = repository;
-    this.#blob = blob;
-    this.#location = location;
-    this.#grant = grant;
-    this.#isResumed = isResumed;
-    this.#options = options;
+    this.#upload = upload;
   }
 
-  async store(content: Content, progress: DirectProgress): Promise<void> {
+  async store(content: Content, push: DirectPush): Promise<void> {
     let handed = 0;
     const sent = (bytes: number) => {
       handed += bytes;
-      progress.sent?.(handed);
+      push.sent?.(handed);
     };
+    const { grant, location } = this.#upload;
     try {
-      if (this.#grant.way === 'put') await this.#put(this.#grant, content, sent);
-      else await this.#parts(this.#grant, content, sent, progress);
+      if (grant.way === 'put') await this.#put(grant, content, sent);
+      else {
+        await push.resumable?.(location);
+        await this.#parts(grant, content, sent);
+      }
     } catch (error) {
       if (error instanceof S3Refusal || error instanceof ConnectionLost) throw new WayFailed(error.message);
       throw error;
@@ -195,7 +209,7 @@ class DirectUpload {
   }
 
   cancel(): Promise<void> {
-    return this.#upload().cancel();
+    return this.#atRegistry().cancel();
   }
 
   async #put({ url, headers }: PutGrant, content: Content, sent: (bytes: number) => void): Promise<void> {
@@ -218,30 +232,25 @@ class DirectUpload {
         sent(-handed);
         const isCut = error instanceof ConnectionLost || (error instanceof S3Refusal && error.isTransient);
         if (isCut && handed >= WORTH_PARTS_BYTES && !isFirst) throw new CutOff(error.message);
-        if (error instanceof S3Refusal && error.isOtherContent) throw otherContent(error, this.#blob.digest);
+        if (error instanceof S3Refusal && error.isOtherContent)
+          throw otherContent(error, this.#upload.digest);
         if (!isCut || !isFirst) throw error;
         handed = 0;
       }
     }
   }
 
-  async #parts(
-    grant: PartsGrant,
-    content: Content,
-    sent: (bytes: number) => void,
-    progress: DirectProgress,
-  ): Promise<void> {
-    await progress.resumable?.(this.#location);
-    const { partBytes } = this.#options;
+  #parts(grant: PartsGrant, content: Content, sent: (bytes: number) => void): Promise<void> {
+    const { isResumed, partBytes } = this.#upload;
     const renew = () => this.#renewed();
-    const { signal } = this.#registry;
-    await storeParts(content, grant, { renew, signal, sent, isResumed: this.#isResumed, partBytes });
+    return storeParts(content, grant, { renew, signal: this.#registry.signal, sent, isResumed, partBytes });
   }
 
   async #renewed(): Promise<PartsGrant> {
-    const { headers } = this.#blob;
-    const scope = pullPush(this.#repository);
-    const answer = await this.#registry.request({ method: 'GET', path: this.#location, scope, headers });
+    const { repository, location: path } = this.#upload;
+    const headers = announcement(this.#upload, true);
+    const scope = pullPush(repository);
+    const answer = await this.#registry.request({ method: 'GET', path, scope, headers });
     if (answer.status !== 200) throw await this.#registry.failure(answer, 'GET of an upload');
     const grant = await grantIn(answer, this.#registry.origin);
     if (grant?.way === 'parts') return grant;
@@ -251,7 +260,7 @@ class DirectUpload {
   /** The registry checks what was stored. */
   async #commit(): Promise<void> {
     try {
-      await this.#upload().commit(this.#blob.digest);
+      await this.#atRegistry().commit(this.#upload.digest);
     } catch (error) {
       if (error instanceof RegistryError && error.code === 'BLOB_UPLOAD_INVALID')
         throw new WayFailed(error.message);
@@ -259,9 +268,14 @@ class DirectUpload {
     }
   }
 
-  #upload(): ChunkedUpload {
-    return ChunkedUpload.started(this.#registry, this.#repository, new ChunkLimit(), this.#location);
+  #atRegistry(): ChunkedUpload {
+    const { repository, location } = this.#upload;
+    return ChunkedUpload.started(this.#registry, repository, new ChunkLimit(), location);
   }
+}
+
+function announcement({ digest, size }: DirectBlob, inParts: boolean): Record<string, string> {
+  return { 'Longshore-Direct': `${digest}; size=${size}${inParts ? '; parts' : ''}` };
 }
 
 function otherContent(error: S3Refusal, digest: Digest): RegistryError {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { algorithmOf, encodedOf } from '../../worker/oci/digest.ts';
 import { CommandFailure } from '../failure.ts';
+import type { DirectWay } from './direct.ts';
 import type { Listener, Outcome } from './events.ts';
 import { ConnectionLost, SourceChanged } from './http.ts';
 import { type Registry, RegistryError } from './registry.ts';
@@ -20,6 +21,7 @@ export interface BlobPush {
   /** A repository of the same registry that has the blobs. Null if it is not known. */
   readonly mountFrom: string | null;
   readonly limit: ChunkLimit;
+  readonly direct: DirectWay;
   readonly resume: ResumeStore;
   /** Of blobs whose bytes are being sent. */
   readonly slots: Slots;
@@ -60,6 +62,8 @@ async function attempt(blob: SourceBlob, push: BlobPush, sendsWhole: boolean): P
   if (await registry.hasBlob(repository, digest, size)) return 'present';
   return push.slots.run(async () => {
     const [unfinished, entry] = await claim(blob, push);
+    const outcome = unfinished === null ? await sendDirect(blob, push, entry) : null;
+    if (outcome !== null) return outcome;
     const upload =
       unfinished ?? (await ChunkedUpload.mountOrStart(registry, repository, limit, digest, mountFrom));
     if (upload === null) return 'linked';
@@ -70,14 +74,43 @@ async function attempt(blob: SourceBlob, push: BlobPush, sendsWhole: boolean): P
 
 /** The unfinished upload of an earlier process, if the registry still knows it, and the entry to keep its state in. */
 async function claim(blob: SourceBlob, push: BlobPush): Promise<[ChunkedUpload | null, UploadEntry]> {
-  const { registry, repository, limit, resume } = push;
+  const { registry, repository, limit, resume, direct } = push;
   const key = { origin: registry.origin, repository, digest: blob.descriptor.digest };
   for await (const entry of resume.claim(key)) {
+    if (entry.isDirect && direct.takes(blob.descriptor)) return [null, entry];
+    if (entry.isDirect) {
+      await entry.remove();
+      continue;
+    }
     const upload = await ChunkedUpload.resume(registry, repository, limit, entry.location ?? '');
     if (upload !== null && upload.offset <= blob.descriptor.size) return [upload, entry];
     await entry.remove();
   }
   return [null, resume.create(key)];
+}
+
+/** Stores the blob past the registry. Null if it has to go through it. */
+async function sendDirect(
+  blob: SourceBlob,
+  { direct, repository, mountFrom, listen }: BlobPush,
+  entry: UploadEntry,
+): Promise<Outcome | null> {
+  const { digest } = blob.descriptor;
+  if (!direct.takes(blob.descriptor)) return null;
+  try {
+    const outcome = await direct.push(repository, blob, {
+      mountFrom,
+      resumeFrom: entry.isDirect ? entry.location : null,
+      begun: () => listen({ event: 'blob-start', digest, offset: 0 }),
+      sent: (offset) => listen({ event: 'blob-progress', digest, offset }),
+      resumable: (location) => entry.save(location, true),
+    });
+    await entry.remove();
+    return outcome;
+  } catch (error) {
+    if (endsUpload(error)) await entry.remove();
+    throw error;
+  }
 }
 
 async function send(

@@ -1,7 +1,8 @@
 // Sends an image to a repository: its blobs, several at once, then its manifests.
 import type { Digest } from '../../worker/oci/digest.ts';
-import { CommandFailure } from '../failure.ts';
+import { CommandFailure, EXIT } from '../failure.ts';
 import type { Credentials } from './credentials.ts';
+import { DirectWay } from './direct.ts';
 import { eachAtOnce } from './each-at-once.ts';
 import { type Listener, type Summary, Tally } from './events.ts';
 import { pushBlob } from './push-blob.ts';
@@ -62,6 +63,7 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
     repository: target.repository,
     mountFrom: options.mountFrom ?? null,
     limit: options.limit ?? new ChunkLimit(),
+    direct: new DirectWay(registry, { report: note, ...directOptions(options.env) }),
     resume: new ResumeStore(options.env, note),
     slots: new Slots(jobs),
     sourceName: source.name,
@@ -77,6 +79,16 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
   const summary = tally.summary(digest, nameOf({ ...target, digest }));
   listen({ event: 'end', ...summary });
   return summary;
+}
+
+function directOptions({ LONGSHORE_DIRECT: direct }: NodeJS.ProcessEnv): { minBytes?: number } {
+  if (!direct) return {};
+  if (direct === 'off') return { minBytes: Number.POSITIVE_INFINITY };
+  if (/^\d{1,15}$/.test(direct)) return { minBytes: Number(direct) };
+  throw new CommandFailure(
+    `LONGSHORE_DIRECT is ${JSON.stringify(direct)}.\nSet it to off, or to the smallest blob, in bytes, to store straight in the bucket of the registry.`,
+    EXIT.usage,
+  );
 }
 
 async function pushManifests(

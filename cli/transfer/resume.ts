@@ -23,6 +23,8 @@ export interface UploadKey {
 /** What is kept of an unfinished upload. */
 interface State extends UploadKey {
   location: string;
+  /** The bytes are stored in the bucket, past the registry (`direct.ts`). */
+  isDirect?: boolean;
 }
 
 export class ResumeStore {
@@ -52,7 +54,7 @@ export class ResumeStore {
         continue;
       }
       const state = await read(own);
-      if (state !== null && isOf(state, key)) yield new UploadEntry(this, key, own, state.location);
+      if (state !== null && isOf(state, key)) yield new UploadEntry(this, key, own, state);
       else await rm(own, { force: true });
     }
   }
@@ -121,20 +123,23 @@ export class ResumeStore {
 export class UploadEntry {
   /** Where the upload continues. Null before the first `save`. */
   location: string | null;
+  /** Whether the upload continues past the registry. */
+  readonly isDirect: boolean;
   readonly #store: ResumeStore;
   readonly #key: UploadKey;
   readonly #path: string;
 
-  constructor(store: ResumeStore, key: UploadKey, path: string, location: string | null) {
+  constructor(store: ResumeStore, key: UploadKey, path: string, state: State | null) {
     this.#store = store;
     this.#key = key;
     this.#path = path;
-    this.location = location;
+    this.location = state?.location ?? null;
+    this.isDirect = state?.isDirect === true;
   }
 
-  async save(location: string): Promise<void> {
+  async save(location: string, isDirect = false): Promise<void> {
     this.location = location;
-    await this.#store.write(this.#path, { ...this.#key, location });
+    await this.#store.write(this.#path, { ...this.#key, location, isDirect });
   }
 
   async remove(): Promise<void> {

@@ -4,13 +4,22 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { type DirectOptions, type DirectProgress, DirectWay } from '../../cli/transfer/direct.ts';
+import {
+  type DirectContent,
+  type DirectOptions,
+  type DirectPush,
+  DirectWay,
+} from '../../cli/transfer/direct.ts';
 import { grantIn } from '../../cli/transfer/direct-grant.ts';
+import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { type Answer, SourceChanged } from '../../cli/transfer/http.ts';
+import { pushImage } from '../../cli/transfer/push-image.ts';
 import { Registry, RegistryError } from '../../cli/transfer/registry.ts';
-import type { Content } from '../../cli/transfer/upload.ts';
 import { parseDigest } from '../../worker/oci/digest.ts';
 import { Client } from '../faults/client.ts';
 import { S3_CREDENTIALS } from '../faults/direct.ts';
@@ -18,6 +27,7 @@ import { expectNoRemains, letTimePass, stored } from '../faults/remains.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
 import { startWall, type Wall } from '../support/wall.ts';
+import { assertPushed, imageOf, newTarget } from './support/memory-images.ts';
 
 const MiB = 1024 * 1024;
 const PART = 5 * MiB;
@@ -25,8 +35,13 @@ const PART = 5 * MiB;
 const WALL = 10_000;
 const HOUR_MS = 3600_000;
 
-function contentOf(bytes: Buffer): Content {
-  return { size: bytes.length, open: (start, end) => Readable.from([bytes.subarray(start, end)]) };
+function contentOf(bytes: Buffer, digest = digestOf(bytes)): DirectContent {
+  const { length: size } = bytes;
+  return {
+    descriptor: { digest: parseDigest(digest), size },
+    size,
+    open: (start, end) => Readable.from([bytes.subarray(start, end)]),
+  };
 }
 
 onHome(
@@ -58,12 +73,12 @@ onHome(
     async function pushed(
       bytes: Buffer,
       options: Partial<DirectOptions> = {},
-      progress: DirectProgress = {},
+      progress: DirectPush = {},
       content = contentOf(bytes),
     ): Promise<{ reports: string[]; repository: string }> {
       const { way, reports } = wayOf(options);
       const repository = repositoryName();
-      assert.equal(await way.push(repository, parseDigest(digestOf(bytes)), content, progress), true);
+      assert.equal(await way.push(repository, content, progress), 'sent');
       assert.ok((await new Client(home).pullBlob(repository, digestOf(bytes)))?.equals(bytes));
       return { reports, repository };
     }
@@ -88,8 +103,8 @@ onHome(
 
     it('leaves small blobs and other digests to the registry', async () => {
       const { way } = wayOf();
-      assert.equal(way.takes(parseDigest(digestOf(blob())), 999), false);
-      assert.equal(way.takes(parseDigest(digestOf(blob(), 'sha512')), 10_000), false);
+      assert.equal(way.takes(contentOf(blob(999)).descriptor), false);
+      assert.equal(way.takes(contentOf(blob(2000), digestOf(blob(), 'sha512')).descriptor), false);
     });
 
     it('signs with the clock of the registry', async () => {
@@ -150,11 +165,20 @@ onHome(
       });
     });
 
+    it('links a blob that the registry has in another repository', async () => {
+      const [bytes, from] = [blob(100_000), repositoryName('from')];
+      await new Client(home).pushBlob(from, bytes);
+      const { way } = wayOf();
+      const repository = repositoryName();
+      assert.equal(await way.push(repository, contentOf(bytes), { mountFrom: from }), 'linked');
+      assert.deepEqual(home.s3.requests, []);
+    });
+
     describe('says that the source changed, if', () => {
       it('one PUT has other bytes', async () => {
         const { way } = wayOf();
-        const digest = parseDigest(digestOf(blob()));
-        await assert.rejects(way.push(repositoryName(), digest, contentOf(blob(2000))), (error) => {
+        const content = contentOf(blob(2000), digestOf(blob()));
+        await assert.rejects(way.push(repositoryName(), content), (error) => {
           assert.ok(error instanceof RegistryError);
           return error.code === 'DIGEST_INVALID';
         });
@@ -162,8 +186,8 @@ onHome(
 
       it('the parts have other bytes', async () => {
         const { way } = wayOf({ putMaxBytes: 1000 });
-        const digest = parseDigest(digestOf(blob()));
-        await assert.rejects(way.push(repositoryName(), digest, contentOf(blob(2000))), (error) => {
+        const content = contentOf(blob(2000), digestOf(blob()));
+        await assert.rejects(way.push(repositoryName(), content), (error) => {
           assert.ok(error instanceof RegistryError);
           return error.code === 'DIGEST_INVALID';
         });
@@ -171,9 +195,8 @@ onHome(
 
       it('a part has other bytes each time that it is read', async () => {
         const { way } = wayOf({ putMaxBytes: 1000 });
-        const content = { size: 2000, open: () => Readable.from([blob(2000)]) };
-        const digest = parseDigest(digestOf(blob()));
-        await assert.rejects(way.push(repositoryName(), digest, content), SourceChanged);
+        const content = { ...contentOf(blob(2000)), open: () => Readable.from([blob(2000)]) };
+        await assert.rejects(way.push(repositoryName(), content), SourceChanged);
       });
     });
 
@@ -191,13 +214,12 @@ onHome(
               home.s3.faults.set(operation, Array(20).fill(fault));
             const { way, reports } = wayOf(options);
             const blobs = [blob(2000), blob(2000), blob(2000)];
-            const push = (bytes: Buffer) =>
-              way.push(repository, parseDigest(digestOf(bytes)), contentOf(bytes));
-            assert.deepEqual(await Promise.all(blobs.map(push)), [false, false, false]);
+            const push = (bytes: Buffer) => way.push(repository, contentOf(bytes));
+            assert.deepEqual(await Promise.all(blobs.map(push)), [null, null, null]);
             assert.equal(reports.length, 1);
             assert.match(reports[0] ?? '', /directly \(.*\), so they go through http.*longshore doctor/);
             await home.reset();
-            assert.equal(await push(blob(2000)), false);
+            assert.equal(await push(blob(2000)), null);
             assert.deepEqual((await home.counts()).calls, [], 'it is not asked again');
             await letTimePass(client);
             await expectNoRemains(client, already);
@@ -206,25 +228,45 @@ onHome(
       }
     });
 
+    it('is how an image is pushed: large layers past the registry, and the rest through it', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'longshore-direct-'));
+      const image = imageOf([3 * MiB, 50_000, 500]);
+      const target = newTarget(new URL(wall.url).host);
+      const events: TransferEvent[] = [];
+      const { sent } = await pushImage({
+        source: image,
+        target,
+        credentials: async () => null,
+        jobs: 4,
+        env: { XDG_STATE_HOME: folder, LONGSHORE_DIRECT: '1000' },
+        listen: (event) => events.push(event),
+      });
+      assert.deepEqual(sent, { blobs: 4, bytes: image.bytes });
+      assert.deepEqual(home.s3.answersTo('PutObject'), ['200', '200']);
+      assert.deepEqual(wall.refused, []);
+      assert.ok(!events.some(({ event }) => event === 'note'));
+      await assertPushed(image, home.url, target);
+      rmSync(folder, { recursive: true, force: true });
+    });
+
     describe('continues', () => {
       it('where a killed process ended, with the missing parts only', async () => {
         const bytes = blob(3 * PART + 5);
         const repository = repositoryName();
-        const digest = parseDigest(digestOf(bytes));
         const killed = new AbortController();
         const registry = new Registry({ origin: wall.url, credentials: null, signal: killed.signal });
         const options = { minBytes: 1000, putMaxBytes: PART, partBytes: PART, report: assert.fail };
         let location = '';
         const reached = new EventTarget();
-        const content: Content = {
-          size: bytes.length,
+        const content: DirectContent = {
+          ...contentOf(bytes),
           open: (start, end) =>
             Readable.from(start < 2 * PART ? [bytes.subarray(start, end)] : stalled(reached)),
         };
         const resumable = async (at: string) => {
           location = at;
         };
-        const first = new DirectWay(registry, options).push(repository, digest, content, { resumable });
+        const first = new DirectWay(registry, options).push(repository, content, { resumable });
         const ended = assert.rejects(first);
         while (home.s3.answersTo('UploadPart').length < 2) await new Promise((done) => setImmediate(done));
         killed.abort(new Error('killed'));
@@ -234,18 +276,19 @@ onHome(
         const offsets: number[] = [];
         const sent = (offset: number) => offsets.push(offset);
         const { way } = wayOf({ putMaxBytes: PART });
-        assert.equal(await way.push(repository, digest, contentOf(bytes), { sent }, location), true);
+        const outcome = await way.push(repository, contentOf(bytes), { sent, resumeFrom: location });
+        assert.equal(outcome, 'sent');
         assert.equal(home.s3.answersTo('UploadPart').length, 2);
         assert.equal(offsets.at(-1), bytes.length);
-        assert.ok((await new Client(home).pullBlob(repository, digest))?.equals(bytes));
+        assert.ok((await new Client(home).pullBlob(repository, digestOf(bytes)))?.equals(bytes));
       });
 
       it('with a new upload, if the registry does not know the old one', async () => {
         const bytes = blob(2000);
         const { way } = wayOf();
         const old = `${wall.url}/v2/a/blobs/uploads/${crypto.randomUUID()}?token=none`;
-        const digest = parseDigest(digestOf(bytes));
-        assert.equal(await way.push(repositoryName(), digest, contentOf(bytes), {}, old), true);
+        const outcome = await way.push(repositoryName(), contentOf(bytes), { resumeFrom: old });
+        assert.equal(outcome, 'sent');
       });
     });
   },
@@ -256,10 +299,9 @@ onHome('r2', (home) => {
   it('asks a registry without credentials of S3 once', async () => {
     const registry = new Registry({ origin: home.url, credentials: null });
     const way = new DirectWay(registry, { report: assert.fail, minBytes: 1000 });
-    const push = (bytes: Buffer) =>
-      way.push(repositoryName(), parseDigest(digestOf(bytes)), contentOf(bytes));
-    assert.equal(await push(blob(2000)), false);
-    assert.equal(way.takes(parseDigest(digestOf(blob())), 2000), false);
+    const content = contentOf(blob(2000));
+    assert.equal(await way.push(repositoryName(), content), null);
+    assert.equal(way.takes(content.descriptor), false);
   });
 });
 
