@@ -309,6 +309,7 @@ export interface Paths {
           n?: string;
           last?: string;
           owner?: string;
+          name?: string;
         };
       };
       responses: {
@@ -601,7 +602,9 @@ export interface Paths {
     get: {
       parameters: {
         path: {};
-        query?: {};
+        query?: {
+          name?: string;
+        };
       };
       responses: {
         200: {

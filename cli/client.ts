@@ -61,13 +61,18 @@ export async function allPages<Entry>(
   do {
     const query = { n: String(PAGE_ENTRIES), ...(last === null ? {} : { last }) };
     const { entries, response }: Page<Entry> = await get(query);
-    if (!Array.isArray(entries) || !entries.every(isObject)) throw incomplete();
-    all.push(...entries);
+    all.push(...entriesIn(entries));
     const next = lastIn(response.headers.get('Link'));
-    if (next !== null && (next === last || entries.length === 0)) throw incomplete();
+    if (next !== null && (next === last || entries?.length === 0)) throw incomplete();
     last = next;
   } while (last !== null);
   return all;
+}
+
+/** The entries of a list in an answer. Throws a CommandFailure where there is no list. */
+export function entriesIn<Entry>(entries: Entry[] | undefined): Entry[] {
+  if (Array.isArray(entries) && entries.every(isObject)) return entries;
+  throw incomplete();
 }
 
 /** A text that every answer of the registry has. Throws a CommandFailure where it is missing, for example for the secret that is printed. */

@@ -1,6 +1,6 @@
 // `longshore token`: named tokens of robots and users.
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, type Client, textIn } from './client.ts';
+import { allPages, entriesIn, textIn } from './client.ts';
 import {
   type Context,
   EXPIRES_OPTION,
@@ -51,7 +51,12 @@ const list = buildCommand({
   docs: { brief: 'List tokens' },
   parameters: { flags: { owner: text('Only tokens of this user', 'user'), url: URL_OPTION } },
   async func(this: Context, { owner = undefined, url }: OwnerOption & Url) {
-    const tokens = await listTokens(this.connect(url), given({ owner }));
+    const client = this.connect(url);
+    const tokens = await allPages(async (page) => {
+      const query = { ...page, ...given({ owner }) };
+      const { data, response } = await client.GET('/tokens', { params: { path: {}, query } });
+      return { entries: data?.tokens, response };
+    });
     this.print(table(tokens, ['id', 'name', 'owner', 'grants', 'expiresAt', 'lastUsedAt']));
   },
 });
@@ -61,7 +66,10 @@ const remove = buildCommand({
   parameters: { flags: { url: URL_OPTION }, positional: positional('name or id') },
   async func(this: Context, { url }: Url, wanted: string) {
     const client = this.connect(url);
-    const { id } = onlyOne('token', wanted, await listTokens(client), (token) => [
+    // Two are enough to see that the name is not the name of one only.
+    const query = { name: wanted, n: '2' };
+    const { data } = await client.GET('/tokens', { params: { path: {}, query } });
+    const { id } = onlyOne('token', wanted, entriesIn(data?.tokens), (token) => [
       token.name,
       token.id,
       `${token.owner}/${token.name}`,
@@ -82,11 +90,3 @@ export const token = buildRouteMap({
   routes: { add, list, remove, revokeAll },
   docs: { brief: 'Named tokens of robots and users' },
 });
-
-function listTokens(client: Client, only: { owner?: string } = {}) {
-  return allPages(async (page) => {
-    const query = { ...page, ...only };
-    const { data, response } = await client.GET('/tokens', { params: { path: {}, query } });
-    return { entries: data?.tokens, response };
-  });
-}

@@ -1,7 +1,7 @@
 // `longshore trust`: issuers of OpenID Connect tokens, and what their tokens may do.
 import { readFileSync } from 'node:fs';
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, type Client, textIn } from './client.ts';
+import { entriesIn, textIn } from './client.ts';
 import { type Context, positional, ROLES, text, texts, URL_OPTION, type Url } from './command.ts';
 import { CommandFailure } from './failure.ts';
 import { onlyOne } from './only-one.ts';
@@ -58,8 +58,8 @@ const list = buildCommand({
   docs: { brief: 'List trusts' },
   parameters: { flags: { url: URL_OPTION } },
   async func(this: Context, { url }: Url) {
-    const trusts = await listTrusts(this.connect(url));
-    this.print(table(trusts, ['id', 'name', 'issuer', 'audience', 'conditions', 'grants']));
+    const { data } = await this.connect(url).GET('/trusts', { params: { path: {} } });
+    this.print(table(entriesIn(data?.trusts), ['id', 'name', 'issuer', 'audience', 'conditions', 'grants']));
   },
 });
 
@@ -68,7 +68,8 @@ const remove = buildCommand({
   parameters: { flags: { url: URL_OPTION }, positional: positional('name or id') },
   async func(this: Context, { url }: Url, wanted: string) {
     const client = this.connect(url);
-    const { id } = onlyOne('trust', wanted, await listTrusts(client), (trust) => [trust.name, trust.id]);
+    const { data } = await client.GET('/trusts', { params: { path: {}, query: { name: wanted } } });
+    const { id } = onlyOne('trust', wanted, entriesIn(data?.trusts), (trust) => [trust.name, trust.id]);
     await client.DELETE('/trusts/{id}', { params: { path: { id } } });
   },
 });
@@ -77,13 +78,6 @@ export const trust = buildRouteMap({
   routes: { add, list, remove },
   docs: { brief: 'Trusted issuers of OpenID Connect tokens' },
 });
-
-function listTrusts(client: Client) {
-  return allPages(async (query) => {
-    const { data, response } = await client.GET('/trusts', { params: { path: {}, query } });
-    return { entries: data?.trusts, response };
-  });
-}
 
 function conditionOf(text: string): [string, string] {
   const at = text.indexOf('=');

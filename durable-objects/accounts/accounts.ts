@@ -170,6 +170,10 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
     return this.#people.tokens(owner, page);
   }
 
+  listTokensNamed(idOrName: string, page: Page): Listing<Token> {
+    return this.#people.tokensNamed(idOrName, page);
+  }
+
   getToken(id: string): Token | null {
     return this.#people.token(id);
   }
@@ -224,6 +228,10 @@ export class Accounts extends DurableObject<Env> implements AccountsObject {
 
   listTrusts(): Trust[] {
     return this.#rules.trusts();
+  }
+
+  listTrustsNamed(idOrName: string): Trust[] {
+    return this.#rules.trustsNamed(idOrName);
   }
 
   hasTrust(id: string): boolean {

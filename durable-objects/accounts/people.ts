@@ -101,6 +101,27 @@ export class People {
     return pageOf(allRows<TokenRow>(this.#sql, query, ...values).map(asToken), count);
   }
 
+  /**
+   * The tokens of which this is the name, `owner/name` or the id, in the order of `tokens`. Of the same name, no more of them are read
+   * than the page needs.
+   */
+  tokensNamed(idOrName: string, { count, last }: Page): Listing<Token> {
+    const rows = allRows<TokenRow>(
+      this.#sql,
+      `SELECT ${TOKEN_COLUMNS} FROM tokens WHERE name > ?2 AND id IN (
+         SELECT id FROM tokens WHERE id = ?1
+         UNION SELECT id FROM tokens WHERE name = ?1
+         UNION SELECT id FROM (
+           SELECT id FROM tokens WHERE owner IS NOT NULL AND substr(name, length(owner) + 2) = ?1 AND name > ?2
+           ORDER BY name LIMIT ?3))
+       ORDER BY name LIMIT ?3`,
+      idOrName,
+      last ?? '',
+      count + 1,
+    );
+    return pageOf(rows.map(asToken), count);
+  }
+
   /** `ofSetting`: the owner is a user in a setting, and has no row here. */
   createToken(token: Token, ofSetting: boolean): 'created' | 'name taken' | 'no owner' {
     if (token.owner !== null && !ofSetting && this.user(token.owner) === null) return 'no owner';

@@ -70,6 +70,13 @@ export class Rules {
     return allRows<TrustRow>(this.#sql, `SELECT ${TRUST_COLUMNS} FROM trusts ORDER BY id`).map(asTrust);
   }
 
+  /** At most two: one with this name, and one with this id. */
+  trustsNamed(idOrName: string): Trust[] {
+    const query = `SELECT ${TRUST_COLUMNS} FROM trusts WHERE id IN (
+        SELECT id FROM trusts WHERE name = ?1 UNION SELECT id FROM trusts WHERE id = ?1) ORDER BY id`;
+    return allRows<TrustRow>(this.#sql, query, idOrName).map(asTrust);
+  }
+
   trustsOf(issuer: string): Trust[] {
     const query = `SELECT ${TRUST_COLUMNS} FROM trusts WHERE issuer = ? ORDER BY id`;
     return allRows<TrustRow>(this.#sql, query, issuer).map(asTrust);

@@ -103,9 +103,17 @@ onHome(
         await does(['token', 'list'], /ci +- +writer:team-a\/\* +2/);
         await does(['token', 'add', 'bobs', '--owner', 'bob'], /^lsr_/);
         await does(['token', 'list', '--owner', 'bob'], /bobs +bob +- +- +-/);
+        await does(['token', 'add', 'ci', '--owner', 'bob'], /^lsr_/);
+        await fails(
+          ['token', 'remove', 'ci'],
+          /^Several tokens are named ci\.\nUse the id of one of them\.\n/,
+        );
+        await does(['token', 'remove', 'bob/ci'], /^$/);
         await does(['token', 'remove', 'ci'], /^$/);
         await fails(['whoami'], /wrong name or password/, { LONGSHORE_PASSWORD: token });
         await fails(['token', 'remove', 'ci'], /There is no token ci/);
+        const [id = ''] = /[0-9a-f]{16}/.exec((await run(['token', 'list'])).out) ?? [];
+        await does(['token', 'remove', id], /^$/);
         await fails(['token', 'add', 'x'], /grants: a robot has only the rights of its grants/);
         await fails(
           [...add.slice(0, -1), 'soon'],
@@ -177,7 +185,9 @@ onHome(
           ['trust', 'list'],
           /github +https:\/\/issuer\.example +here +repository=acme\/\* +writer:acme\/\{repository_name\}:pr-\*/,
         );
+        await fails(['trust', 'remove', 'gitlab'], /^There is no trust gitlab\.\n$/);
         await does(['trust', 'remove', 'github'], /^$/);
+        await fails(['trust', 'remove', '1'], /^There is no trust 1\.\n$/);
       });
 
       it('prints pull secrets and the audit log', async () => {

@@ -140,6 +140,34 @@ eachHome((home) => {
       });
     }
 
+    const named = [
+      { name: 'the name of a robot and of tokens of users', idOrName: 'ci', want: ['bobs', 'robot', 'eves'] },
+      { name: 'the name of a token with its owner', idOrName: 'bob/ci', want: ['bobs'] },
+      { name: 'an id', idOrName: 'robot', want: ['robot'] },
+      { name: 'the beginning of a name', idOrName: 'c', want: [] },
+      { name: 'the name of an owner', idOrName: 'bob', want: [] },
+    ];
+    for (const { name, idOrName, want } of named) {
+      it(`listTokensNamed lists those of ${name}, page after page`, async () => {
+        for (const owner of ['bob', 'eve']) {
+          await accounts.call('putUser', { name: owner });
+          await accounts.call('createToken', { ...token('ci', { owner }), id: `${owner}s` });
+          await accounts.call('createToken', token(`other of ${owner}`, { owner }));
+        }
+        await accounts.call('createToken', { ...token('ci'), id: 'robot' });
+        const ids: string[] = [];
+        let last: string | null = null;
+        for (let more = true; more; ) {
+          const page: Listing<Token> = await accounts.call('listTokensNamed', idOrName, { count: 1, last });
+          ids.push(...page.entries.map(({ id }) => id));
+          last =
+            page.entries.map(({ owner, name }) => (owner === null ? name : `${owner}/${name}`))[0] ?? null;
+          more = page.more;
+        }
+        assert.deepEqual(ids, want);
+      });
+    }
+
     it('have a name of their own and an owner that is there', async () => {
       await people();
       assert.equal(await accounts.call('createToken', token('other', { name: 'ci' })), 'name taken');
@@ -260,6 +288,15 @@ eachHome((home) => {
         );
       });
     }
+  });
+
+  it('trusts are found by their name and by their id', async () => {
+    const first = await accounts.call<Trust>('createTrust', trust('github', 'https://issuer.example'));
+    const second = await accounts.call<Trust>('createTrust', trust(first.id, 'https://issuer.example'));
+    assert.deepEqual(await accounts.call('listTrustsNamed', 'github'), [first]);
+    assert.deepEqual(await accounts.call('listTrustsNamed', second.id), [second]);
+    assert.deepEqual(await accounts.call('listTrustsNamed', first.id), [first, second]);
+    assert.deepEqual(await accounts.call('listTrustsNamed', 'git'), []);
   });
 
   it('rules and trusts never get the id of one that is gone', async () => {

@@ -149,6 +149,44 @@ eachHome((home) => {
     });
   });
 
+  test('tokens and trusts are found by name by a few rows, also where many have the name', async () => {
+    const insertTokens = (id: string, name: string, owner: string) =>
+      insert(
+        'ACCOUNTS',
+        'accounts',
+        `INSERT INTO tokens (id, name, owner, hash, grants, created_at)
+           SELECT '${id}-' || n, ${name}, ${owner}, '', '[]', 1 FROM numbers`,
+      );
+    await insertTokens('robot', `'robot-' || n`, 'NULL');
+    await insertTokens('laptop', `'user-' || n || '/laptop'`, `'user-' || n`);
+    await insert(
+      'ACCOUNTS',
+      'accounts',
+      `INSERT INTO trusts (name, issuer, audience, conditions, grants)
+         SELECT 'trust-' || n, 'https://issuer.example', 'here', '{}', '[]' FROM numbers`,
+    );
+    const searches = [
+      { path: 'tokens?n=2&name=robot-77777', want: ['robot-77777'] },
+      { path: 'tokens?n=2&name=user-77777/laptop', want: ['laptop-77777'] },
+      { path: 'tokens?n=2&name=laptop-77777', want: ['laptop-77777'] },
+      { path: 'tokens?n=2&name=laptop', want: ['laptop-1', 'laptop-10'] },
+      { path: 'trusts?name=trust-77777', want: ['77777'] },
+      { path: 'trusts?name=77777', want: ['77777'] },
+    ];
+    for (const { path, want } of searches) {
+      await isFew(async () => {
+        const answer = await fetch(`${home.url}/api/v1/${path}`);
+        assert.equal(answer.status, 200, path);
+        const [found = []] = Object.values((await answer.json()) as Record<string, { id: string }[]>);
+        assert.deepEqual(
+          found.map(({ id }) => id),
+          want,
+          path,
+        );
+      });
+    }
+  });
+
   test('a page of tags reads no more rows than it has tags', async () => {
     await isFew(async () => {
       const answer = await v2(`${repository}/tags/list?n=100&last=tag-050000`);

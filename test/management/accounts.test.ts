@@ -240,6 +240,14 @@ onHome(
         const owner = await api.call('GET', '/tokens?owner=zoe');
         assert.match(owner.text, /"name":"narrow"/);
         assert.doesNotMatch(owner.text, /"name":"ci"/);
+        const named = await api.made('GET', '/tokens?name=zoe/narrow');
+        assert.match(
+          JSON.stringify(named.tokens),
+          /^\[\{"id":"[^"]+","name":"narrow","owner":"zoe"[^[]*\[[^\]]*\][^[]*\]$/,
+        );
+        const both = await api.call('GET', '/tokens?name=narrow&owner=zoe');
+        assert.equal(both.status, 400);
+        assert.match(both.text, /name: cannot be used together with owner: use owner\/name/);
         const robots = (await api.made('GET', '/tokens?owner=')).tokens as { id: string; name: string }[];
         assert.deepEqual(
           robots.map(({ name }) => name),

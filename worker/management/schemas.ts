@@ -123,6 +123,9 @@ const count = z
     ),
   );
 
+/** A name, or the name of a token behind that of its owner. */
+export const KEY_MAX_LENGTH = 257;
+
 /** Query parameters of a list. */
 export const paged = {
   n: count,
@@ -130,7 +133,7 @@ export const paged = {
     z
       .string()
       .check(
-        z.maxLength(256),
+        z.maxLength(KEY_MAX_LENGTH),
         z.describe('Only entries after this one. The Link header of the previous page contains it.'),
       ),
   ),

@@ -14,6 +14,7 @@ import {
   expiryOf,
   grant,
   grants,
+  KEY_MAX_LENGTH,
   name,
   onlyOneExpiry,
   paged,
@@ -58,6 +59,28 @@ const creation = z
     }),
   );
 
+const listed = z
+  .object({
+    ...paged,
+    owner: z.optional(
+      z.string().check(z.describe('Only the tokens of this user. Empty for those of robots.')),
+    ),
+    name: z.optional(
+      z
+        .string()
+        .check(
+          z.maxLength(KEY_MAX_LENGTH),
+          z.describe('Only the tokens of which this is the name, `owner/name` or the id.'),
+        ),
+    ),
+  })
+  .check(
+    z.refine(({ owner, name }) => owner === undefined || name === undefined, {
+      error: 'cannot be used together with owner: use owner/name',
+      path: ['name'],
+    }),
+  );
+
 export const TOKENS: Operation[] = [
   operation({
     id: 'token.list',
@@ -65,17 +88,14 @@ export const TOKENS: Operation[] = [
     path: '/tokens',
     requires: 'admin',
     summary: 'List tokens, by name',
-    query: z.object({
-      ...paged,
-      owner: z.optional(
-        z.string().check(z.describe('Only the tokens of this user. Empty for those of robots.')),
-      ),
-    }),
+    query: listed,
     status: 200,
     answer: z.object({ tokens: z.array(token) }),
     run: async ({ accounts, query, request }) => {
       const owner = query.owner === '' ? null : query.owner;
-      const listing = await accounts.listTokens({ owner }, pageOf(query));
+      const listing = await (query.name === undefined
+        ? accounts.listTokens({ owner }, pageOf(query))
+        : accounts.listTokensNamed(query.name, pageOf(query)));
       return pageOfList(request, { tokens: listing.entries.map(tokenResponse) }, nextPage(listing, tokenKey));
     },
   }),

@@ -6,7 +6,7 @@ import { isPrivate, PRIVATE } from '../auth/openid/issuer.ts';
 import { OciError } from '../oci/errors.ts';
 import { isPattern, PATTERN_MAX_LENGTH } from '../oci/pattern.ts';
 import { type Operation, operation } from './operation.ts';
-import { fewStars, GRANTS_MAX, name, role } from './schemas.ts';
+import { fewStars, GRANTS_MAX, KEY_MAX_LENGTH, name, role } from './schemas.ts';
 
 const template = z
   .string()
@@ -92,9 +92,24 @@ export const TRUSTS: Operation[] = [
     path: '/trusts',
     requires: 'admin',
     summary: 'List trusts, by age',
+    query: z.object({
+      name: z.optional(
+        z
+          .string()
+          .check(
+            z.maxLength(KEY_MAX_LENGTH),
+            z.describe('Only the trusts of which this is the name or the id.'),
+          ),
+      ),
+    }),
     status: 200,
     answer: z.object({ trusts: z.array(trust) }),
-    run: async ({ accounts }) => ({ body: { trusts: (await accounts.listTrusts()).map(trustResponse) } }),
+    run: async ({ accounts, query }) => {
+      const found = await (query.name === undefined
+        ? accounts.listTrusts()
+        : accounts.listTrustsNamed(query.name));
+      return { body: { trusts: found.map(trustResponse) } };
+    },
   }),
   operation({
     id: 'trust.create',

@@ -71,6 +71,8 @@ export interface AccountsObject extends Rpc.DurableObjectBranded {
 
   /** By `tokenKey`, which is also `last`. All tokens if `owner` is undefined, those of robots if it is null. */
   listTokens(of: { owner?: string | null | undefined }, page: Page): Listing<Token>;
+  /** The tokens of which this is the name, `owner/name` or the id. Ordered as `listTokens`. */
+  listTokensNamed(idOrName: string, page: Page): Listing<Token>;
   getToken(id: string): Token | null;
   /** The token with this id, or else with this name. The name of a robot comes before those of users' tokens. */
   findToken(idOrName: string): Token | null;
@@ -95,6 +97,8 @@ export interface AccountsObject extends Rpc.DurableObjectBranded {
   deletePolicy(id: string): boolean;
 
   listTrusts(): Trust[];
+  /** The trusts of which this is the name or the id. */
+  listTrustsNamed(idOrName: string): Trust[];
   hasTrust(id: string): boolean;
   createTrust(trust: Omit<Trust, 'id'>): Trust | 'name taken';
   deleteTrust(id: string): Promise<boolean>;
