@@ -786,6 +786,31 @@ export interface Paths {
       };
     };
   };
+  '/abandoned-uploads': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              repositories: {
+                repository: string;
+                count: number;
+                lastAt: string;
+                userAgent: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
   '/openapi.json': {
     get: {
       parameters: {

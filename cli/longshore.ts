@@ -3,6 +3,7 @@
 // that a secret can be piped to where it is needed.
 import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } from '@stricli/core';
 import { printableLines } from '../worker/oci/printable.ts';
+import { abandonedUploads } from './abandoned-uploads.ts';
 import { audit } from './audit.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
@@ -39,6 +40,7 @@ const root = buildRouteMap({
     audit,
     explain,
     whoami,
+    abandonedUploads,
     installDockerPlugin,
     dockerCliPluginMetadata,
   },

@@ -2,8 +2,11 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
 import type { CatalogObject } from '../worker/objects/catalog.ts';
+import type { AbandonedUploads } from '../worker/objects/repository.ts';
 import type { Listing } from '../worker/oci/page.ts';
+import { ABANDONED_UPLOAD_KEPT_MS } from './graces.ts';
 import { type Migration, migrate } from './migrations.ts';
+import { allRows, pageOf } from './rows.ts';
 
 const MIGRATIONS: Migration[] = [
   {
@@ -17,7 +20,22 @@ const MIGRATIONS: Migration[] = [
       CREATE INDEX IF NOT EXISTS repositories_present ON repositories (name) WHERE present = 1;
     `,
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE abandoned_uploads (
+        repository TEXT PRIMARY KEY,
+        count INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        user_agent TEXT NOT NULL
+      ) WITHOUT ROWID;
+      CREATE INDEX abandoned_uploads_last_at ON abandoned_uploads (last_at);
+    `,
+  },
 ];
+
+/** Repositories with abandoned uploads that are kept: the latest ones. */
+const ABANDONED_MAX = 1000;
 
 export class Catalog extends DurableObject<Env> implements CatalogObject {
   constructor(ctx: DurableObjectState, env: Env) {
@@ -33,6 +51,41 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
       present ? 1 : 0,
       version,
     );
+  }
+
+  announceAbandoned(name: string, uploads: AbandonedUploads | null): void {
+    const { sql } = this.ctx.storage;
+    this.ctx.storage.transactionSync(() => {
+      sql.exec('DELETE FROM abandoned_uploads WHERE last_at <= ?', Date.now() - ABANDONED_UPLOAD_KEPT_MS);
+      if (uploads === null) {
+        sql.exec('DELETE FROM abandoned_uploads WHERE repository = ?', name);
+        return;
+      }
+      sql.exec(
+        'INSERT OR REPLACE INTO abandoned_uploads (repository, count, last_at, user_agent) VALUES (?, ?, ?, ?)',
+        name,
+        uploads.count,
+        uploads.lastAt,
+        uploads.userAgent,
+      );
+      sql.exec(
+        `DELETE FROM abandoned_uploads WHERE repository IN
+           (SELECT repository FROM abandoned_uploads ORDER BY last_at DESC LIMIT -1 OFFSET ?)`,
+        ABANDONED_MAX,
+      );
+    });
+  }
+
+  listAbandoned(count: number, last: string | null): Listing<AbandonedUploads & { repository: string }> {
+    const rows = allRows<AbandonedUploads & { repository: string }>(
+      this.ctx.storage.sql,
+      `SELECT repository, count, last_at AS lastAt, user_agent AS userAgent FROM abandoned_uploads
+       WHERE repository > ? AND last_at > ? ORDER BY repository LIMIT ?`,
+      last ?? '',
+      Date.now() - ABANDONED_UPLOAD_KEPT_MS,
+      count + 1,
+    );
+    return pageOf(rows, count);
   }
 
   list(count: number, last: string | null): Listing<string> {

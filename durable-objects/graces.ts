@@ -15,5 +15,7 @@ export const LINK_CONFIRM_MS = 2 * DAY_MS;
 export const VOID_LINK_MS = 30 * DAY_MS;
 /** After an upload has expired, its bytes are kept this long, so that no request is still writing when they are discarded. */
 export const UPLOAD_ABORT_DELAY_MS = 1 * HOUR_MS;
+/** Abandoned uploads are counted this long. */
+export const ABANDONED_UPLOAD_KEPT_MS = 7 * DAY_MS;
 /** After an upload has ended, it is remembered this long, so that a repeated final PUT gets the same answer. */
 export const ENDED_UPLOAD_KEPT_MS = 1 * HOUR_MS;

@@ -29,6 +29,8 @@ interface Bindings {
   OPEN_FILES?: string;
   /** On one machine, for measurements and tests: the largest blob, in bytes, that is stored beside its link. */
   INLINE_BLOB_BYTES?: string;
+  /** For tests: the largest request body that reaches the Worker, in bytes. */
+  BODY_LIMIT_BYTES?: string;
   /** On one machine: the name of the platform (`platform.ts`). */
   PLATFORM?: string;
   /** On one machine: the names of this registry, separated by commas; `*` for every address. `npm start` sets it. */

@@ -12,6 +12,8 @@ export interface Platform {
   checksHost: boolean;
   /** There is a cache for answers: the Cache API, and Workers Cache before an entrypoint. */
   hasCache: boolean;
+  /** Request bodies over such a size (in bytes) do not reach the Worker: one limit for each plan. Empty if there is no limit. */
+  bodyLimits: readonly number[];
   /** The blobs are in an R2 bucket, which also has an S3 endpoint and may have a custom domain. */
   hasBucket: boolean;
 }
@@ -21,6 +23,8 @@ const CLOUDFLARE: Platform = Object.freeze({
   setsCfHeaders: true,
   checksHost: true,
   hasCache: true,
+  // Cloudflare docs, "Workers: Limits": Free and Pro, Business, Enterprise by default.
+  bodyLimits: [100_000_000, 200_000_000, 500_000_000],
   hasBucket: true,
 });
 
@@ -29,6 +33,7 @@ const ONE_MACHINE: Platform = Object.freeze({
   setsCfHeaders: false,
   checksHost: false,
   hasCache: false,
+  bodyLimits: [],
   hasBucket: false,
 });
 

@@ -6,9 +6,11 @@ import type {
   BlobAnswer,
   LinkedBlob,
   LinkIdentity,
+  Looked,
   ManifestAnswer,
   NotFound,
   RepositoryObject,
+  SilentUpload,
 } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
@@ -17,9 +19,10 @@ import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
 import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
 import { Alarm, RETRY_MS } from '../alarm.ts';
-import { UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '../graces.ts';
+import { ABANDONED_UPLOAD_KEPT_MS, UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '../graces.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
+import { Abandoned } from './abandoned.ts';
 import { Links } from './links.ts';
 import { Manifests } from './manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
@@ -31,6 +34,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #sql: SqlStorage;
   readonly #links: Links;
   readonly #manifests: Manifests;
+  readonly #abandoned: Abandoned;
   readonly #alarm: Alarm;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
   #notifyAgainAt = 0;
@@ -42,12 +46,34 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#sql = ctx.storage.sql;
     this.#links = new Links(this.#sql);
     this.#manifests = new Manifests(this.#sql);
+    this.#abandoned = new Abandoned(this.#sql);
     this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
 
   blob(digest: Digest): BlobAnswer | null {
     return this.#exists() ? this.#links.find(digest, Date.now()) : null;
+  }
+
+  look(digest: Digest): Looked {
+    const now = Date.now();
+    const blob = this.#exists() ? this.#links.find(digest, now) : null;
+    if (blob === null) this.#abandoned.missed(digest, now);
+    return { blob, abandonedAt: this.#exists() ? this.#abandoned.lastAt() : null };
+  }
+
+  uploadBegan(upload: string): void {
+    this.#abandoned.begun(upload);
+  }
+
+  async recordAbandoned(name: string, uploads: SilentUpload[]): Promise<number | null> {
+    this.#create(name);
+    await this.#alarm.ringBy(Date.now() + ABANDONED_UPLOAD_KEPT_MS);
+    const isNew = this.ctx.storage.transactionSync(() =>
+      this.#abandoned.record(uploads, (digest) => this.#links.get(digest) !== null),
+    );
+    if (isNew) this.#announceAbandoned();
+    return this.#abandoned.lastAt();
   }
 
   inlineBytes(digest: Digest): Uint8Array | null {
@@ -68,6 +94,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
       this.#links.add(blob, bytes, now);
       this.#setPresent(true);
+      if (this.#abandoned.arrived(blob.digest)) this.#announceAbandoned();
       return true;
     });
     await this.#afterChange();
@@ -189,6 +216,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#manifests.removeTags();
       this.#links.removeExpired(now);
       this.#links.removeExpiredRefusals(now);
+      this.#abandoned.removeExpired(now);
       this.#setPresent(this.#holdsSomething());
     });
     this.#forgetAnswers();
@@ -197,6 +225,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
     this.#hasTables = false;
     this.#name = null;
+    this.#abandoned.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -207,6 +236,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#manifests.hasTagsToRemove() ? now : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
+      this.#abandoned.nextExpiry(),
     ].filter((at) => at !== null);
     return due.length === 0 ? null : Math.min(...due);
   }
@@ -274,6 +304,19 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (row === null) return;
     await catalogOf(this.env).announce(row.name, row.present === 1, row.version);
     this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
+  }
+
+  /** If this fails, the catalog hears of it with the next change, or drops what it has when that expires. */
+  #announceAbandoned(): void {
+    const name = this.#nameOf();
+    if (name === null) return;
+    this.ctx.waitUntil(
+      catalogOf(this.env)
+        .announceAbandoned(name, this.#abandoned.summary())
+        .catch((error: unknown) => {
+          console.error('a repository could not tell the catalog of its abandoned uploads', error);
+        }),
+    );
   }
 
   /** One call for each shard. */

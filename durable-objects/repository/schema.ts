@@ -130,4 +130,15 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ALTER TABLE blobs ADD COLUMN bytes BLOB;
     `,
   },
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE abandoned_uploads (
+        digest TEXT PRIMARY KEY,    -- that a client wanted to push; the id of the upload if that is not known
+        times INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        user_agent TEXT NOT NULL
+      ) WITHOUT ROWID;
+    `,
+  },
 ];

@@ -63,6 +63,16 @@ onHome(
         await does(['user', 'add', '--help'], /--password-stdin.*--url url\] <name>/);
       });
 
+      it('lists abandoned uploads', async () => {
+        const upload = { id: 'an upload', offeredAt: Date.now(), userAgent: 'docker/28', wasCut: true };
+        await home.call('REPOSITORY', 'team/large', 'recordAbandoned', 'team/large', [upload]);
+        await home.settled();
+        await does(
+          ['abandoned-uploads'],
+          /^REPOSITORY +COUNT +LASTAT +USERAGENT\nteam\/large +1 +\S+Z +docker\/28\n$/,
+        );
+      });
+
       it('adds users, who log in with the password that it prints', async () => {
         const password = (
           await does(['user', 'add', 'bob', '--group', 'dev', '--group', 'ops'], /^[\w-]{24}\n$/)

@@ -112,7 +112,7 @@ function define(home: Home): void {
       what: 'blob',
       path: ({ loose }: Pushed) => `blobs/${digest(loose)}`,
       status: 307,
-      ask: 'REPOSITORY.blob',
+      ask: 'REPOSITORY.look',
       method: 'deleteBlob',
     },
   ]) {

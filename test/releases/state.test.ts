@@ -112,6 +112,19 @@ for (const archive of ARCHIVES) {
       await bob.want(201, 'POST', `/v2/team/new/blobs/uploads/?${mount}`);
     });
 
+    it('counts abandoned uploads', async () => {
+      const upload = { id: 'an upload', offeredAt: Date.now(), userAgent: 'docker/28', wasCut: true };
+      await home.call('REPOSITORY', 'team/app', 'recordAbandoned', 'team/app', [upload]);
+      await home.settled();
+      const { repositories } = JSON.parse(String(await asking(ADMIN).pull('/api/v1/abandoned-uploads'))) as {
+        repositories: { repository: string; count: number; userAgent: string }[];
+      };
+      assert.deepEqual(
+        repositories.map(({ repository, count, userAgent }) => [repository, count, userAgent]),
+        [['team/app', 1, 'docker/28']],
+      );
+    });
+
     it('is collected: what manifests name stays, and of the rest nothing', async () => {
       for (let days = 1; days <= 8; days++) {
         await home.setClockAhead(days * DAY_MS);

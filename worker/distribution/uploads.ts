@@ -6,10 +6,14 @@
 import { type Digest, parseAlgorithm, parseDigest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { CHUNK_RECOMMENDED_BYTES } from '../oci/limits.ts';
+import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Repository, Upload } from '../oci/registry.ts';
 import { announcedBlob, grantFor, renewedGrant, withGrant } from './direct.ts';
 import type { Exchange } from './exchange.ts';
+
+/** `longshore push` sends large layers in chunks. */
+const OWN_USER_AGENT = 'longshore';
 
 /** A POST starts an upload, uploads a whole blob (`digest`), or mounts a blob (`mount`). */
 export async function startUpload(exchange: Exchange): Promise<Response> {
@@ -32,9 +36,12 @@ export async function startUpload(exchange: Exchange): Promise<Response> {
   const announced = announcedBlob(exchange);
   const upload = await repository.startUpload(algorithm, announced);
   const grant = announced === null ? null : await grantFor(exchange.services.direct, upload, announced);
-  return grant === null
-    ? accepted(repository, upload, 0)
-    : withGrant(grant, 202, uploadHeaders(repository, upload, 0));
+  if (grant !== null) return withGrant(grant, 202, uploadHeaders(repository, upload, 0));
+  const userAgent = exchange.header('User-Agent') ?? '';
+  const isWarned = (await upload.offer(userAgent)) && !userAgent.startsWith(OWN_USER_AGENT);
+  const answer = accepted(repository, upload, 0);
+  if (isWarned) answer.headers.set('Warning', warningOf(exchange.request));
+  return answer;
 }
 
 export async function appendChunk(exchange: Exchange): Promise<Response> {
@@ -67,6 +74,13 @@ export async function cancelUpload(exchange: Exchange): Promise<Response> {
   const { upload } = await find(exchange);
   await upload.cancel();
   return new Response(null, { status: 204 });
+}
+
+/** Distribution spec, "Warnings": podman, skopeo and crane print it. */
+function warningOf(request: Request): string {
+  const origin = originOf(request);
+  const text = `an upload to this repository was cut off before the registry got it. Cloudflare refuses request bodies over 100 MB (200 MB on Business). Push images with larger layers by: npx ${origin}/cli.tgz push --to ${new URL(origin).host}/NAME:TAG IMAGE. docs/large-layers.md of Longshore has all ways`;
+  return `299 - "${text}"`;
 }
 
 async function find(exchange: Exchange): Promise<{ repository: Repository; upload: Upload }> {

@@ -7,6 +7,7 @@ import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { escapedJson } from '../oci/printable.ts';
 import { accountsOf, auditLogOf } from '../stubs.ts';
+import { ABANDONED_UPLOADS } from './abandoned-uploads.ts';
 import { AUDIT } from './audit.ts';
 import { authenticate } from './authenticate.ts';
 import { EXPLAIN } from './explain.ts';
@@ -45,6 +46,7 @@ export const OPERATIONS: Operation[] = [
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,
+  ...ABANDONED_UPLOADS,
   DOCUMENT,
 ];
 

@@ -19,6 +19,7 @@ const TAGS: Record<string, string> = {
   audit: 'The audit log: who did what.',
   explain: 'Why an action is allowed or refused.',
   'openapi.json': 'This document.',
+  'abandoned-uploads': 'What is left of layers that Cloudflare refused.',
 };
 
 const REQUIREMENTS: Record<Requirement, string> = {

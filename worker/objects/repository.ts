@@ -26,6 +26,32 @@ export interface BlobAnswer extends LinkedBlob {
   safeUntil: number | null;
 }
 
+/** What a repository says about a blob that a client asks for. */
+export interface Looked {
+  blob: BlobAnswer | null;
+  /** When the latest abandoned upload began (Unix time, ms); null for never. */
+  abandonedAt: number | null;
+}
+
+/** An upload that brought no bytes to the isolate that offered it. */
+export interface SilentUpload {
+  id: string;
+  /** When its client got the Location (Unix time, ms). */
+  offeredAt: number;
+  userAgent: string;
+  /** The connection broke at a limit of the platform. Without this, the upload may have been a probe, or be elsewhere. */
+  wasCut: boolean;
+}
+
+/** Uploads of a repository that began and brought no bytes. */
+export interface AbandonedUploads {
+  count: number;
+  /** Unix time, ms. */
+  lastAt: number;
+  /** Of the client of the last one. */
+  userAgent: string;
+}
+
 /** What identifies a link. */
 export type LinkIdentity = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
@@ -35,6 +61,12 @@ export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
 export interface RepositoryObject extends Rpc.DurableObjectBranded {
   /** A blob that a client will be told about. If its expiry is near, it is put off, so that the client can push a manifest. */
   blob(digest: Digest): BlobAnswer | null;
+  /** As `blob`, for a client that may upload the blob if it is not here. */
+  look(digest: Digest): Looked;
+  /** Records that bytes of an upload arrive. */
+  uploadBegan(upload: string): void;
+  /** Counts those uploads that were abandoned. Returns when the latest began (Unix time, ms); null for never. */
+  recordAbandoned(name: string, uploads: SilentUpload[]): Promise<number | null>;
   /** The bytes of a small blob that the repository keeps itself; null if it does not. */
   inlineBytes(digest: Digest): Uint8Array | null;
   /**

@@ -106,6 +106,11 @@ export interface Upload {
   readonly startedAt: number;
   /** Proves that the registry issued the id. It is in the Location. */
   readonly token: string;
+  /**
+   * Call it before the client gets the Location. Returns whether uploads of this repository have begun lately whose bytes the
+   * platform refused.
+   */
+  offer(userAgent: string): Promise<boolean>;
   /** Bytes received. BLOB_UPLOAD_UNKNOWN. end-13. */
   status(): Promise<number>;
   /** Appends a chunk and gives the bytes received. BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID, SIZE_INVALID. end-5. */

@@ -4,7 +4,13 @@ import { inlineKey } from '../blobs/storage-key.ts';
 import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
 import type { LinkContent, StoredBlob } from '../objects/blob-shard.ts';
-import type { LinkedBlob, ManifestAnswer, NotFound, RepositoryObject } from '../objects/repository.ts';
+import type {
+  LinkedBlob,
+  Looked,
+  ManifestAnswer,
+  NotFound,
+  RepositoryObject,
+} from '../objects/repository.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
@@ -27,6 +33,7 @@ import { platformOf } from '../platform.ts';
 import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { readBlob } from './read-blob.ts';
+import { SilentUploads } from './silent-uploads.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
 import { DurableUpload } from './upload.ts';
 import type { UploadIds } from './upload-id.ts';
@@ -114,7 +121,7 @@ export class DurableRepository implements Repository {
 
   async startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload> {
     const { id, token, claim } = await this.#uploadIds.mint(this.name, algorithm);
-    const upload = new DurableUpload(this.#env, this.name, id, token, claim);
+    const upload = new DurableUpload(this.#env, this.name, id, token, claim, true);
     if (direct !== null) await upload.startDirect(direct);
     return upload;
   }
@@ -122,7 +129,7 @@ export class DurableRepository implements Repository {
   async upload(id: string, token: string): Promise<Upload> {
     const claim = await this.#uploadIds.check(this.name, id, token);
     if (claim === null) throw new OciError('BLOB_UPLOAD_UNKNOWN');
-    return new DurableUpload(this.#env, this.name, id, token, claim);
+    return new DurableUpload(this.#env, this.name, id, token, claim, false);
   }
 
   async headManifest(reference: Reference): Promise<StoredManifest> {
@@ -182,12 +189,13 @@ export class DurableRepository implements Repository {
     const kept = await this.#edge?.find<FoundBytes>(key, false);
     if (kept) return kept.about;
     const since = (await this.#edge?.begin()) ?? 0;
-    const blob = await this.#remembered(
+    const { blob, abandonedAt } = await this.#remembered<Looked>(
       digest,
-      () => this.#ask(null, (state) => state.blob(digest)),
-      (answer) => (answer === null ? null : ENTRY_BYTES + (answer.bytes?.length ?? 0)),
-      (answer) => answer?.safeUntil ?? null,
+      () => this.#ask({ blob: null, abandonedAt: null }, (state) => state.look(digest)),
+      (answer) => (answer.blob === null ? null : ENTRY_BYTES + (answer.blob.bytes?.length ?? 0)),
+      (answer) => answer.blob?.safeUntil ?? null,
     );
+    new SilentUploads(this.#env, this.name).heard(abandonedAt);
     if (blob === null) throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     this.#edge?.keep(key, { about: blob, bytes: new Uint8Array() }, since);
     return blob;

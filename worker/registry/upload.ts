@@ -26,6 +26,7 @@ import { lengthOf } from '../oci/range.ts';
 import type { Chunk, DirectPlace, DirectRequest, Upload } from '../oci/registry.ts';
 import { hasRepository, repositoryOf, type Stub, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
+import { SilentUploads } from './silent-uploads.ts';
 import { rememberHolder } from './small-holders.ts';
 import { begunToken } from './upload-id.ts';
 
@@ -42,9 +43,12 @@ export class DurableUpload implements Upload {
   readonly #repository: string;
   readonly #claim: UploadClaim;
   readonly #store: BlobStore;
+  readonly #silent: SilentUploads;
+  readonly #isNew: boolean;
   #direct: DirectPlace | null = null;
 
-  constructor(env: Env, repository: string, id: string, token: string, claim: UploadClaim) {
+  /** `isNew`: the same request has begun it. */
+  constructor(env: Env, repository: string, id: string, token: string, claim: UploadClaim, isNew: boolean) {
     this.#env = env;
     this.#repository = repository;
     this.id = id;
@@ -52,6 +56,12 @@ export class DurableUpload implements Upload {
     this.#claim = claim;
     this.startedAt = claim.expiresAt - UPLOAD_LIFETIME_MS;
     this.#store = blobStore(env);
+    this.#silent = new SilentUploads(env, repository);
+    this.#isNew = isNew;
+  }
+
+  offer(userAgent: string): Promise<boolean> {
+    return this.#silent.offered(this.id, userAgent);
   }
 
   /** Prepares the store for a client that stores the bytes itself. Does nothing if the store has no way for that. */
@@ -79,6 +89,7 @@ export class DurableUpload implements Upload {
   }
 
   async status(): Promise<number> {
+    this.#silent.heardOf(this.id);
     const status = await this.#session().status(this.id);
     const unknown = status.status === 'none' && this.#claim.begun;
     if (unknown || status.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
@@ -88,6 +99,7 @@ export class DurableUpload implements Upload {
   async append(chunk: Chunk): Promise<number> {
     checkLength(chunk);
     const lease = memory.lease();
+    this.#silent.began(this.id, false);
     try {
       if (chunk.body !== null) lease.receive(chunk.sender);
       const reserve = this.#store.partsFor(chunk.size);
@@ -102,6 +114,7 @@ export class DurableUpload implements Upload {
       return await this.#append(upload, chunk, chunk.body, lease);
     } finally {
       lease.end();
+      this.#silent.ended(this.id);
     }
   }
 
@@ -109,20 +122,24 @@ export class DurableUpload implements Upload {
     checkLength(chunk);
     if (this.#isWhole(chunk) && chunk.body !== null && chunk.size !== null) {
       const lease = memory.lease();
+      if (!this.#isNew) this.#silent.began(this.id, true);
       try {
         lease.receive(chunk.sender);
         await this.#commitWhole(digest, chunk.body, chunk.size, lease);
       } finally {
         lease.end();
+        this.#silent.ended(this.id);
       }
       return;
     }
+    this.#silent.heardOf(this.id);
     const last = chunk.body === null && chunk.range === null ? NOTHING : chunk;
     if (last !== NOTHING) await this.#appendLast(last);
     await this.#commitSession(digest);
   }
 
   async cancel(): Promise<void> {
+    this.#silent.heardOf(this.id);
     const cancelled = await this.#session().cancel(this.id, this.#claim);
     if (cancelled.status === 'gone') throw new OciError('BLOB_UPLOAD_UNKNOWN');
     this.#markBegun();
@@ -233,8 +250,11 @@ export class DurableUpload implements Upload {
       });
     }
     if (refusal !== null) throw refusal;
-    if (added.error !== null) throw interrupted(added.error, added.intact);
     const received = offset - upload.offset;
+    if (added.error !== null) {
+      if (added.intact && chunk.size === null) this.#silent.broke(this.id, received);
+      throw interrupted(added.error, added.intact);
+    }
     if (chunk.size !== null && received !== chunk.size) throw wrongLength(chunk.size, received);
     if (chunk.range !== null && received !== lengthOf(chunk.range))
       throw wrongLength(lengthOf(chunk.range), received);

@@ -17,6 +17,8 @@ export interface RunOptions {
   onOutput?: (bytes: Uint8Array) => void;
   /** Hears the standard error too, which is otherwise only kept for a failure. */
   onError?: (bytes: Uint8Array) => void;
+  /** Ends the program. */
+  signal?: AbortSignal;
 }
 
 /** A hung client is a failure with a name, not a run that never ends. */
@@ -85,6 +87,7 @@ function run(program: string, args: readonly string[], home: string, options: Ru
     env: { ...environment(home), ...options.env },
     timeout: DEADLINE_MS,
     killSignal: 'SIGKILL',
+    ...(options.signal && { signal: options.signal }),
   });
   const output: Uint8Array[] = [];
   const errors: Uint8Array[] = [];
