@@ -13,7 +13,7 @@ const GZIP_LEVEL = 4;
 const GZIP_BLOCK_BYTES = 1024 * 1024;
 const GZIP_WINDOW_BYTES = 32 * 1024;
 const ZSTD_LEVEL = 3;
-const ZSTD_BLOCK_BYTES = 4 * 1024 * 1024;
+const ZSTD_BLOCK_BYTES = 2 * 1024 * 1024;
 
 /** No time, no name, and an unknown system. Node writes the system that it runs on. */
 const GZIP_HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
@@ -45,7 +45,7 @@ async function* gzip(input: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
   let size = 0;
   let window: Uint8Array | null = null;
   yield GZIP_HEADER;
-  yield* inParallel(blocksOf(input, GZIP_BLOCK_BYTES), (block) => {
+  yield* inParallel(input, GZIP_BLOCK_BYTES, (block) => {
     crc = zlib.crc32(block, crc);
     size += block.length;
     const options: zlib.ZlibOptions = {
@@ -55,7 +55,7 @@ async function* gzip(input: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
       finishFlush: zlib.constants.Z_SYNC_FLUSH,
       ...(window === null ? {} : { dictionary: window }),
     };
-    window = block.subarray(-GZIP_WINDOW_BYTES);
+    window = Buffer.from(block.subarray(-GZIP_WINDOW_BYTES));
     return deflateRaw(block, options);
   });
   const trailer = Buffer.alloc(8);
@@ -78,12 +78,16 @@ async function* zstd(input: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
       [zlib.constants.ZSTD_c_checksumFlag]: 1,
     },
   };
-  yield* inParallel(blocksOf(input, ZSTD_BLOCK_BYTES), (block) => compressBlock(block, options));
+  yield* inParallel(input, ZSTD_BLOCK_BYTES, (block) => compressBlock(block, options));
 }
 
 /** Blocks of one size, but the last one. At least one. */
-async function* blocksOf(input: AsyncIterable<Uint8Array>, blockBytes: number): AsyncGenerator<Buffer> {
-  let block = Buffer.allocUnsafeSlow(blockBytes);
+async function* blocksOf(
+  input: AsyncIterable<Uint8Array>,
+  blockBytes: number,
+  take: () => Buffer,
+): AsyncGenerator<Buffer> {
+  let block = take();
   let filled = 0;
   let isFirst = true;
   for await (const piece of input) {
@@ -95,23 +99,29 @@ async function* blocksOf(input: AsyncIterable<Uint8Array>, blockBytes: number): 
       if (filled < blockBytes) continue;
       yield block;
       isFirst = false;
-      block = Buffer.allocUnsafeSlow(blockBytes);
+      block = take();
       filled = 0;
     }
   }
   if (filled > 0 || isFirst) yield block.subarray(0, filled);
 }
 
-/** The results in the order of the blocks. */
+/** The results for the blocks, in their order. The task must not keep a block: its memory is used again. */
 async function* inParallel(
-  blocks: AsyncIterable<Buffer>,
+  input: AsyncIterable<Uint8Array>,
+  blockBytes: number,
   task: (block: Buffer) => Promise<Buffer>,
 ): AsyncGenerator<Buffer> {
+  const free: Buffer[] = [];
+  const take = () => free.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
   const running: Promise<Buffer>[] = [];
   try {
-    for await (const block of blocks) {
+    for await (const block of blocksOf(input, blockBytes, take)) {
       await threads.take();
-      const result = task(block).finally(() => threads.give());
+      const result = task(block).finally(() => {
+        threads.give();
+        if (block.length === blockBytes) free.push(block);
+      });
       // Its error is thrown when its turn comes.
       result.catch(() => {});
       running.push(result);

@@ -63,9 +63,10 @@ export class CompressedLayers {
     const temporary = `${this.#path}.${randomBytes(6).toString('hex')}`;
     try {
       // Another process may have added layers since.
-      const layers = new Map([...(await readLayers(this.#path)), ...this.#layers]);
-      for (const key of this.#forgotten) layers.delete(key);
-      const kept = [...layers].slice(-LAYERS_MAX);
+      const others = [...(await readLayers(this.#path))].filter(
+        ([key]) => !this.#layers.has(key) && !this.#forgotten.has(key),
+      );
+      const kept = [...others, ...this.#layers].slice(-LAYERS_MAX);
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
       await writeFile(temporary, JSON.stringify({ version: 1, layers: Object.fromEntries(kept) }), {
         mode: 0o600,

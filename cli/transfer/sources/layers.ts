@@ -9,8 +9,8 @@ import type { Content } from '../upload.ts';
 import { partOf, wrongDigest } from './content.ts';
 import { sourceFailure } from './failure.ts';
 
-/** Layers at once. Each uses all threads, so a second one only fills the gaps of the first. */
-const LAYERS_AT_ONCE = 2;
+/** Layers at once. One uses all threads, and the first layer is ready the sooner. */
+const LAYERS_AT_ONCE = 1;
 
 const LAYER_TYPES: Readonly<Record<Compression, string>> = {
   gzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
