@@ -451,8 +451,8 @@ export interface Settings {
 export interface AuthSettings {
   /** True where everything is allowed to every program on this machine. */
   off: boolean;
-  /** True where the platform does not say who the client is (`setsCfHeaders`). */
-  onMachine: boolean;
+  /** True where the platform says in a header who the client is, and no client can set that header. */
+  setsCfHeaders: boolean;
   /** The password of the user `admin`; null where none is set. */
   adminPassword: string | null;
   /** Name -> bcrypt hash. */
@@ -542,7 +542,7 @@ export function parseSettings(
     publicOrigins: all.PUBLIC_URL ?? [],
     auth: {
       off: all.AUTH === 'off',
-      onMachine: !platform.setsCfHeaders,
+      setsCfHeaders: platform.setsCfHeaders,
       adminPassword: all.ADMIN_PASSWORD,
       htpasswd: all.HTPASSWD ?? new Map(),
       htpasswdRole: all.HTPASSWD_ROLE,

@@ -142,7 +142,7 @@ describe('a client certificate', () => {
       const tlsClientAuth =
         tls === undefined ? {} : { tlsClientAuth: { certVerified, certSubjectDN, certRevoked } };
       const request = Object.assign(new Request('https://registry.example/'), { cf: tlsClientAuth });
-      const client = clientOf(request, { onMachine: false, trustedProxies: [] });
+      const client = clientOf(request, { setsCfHeaders: true, trustedProxies: [] });
       const access = {
         type: 'repository',
         name: 'a/b',

@@ -20,7 +20,7 @@ const FORWARDED = ['X-Forwarded-For', 'Forwarded', 'X-Real-IP'];
  */
 export function clientOf(
   request: Request,
-  { onMachine, trustedProxies }: { onMachine: boolean; trustedProxies: string[] },
+  { setsCfHeaders, trustedProxies }: { setsCfHeaders: boolean; trustedProxies: string[] },
 ): Client {
   const cf = request.cf as
     | {
@@ -35,8 +35,8 @@ export function clientOf(
   const peer = cf?.clientIp === undefined ? null : withoutPort(cf.clientIp);
   // On one machine any client can send Cloudflare's header.
   if (peer === null)
-    return { address: (!onMachine && request.headers.get('CF-Connecting-IP')) || '', certificate };
-  if (onMachine && !isAmong(peer, trustedProxies)) warnOfProxy(request, peer);
+    return { address: (setsCfHeaders && request.headers.get('CF-Connecting-IP')) || '', certificate };
+  if (!setsCfHeaders && !isAmong(peer, trustedProxies)) warnOfProxy(request, peer);
   return {
     address: behindProxies(peer, request.headers.get('X-Forwarded-For'), trustedProxies),
     certificate,

@@ -208,8 +208,8 @@ export async function checkRate(limit: RequestLimit | undefined, key: string): P
 }
 
 /** Whether access control is off. Throws DENIED if it is off and the request does not come from this machine. */
-export function isOpen({ off, onMachine }: AuthSettings, request: Request): boolean {
-  if (off) checkLocal(request, onMachine);
+export function isOpen({ off, setsCfHeaders }: AuthSettings, request: Request): boolean {
+  if (off) checkLocal(request, setsCfHeaders);
   return off;
 }
 
