@@ -13,6 +13,15 @@ import { answerWith, BLOB_TYPE } from './content.ts';
 import { CACHED_BLOB_MAX_BYTES } from './delivery.ts';
 import { blobPath, parseBlobPath } from './path.ts';
 
+declare global {
+  namespace Cloudflare {
+    interface GlobalProps {
+      // `worker/index.ts` exports it, which types `exports` of the platform.
+      mainModule: { CachedBlobs: typeof CachedBlobs };
+    }
+  }
+}
+
 /** `Cache-Control` of the whole blob. The platform answers ranges from it. */
 const CACHEABLE = 'public, max-age=31536000, immutable, no-transform';
 
@@ -40,9 +49,8 @@ export async function cachedBlob(
   range: ByteRange | null,
 ): Promise<ReadableStream<Uint8Array> | null> {
   if (blob.size > CACHED_BLOB_MAX_BYTES) return null;
-  const inner = (exports as unknown as { CachedBlobs: Fetcher }).CachedBlobs;
   const headers = range === null ? {} : { Range: `bytes=${range.first}-${range.last}` };
-  const response = await inner.fetch(`https://blobs.invalid${blobPath(blob)}`, { headers });
+  const response = await exports.CachedBlobs.fetch(`https://blobs.invalid${blobPath(blob)}`, { headers });
   const sliced = response.status === 206;
   // An answer of another kind than asked for is not used.
   if (response.body !== null && response.ok && sliced === (range !== null)) return response.body;

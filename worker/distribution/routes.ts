@@ -2,7 +2,7 @@
  * The /v2/ API as one table: the specification's name of each endpoint, and the access that it requires. Repository names contain
  * slashes, and may contain components such as `manifests`. The greedy `:name+` matches up to the last such component.
  */
-import { type IRequest, IttyRouter } from 'itty-router';
+import { IttyRouter } from 'itty-router';
 import type { RequiredAccess } from '../access/model.ts';
 import { OciError } from '../oci/errors.ts';
 import { deleteBlob, getBlob, headBlob } from './blobs.ts';
@@ -12,6 +12,8 @@ import { deleteManifest, getManifest, headManifest, putManifest } from './manife
 import { appendChunk, cancelUpload, commitUpload, startUpload, uploadStatus } from './uploads.ts';
 
 type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+/** A request with the parts of the path that the route names. */
+type Routed = Request & { params: Record<string, string | undefined> };
 type Route = [end: string, method: Method, path: string, required: RequiredAccess, handle: Handler];
 
 const PING = '/v2';
@@ -69,13 +71,12 @@ for (const path of new Set(ROUTES.map(([, , path]) => path))) {
   const here = ROUTES.filter((route) => route[2] === path);
   const allow = here.map(([, method]) => method).join(', ');
   for (const [, method, , required, handle] of here) {
-    router[method.toLowerCase()]?.(path, async (request: IRequest, services: Services) => {
-      const asked = request as unknown as Request;
-      const registry = await services.guard.admit(asked, required, request.params.name ?? null);
-      return handle(new Exchange(asked, request.params, services, registry));
+    router[method.toLowerCase()]?.(path, async (request: Routed, services: Services) => {
+      const registry = await services.guard.admit(request, required, request.params.name ?? null);
+      return handle(new Exchange(request, request.params, services, registry));
     });
   }
-  router.all(path, (request: IRequest) => {
+  router.all(path, (request: Request) => {
     throw new OciError('UNSUPPORTED', {
       message: `${request.method.slice(0, 20)} is not supported here; ${allow} is`,
       headers: { Allow: allow },

@@ -93,5 +93,5 @@ export function operation<
     run(input: OperationInput<z.output<Query>, z.output<Body>>): Promise<OperationResult>;
   },
 ): Operation {
-  return row as unknown as Operation;
+  return row;
 }

@@ -14,7 +14,7 @@ export const subject = z
   .check(
     z.refine(isSubject, 'is user:NAME, token:NAME, group:NAME, authenticated or anonymous'),
     z.meta({ examples: ['group:developers'] }),
-  ) as unknown as z.ZodMiniType<Subject, string>;
+  ) as z.ZodMiniType<Subject, string>;
 
 export const rule = z.object({ id: z.string(), subject: z.string(), ...grant.shape });
 

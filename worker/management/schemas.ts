@@ -56,7 +56,7 @@ export const pattern = z
     fewStars,
     z.describe('`*` matches anything except a slash, `**` matches anything.'),
     z.meta({ examples: ['team-a/*'] }),
-  ) as unknown as z.ZodMiniType<Pattern, string>;
+  ) as z.ZodMiniType<string, string> as z.ZodMiniType<Pattern, string>;
 
 /** Limits a role to some tags; null for all tags. */
 const tags = z
