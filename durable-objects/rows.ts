@@ -20,6 +20,16 @@ export function firstRow<Row extends object>(
   return allRows<Row>(sql, query, ...values)[0] ?? null;
 }
 
+/** Removes expired rows of a table with a column and an index `expires_at`, up to EXPIRED_ROWS_AT_A_TIME. */
+export function sweepExpired(sql: SqlStorage, table: string, key: string, now: number): void {
+  sql.exec(
+    `DELETE FROM ${table} WHERE ${key} IN
+       (SELECT ${key} FROM ${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+    now,
+    EXPIRED_ROWS_AT_A_TIME,
+  );
+}
+
 /** One page of a list. The query must read `count + 1` entries, so that it is known whether there are more. */
 export function pageOf<T>(entries: T[], count: number): Listing<T> {
   return { entries: entries.slice(0, count), more: entries.length > count };

@@ -1,6 +1,6 @@
 /** Tokens of trusted issuers that were exchanged. Each is accepted once, and remembered for as long as it is valid. */
 import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
-import { allRows, EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
+import { allRows, sweepExpired } from '../rows.ts';
 
 export class Replays {
   readonly #sql: SqlStorage;
@@ -24,11 +24,6 @@ export class Replays {
 
   /** Removes expired rows, up to EXPIRED_ROWS_AT_A_TIME. */
   sweep(now: number): void {
-    this.#sql.exec(
-      `DELETE FROM consumed WHERE id IN
-         (SELECT id FROM consumed WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
-      now,
-      EXPIRED_ROWS_AT_A_TIME,
-    );
+    sweepExpired(this.#sql, 'consumed', 'id', now);
   }
 }

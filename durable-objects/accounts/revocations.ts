@@ -4,7 +4,7 @@
  */
 import { accessChanged } from '../../worker/access/access-change.ts';
 import type { Revoked } from '../../worker/access/model.ts';
-import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
+import { allRows, firstRow, sweepExpired } from '../rows.ts';
 
 /** As long as an upload can be continued with a token that was issued before the revocation. */
 export const REVOCATION_KEPT_MS = 3 * 24 * 3600 * 1000;
@@ -52,12 +52,7 @@ export class Revocations {
 
   /** Removes revocations that are older than every valid token, up to EXPIRED_ROWS_AT_A_TIME. */
   sweep(now: number): void {
-    this.#sql.exec(
-      `DELETE FROM revocations WHERE subject IN
-         (SELECT subject FROM revocations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
-      now,
-      EXPIRED_ROWS_AT_A_TIME,
-    );
+    sweepExpired(this.#sql, 'revocations', 'subject', now);
   }
 
   /** Deletes the oldest rows beyond REVOCATIONS_MAX. All tokens as old as those are refused then, and their owners log in again. */
