@@ -1,13 +1,14 @@
 // The stores of images that `longshore push` reads: docker, podman and containerd, each a real one.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { openSource } from '../../cli/transfer/open-source.ts';
 import type { SourceOptions } from '../../cli/transfer/source.ts';
-import { type Given, readSource, sha256 } from '../transfer/support/images.ts';
+import { classicEntries, type Given, layerTar, readSource, sha256 } from '../transfer/support/images.ts';
+import { archive } from '../transfer/support/tar.ts';
 import { type Client, client, environment, located, needs } from './support/client.ts';
 import { startContainerd } from './support/containerd.ts';
 import { startDaemon } from './support/daemon.ts';
@@ -81,6 +82,26 @@ describe('a source in docker', needs('root', 'docker', 'dockerd'), () => {
       read('team/missing', { env }),
       /team\/missing was not found.*docker \(unix:.*does not have it.*podman/s,
     );
+  });
+});
+
+describe('a source with a full disk', needs('root', 'mount'), () => {
+  const here = scene('full-disk', null);
+
+  test('names the folder for temporary files', async () => {
+    const small = await here.fresh('small');
+    const mount = client('mount', here.home);
+    await mount(['-t', 'tmpfs', '-o', 'size=1m', 'small', small]);
+    here.onClose(async () => void (await client('umount', here.home)([small])));
+    const path = here.path('image.tar');
+    await writeFile(path, archive(...classicEntries([layerTar(noise(3_000_000))])));
+    const full = new RegExp(`folder for temporary files, ${small}, is full.*TMPDIR`, 's');
+    await assert.rejects(read(path, { env: { HOME: here.home, TMPDIR: small } }), full);
+    await writeFile(`${path}.gz`, gzipSync(await readFile(path)));
+    await assert.rejects(read(`${path}.gz`, { env: { HOME: here.home, TMPDIR: small } }), full);
+    // Nothing is left, and the disk has its space again.
+    assert.deepEqual(await readdir(small), []);
+    assert.equal((await statfs(small)).bfree, (await statfs(small)).blocks);
   });
 });
 
