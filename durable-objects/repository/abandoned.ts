@@ -2,8 +2,8 @@
  * Uploads of a repository that began and brought no bytes. Cloudflare refuses a body over its limit before the Worker runs, and this is
  * all that the registry can see of it: a client asked for a digest that is not here, got a Location, and was not heard of again.
  *
- * What clients ask for and send is known only in memory. So an upload that began before this object did is never counted. It may
- * have been a probe, or an upload that ended well. There is one row for each digest, and it is deleted when the blob arrives.
+ * What clients ask for and send is known only in memory. An upload that began before this object did is never counted, because
+ * the object knows of no digest that was asked for before it. There is one row for each digest, and it is deleted when the blob arrives.
  */
 import type { AbandonedUploads, SilentUpload } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
@@ -20,7 +20,6 @@ const USER_AGENT_MAX_LENGTH = 200;
 
 export class Abandoned {
   readonly #sql: SqlStorage;
-  readonly #awakeSince = Date.now();
   /** Digests that clients asked for and that are not here -> when they were first and last asked for (Unix time, ms). */
   readonly #missed = new Map<string, { first: number; last: number }>();
   /** Uploads that have brought bytes. */
@@ -56,7 +55,7 @@ export class Abandoned {
   record(uploads: SilentUpload[], isHere: (digest: Digest) => boolean): boolean {
     const taken = new Set<string>();
     for (const { id, offeredAt, userAgent, wasCut } of uploads) {
-      if (!wasCut && (offeredAt < this.#awakeSince || this.#begun.has(id))) continue;
+      if (!wasCut && this.#begun.has(id)) continue;
       const digest = this.#wanted(offeredAt, taken, isHere) ?? (wasCut ? id : null);
       if (digest === null) continue;
       taken.add(digest);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { clientPackage } from '../../deploy/client-package.ts';
 import { client, needs } from './support/client.ts';
 import { startDevelopment } from './support/development.ts';
 import { contents, digestOf, hashFile, noise, writeLayout } from './support/layout.ts';
@@ -14,6 +15,12 @@ const MIB = 1 << 20;
 describe('npm run dev', needs('skopeo', 'crane', 'oras', 'helm', 'regctl'), () => {
   const here = scene('dev', startDevelopment);
   const run = (name: string, ...args: string[]) => client(name, here.home)(args);
+
+  test('the client that the registry serves is the one of the sources', async () => {
+    const served = await fetch(`${here.url}/cli.tgz`);
+    assert.equal(served.status, 200);
+    assert.deepEqual(new Uint8Array(await served.arrayBuffer()), new Uint8Array(clientPackage()));
+  });
 
   test('skopeo copies an index of two platforms there and back', async () => {
     const layout = await writeLayout(await here.fresh('pushed'), { architectures: ['amd64', 'arm64'] });

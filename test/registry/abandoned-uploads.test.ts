@@ -55,6 +55,11 @@ class Pusher {
     return (await this.#send(method, path, {}, bytes)).status;
   }
 
+  async pushesAtOnce(bytes: Buffer): Promise<number> {
+    const path = `/v2/${this.name}/blobs/uploads/?digest=${digest(bytes)}`;
+    return (await this.#send('POST', path, {}, bytes)).status;
+  }
+
   async cancels({ location }: Started): Promise<void> {
     assert.equal((await this.#send('DELETE', location)).status, 204);
   }
@@ -277,6 +282,31 @@ onHome(
         await home.goOn();
         assert.equal(await arriving, 202);
         assert.equal(await pusher.listed(), undefined);
+      });
+    });
+
+    describe('the repository', () => {
+      const told = async () =>
+        (await home.counts()).calls.filter((call) => call === 'REPOSITORY.uploadBegan');
+
+      it('hears of a PUT whose POST met another isolate', async () => {
+        const bytes = blob();
+        const { location } = await pusher.starts();
+        await home.restart();
+        await pusher.wait(0);
+        await home.reset();
+        assert.equal(await pusher.sends('PUT', location, bytes), 201);
+        await home.settled();
+        assert.equal((await told()).length, 1);
+      });
+
+      it('does not hear of a PUT whose POST met the same isolate, nor of a single POST', async () => {
+        const [bytes, others] = [blob(), blob()];
+        await home.reset();
+        assert.equal(await pusher.sends('PUT', (await pusher.starts()).location, bytes), 201);
+        assert.equal(await pusher.pushesAtOnce(others), 201);
+        await home.settled();
+        assert.equal((await told()).length, 0);
       });
     });
 
