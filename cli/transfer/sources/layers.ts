@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type Digest, digestFrom } from '../../../worker/oci/digest.ts';
 import { compress, variantOf } from '../compress.ts';
+import { deferred } from '../deferred.ts';
 import { CompressedLayers } from '../remembered.ts';
 import type { Compression, SourceBlob, SourceOptions } from '../source.ts';
 import { TemporaryFile } from '../temporary.ts';
@@ -33,6 +34,9 @@ export class LayerCompressor implements AsyncDisposable {
   readonly #files = new Set<TemporaryFile>();
   /** By the name of the layer in its source. */
   readonly #jobs = new Map<string, Promise<Made>>();
+  /** Layers that were started early and are done, until someone asks for them. */
+  readonly #early: SourceBlob[] = [];
+  #earlyDone = deferred<void>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
   #isClosed = false;
@@ -55,7 +59,28 @@ export class LayerCompressor implements AsyncDisposable {
 
   /** Starts to compress a layer before anything else is known of it. Its error is thrown by `layer`. */
   start(name: string, content: Content): void {
-    this.#job(name, content).catch(() => {});
+    this.#job(name, content).then(
+      (made) => {
+        this.#early.push(this.#blobOf(name, made));
+        this.#earlyDone.resolve();
+      },
+      () => {},
+    );
+  }
+
+  /** Layers that were started early, each when it is done, until `end` settles. */
+  async *early(end: Promise<unknown>): AsyncGenerator<SourceBlob> {
+    let isOver = false;
+    const over = () => {
+      isOver = true;
+    };
+    const ended = end.then(over, over);
+    while (true) {
+      yield* this.#early.splice(0);
+      if (isOver) return;
+      this.#earlyDone = deferred();
+      if (this.#early.length === 0) await Promise.race([this.#earlyDone.promise, ended]);
+    }
   }
 
   /**
@@ -71,10 +96,9 @@ export class LayerCompressor implements AsyncDisposable {
         this.#openKnown(name, diffId, content, known.digest, source, start, end);
       return { descriptor: { mediaType, ...known }, size: known.size, open };
     }
-    const { digest, file } = await this.#checked(name, diffId, content, source);
-    const size = file.length;
-    await this.#remembered.add(diffId, this.#variant, { digest, size });
-    return { descriptor: { mediaType, digest, size }, ...partOf(file, 0, size, name) };
+    const made = await this.#checked(name, diffId, content, source);
+    await this.#remembered.add(diffId, this.#variant, { digest: made.digest, size: made.file.length });
+    return this.#blobOf(name, made);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -101,6 +125,12 @@ export class LayerCompressor implements AsyncDisposable {
       );
     }
     yield* partOf(made.file, 0, made.file.length, name).open(start, end);
+  }
+
+  #blobOf(name: string, { digest, file }: Made): SourceBlob {
+    const { mediaType } = this;
+    const size = file.length;
+    return { descriptor: { mediaType, digest, size }, ...partOf(file, 0, size, name) };
   }
 
   async #checked(name: string, diffId: Digest, content: Content, source: string): Promise<Made> {

@@ -22,7 +22,10 @@ export interface ArchiveSettings extends SourceOptions {
   readonly reference: string | null;
   /** See `Selection`. */
   readonly takesOnlyPresent: boolean;
-  /** The digests of the layers without compression, where they are known before the archive. */
+  /**
+   * Of the only image of the archive, where it is known before the archive: the digests of its layers without compression. Layers are
+   * then given before the rest has come.
+   */
   readonly diffIds?: readonly Digest[];
 }
 
@@ -87,7 +90,16 @@ class ArchivedImage implements Source {
   }
 
   async *blobs() {
-    yield* (await this.#open()).blobs();
+    const image = this.#open();
+    const given = new Set<Digest>();
+    if (this.#settings.diffIds !== undefined) {
+      for await (const blob of this.#compressor.early(image)) {
+        if (given.has(blob.descriptor.digest)) continue;
+        given.add(blob.descriptor.digest);
+        yield blob;
+      }
+    }
+    for await (const blob of (await image).blobs()) if (!given.has(blob.descriptor.digest)) yield blob;
   }
 
   async manifests() {
