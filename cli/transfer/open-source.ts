@@ -22,7 +22,7 @@ import { parsePlatform } from './sources/descriptor.ts';
 import { type EngineName, EngineUnreachable, enginesOf, findImage, openImage } from './sources/engine.ts';
 import { folderFiles } from './sources/folder.ts';
 import { layoutSource } from './sources/layout.ts';
-import { openArchiveFile, openArchiveStream } from './sources/open-archive.ts';
+import { isArchive, openArchiveFile, openArchiveStream } from './sources/open-archive.ts';
 import { registrySource } from './sources/registry.ts';
 import { parseTarget } from './target.ts';
 
@@ -80,12 +80,13 @@ async function openEngineImage(
         reasons.push(`${name} (${engine.address}) does not have it.`);
       } catch (error) {
         if (!(error instanceof EngineUnreachable)) throw error;
-        reasons.push(error.message);
+        reasons.push(error.message.split('\n')[0] ?? '');
       }
     }
   }
+  const file = `./${image.replace(/[:/].*/, '')}.tar`;
   throw new CommandFailure(
-    `The image ${image} was not found.\n${reasons.join('\n')}\nCheck the name with "docker image ls". For a file, give its path, such as ./${image.replace(/[:/].*/, '')}.tar.`,
+    `The image ${image} was not found.\n${reasons.join('\n')}\nCheck the name with "${names[0]} image ls", and that ${names[0]} runs. For a file, give its path, such as ${file}.`,
   );
 }
 
@@ -140,14 +141,17 @@ async function openPath({ path, reference }: Located, options: SourceOptions): P
   return layoutSource(folderFiles(path), { ...settings, name });
 }
 
-/** Whether a text without a scheme is a path: a folder with the name of an image is often its source code. */
+/**
+ * Whether a text without a scheme is a path. A folder with the name of an image is often its source code, and a file with this name its
+ * program.
+ */
 async function isPath(text: string): Promise<boolean> {
-  if (/^(?:[./~\\]|[a-zA-Z]:[\\/])/.test(text)) return true;
+  if (/^(?:[./~\\]|[a-zA-Z]:[\\/])|\.(?:tar|tgz|tar\.\w+)$/.test(text)) return true;
   try {
     const found = await stat(text);
-    return !found.isDirectory() || (await exists(join(text, 'index.json')));
+    return found.isDirectory() ? await exists(join(text, 'index.json')) : await isArchive(text);
   } catch {
-    return /\.(?:tar|tgz|tar\.\w+)$/.test(text);
+    return false;
   }
 }
 

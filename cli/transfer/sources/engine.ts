@@ -193,8 +193,8 @@ function ask(engine: Engine, path: string, signal: AbortSignal | undefined): Pro
   const outgoing = send({
     ...engine.connection,
     path,
-    // The default for a socket is "localhost", which podman refuses in some versions.
-    headers: { Host: engine.name },
+    // A server name of TLS is made of this header, so it is set for sockets only.
+    headers: engine.connection.socketPath === undefined ? {} : { Host: engine.name },
     agent: false,
     ...(signal === undefined ? {} : { signal }),
   });
@@ -232,17 +232,15 @@ function unreachable({ name, address }: Engine, error: unknown): EngineUnreachab
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT' || code === 'ECONNREFUSED') {
     return new EngineUnreachable(
-      `${name} does not answer at ${address} (${code}).\n${name === 'docker' ? 'Start docker, or set DOCKER_HOST.' : 'Start it with "podman system service", or set CONTAINER_HOST.'}`,
+      `${name} does not answer at ${address} (${code}).${name === 'podman' ? ' "podman system service" starts it.' : ''}`,
     );
   }
   if (code === 'EACCES' || code === 'EPERM') {
     return new EngineUnreachable(
-      `You may not use ${name} at ${address} (${code}).\nRun the command as a user of the group ${name}, or with sudo.`,
+      `You may not use ${name} at ${address} (${code}): use sudo, or join the group of its socket.`,
     );
   }
-  return new EngineUnreachable(
-    `${name} at ${address} cannot be asked: ${code ?? message}.\nCheck that it runs and that its address is right.`,
-  );
+  return new EngineUnreachable(`${name} at ${address} cannot be asked: ${code ?? message}.`);
 }
 
 function refusal({ name, address }: Engine, answer: IncomingMessage, body: Buffer): CommandFailure {

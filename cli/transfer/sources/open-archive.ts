@@ -55,6 +55,17 @@ export async function openArchiveFile(path: string, settings: ArchiveSettings): 
   return openArchiveStream({ stream, env, explain }, settings);
 }
 
+/** Whether a file begins as an archive does, compressed or not. */
+export async function isArchive(path: string): Promise<boolean> {
+  const file = await openForReading(path);
+  try {
+    const beginning = await readAt(file, 0, TAR_MAGIC_OFFSET + TAR_MAGIC.length);
+    return formOf(beginning) !== 'tar' || hasTarMagic(beginning);
+  } finally {
+    await file.close();
+  }
+}
+
 /** An archive that arrives from a program. */
 export async function openArchiveStream(options: SpoolOptions, settings: ArchiveSettings): Promise<Source> {
   return openArchive(await Spool.from(options), settings, true);
@@ -144,11 +155,14 @@ async function startEarly(compressor: LayerCompressor, file: ImageFile, isKnown:
 
 async function isTar(file: ImageFile): Promise<boolean> {
   try {
-    const end = TAR_MAGIC_OFFSET + TAR_MAGIC.length;
-    return (await beginningOf(file, end)).toString('latin1', TAR_MAGIC_OFFSET, end) === TAR_MAGIC;
+    return hasTarMagic(await beginningOf(file, TAR_MAGIC_OFFSET + TAR_MAGIC.length));
   } catch {
     return false;
   }
+}
+
+function hasTarMagic(beginning: Buffer): boolean {
+  return beginning.toString('latin1', TAR_MAGIC_OFFSET, TAR_MAGIC_OFFSET + TAR_MAGIC.length) === TAR_MAGIC;
 }
 
 class FileSource implements ArchiveSource {
