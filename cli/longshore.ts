@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // `longshore`: manages a registry from the shell, over its management API. On standard output it prints only the result, so
 // that a secret can be piped to where it is needed.
+import './young-generation.ts';
 import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } from '@stricli/core';
 import { printableLines } from '../worker/oci/printable.ts';
 import { abandonedUploads } from './abandoned-uploads.ts';
