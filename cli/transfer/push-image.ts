@@ -31,6 +31,8 @@ export interface PushOptions {
   readonly listen: Listener;
   readonly env: NodeJS.ProcessEnv;
   readonly limit?: ChunkLimit;
+  /** Attempts of a request without progress. */
+  readonly attemptsMax?: number;
 }
 
 /**
@@ -56,7 +58,7 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
     renew: options.credentials,
     signal: options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]),
     report: note,
-    attemptsMax: ATTEMPTS_MAX,
+    attemptsMax: options.attemptsMax ?? ATTEMPTS_MAX,
   });
   const push = {
     registry,

@@ -177,12 +177,15 @@ export class ChunkedUpload {
     const end = base + content.size;
     const backoff = this.#registry.backoff();
     let lost = 0;
+    // Only bytes beyond this are progress: a registry may say less and more in turn.
+    let furthest = base;
     while (this.offset < end) {
       const from = this.offset;
       const to = Math.min(end, from + this.#limit.maxBytes);
       const failure = await this.#patch(slice(content, base, from, to, progress), from, to);
       if (failure === null) {
-        backoff.reset();
+        if (this.offset > furthest) backoff.reset();
+        furthest = Math.max(furthest, this.offset);
         lost = 0;
         await progress.taken?.();
         continue;
@@ -192,8 +195,10 @@ export class ChunkedUpload {
       if (failure.isElsewhere && from === 0 && this.offset === 0) this.offset = 1;
       if (this.offset < base) throw new UploadLost('the registry has lost bytes of the upload');
       if (this.offset > end) throw new UploadLost('the upload has bytes that this client did not send');
-      if (this.offset > from) backoff.reset();
-      lost = this.offset > from || !(failure.error instanceof ConnectionLost) ? 0 : lost + 1;
+      const isFurther = this.offset > furthest;
+      if (isFurther) backoff.reset();
+      furthest = Math.max(furthest, this.offset);
+      lost = isFurther || !(failure.error instanceof ConnectionLost) ? 0 : lost + 1;
       // A front may close the connection of a body that is too large before its answer is read.
       if (lost >= LOST_MAX) this.#limit.refused(to - from);
     }
@@ -222,7 +227,7 @@ export class ChunkedUpload {
         return false;
       }
       if (!isTransient(answer.status)) {
-        await this.#settled(answer, 'PUT', 201);
+        await this.#created(answer, digest);
         return true;
       }
       const failure = await this.#registry.failure(answer, 'PUT of an upload');
@@ -237,7 +242,7 @@ export class ChunkedUpload {
    * Throws RegistryError; with the code DIGEST_INVALID if the bytes have another digest.
    */
   async commit(digest: Digest): Promise<void> {
-    await this.#settled(await this.end(digest), 'PUT', 201);
+    await this.#created(await this.end(digest), digest);
   }
 
   /**
@@ -332,6 +337,13 @@ export class ChunkedUpload {
     if (answer.status === wanted) return discard(answer);
     const error = await this.#registry.failure(answer, `${method} of an upload`);
     throw error instanceof RegistryError && answer.status === 404 ? new UploadLost(error.message) : error;
+  }
+
+  async #created(answer: Answer, digest: Digest): Promise<void> {
+    await this.#settled(answer, 'PUT', 201);
+    const stored = answer.header('Docker-Content-Digest');
+    if (stored !== null && stored !== digest)
+      throw strange(this.#registry, 'PUT of an upload', `the digest ${printable(stored.slice(0, 200))}`);
   }
 
   #committed(digest: string): string {
