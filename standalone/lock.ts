@@ -66,9 +66,10 @@ export async function takeLock(folder: string, state: string): Promise<Lock> {
 function held(fd: number, fds: number[], disturbed: boolean): Lock {
   const self = holder(process.pid);
   const note = (text: string) => {
-    ftruncateSync(fd);
+    // An empty note says that the shutdown was clean. A write that fails or a power cut must not leave one, so the rest of the
+    // earlier note is cut off only behind the new one.
     writeSync(fd, text, 0);
-    // After a power cut the note must still be there: it says that the shutdown was not clean.
+    ftruncateSync(fd, text.length);
     fsyncSync(fd);
   };
   note(JSON.stringify([self]));
@@ -201,7 +202,7 @@ function noteIn(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8').trim() : '';
 }
 
-// A note that cannot be parsed was cut off by a power cut.
+// A note that cannot be parsed was interrupted by a power cut.
 function holdersIn(note: string): Holder[] {
   try {
     const holders: unknown = JSON.parse(note);

@@ -128,6 +128,25 @@ test('a workerd that is left alone keeps the folder until it ends', LIMIT, async
   await started(t, { STATE_DIR, ...OPEN });
 });
 
+/** Takes the folder in argv, and ends uncleanly where its files take no more bytes: a write fails as on a full disk. */
+const ENDS_ON_A_FULL_DISK = `
+  import { spawnSync } from 'node:child_process';
+  import { openStateFolder } from ${JSON.stringify(import.meta.resolve('../../standalone/state-folder.ts'))};
+  const { lock } = await openStateFolder(process.argv[1]);
+  const limited = spawnSync('prlimit', ['--pid', String(process.pid), '--fsize=0']);
+  if (limited.status !== 0) throw new Error(String(limited.stderr));
+  lock.release(false);
+`;
+
+linuxTest('a note that cannot be written still says that the end was not clean', LIMIT, async (t) => {
+  const stateDir = temporaryFolder(t);
+  execFileSync(process.execPath, ['--input-type=module', '-e', ENDS_ON_A_FULL_DISK, stateDir]);
+  assert.notEqual(readFileSync(join(stateDir, 'lock'), 'utf8'), '');
+  const { lock } = await openStateFolder(stateDir);
+  assert.equal(lock.disturbed, true);
+  lock.release(true);
+});
+
 test('a registry of release 0.1.0, which only notes its process, is respected', LIMIT, async (t) => {
   const stateDir = temporaryFolder(t);
   const folder = await openStateFolder(stateDir);
