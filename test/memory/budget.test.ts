@@ -69,6 +69,33 @@ describe('the budget of memory', () => {
     clock.mock.restore();
   });
 
+  it('counts a body while it is read, also where that takes long', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    const clock = mock.method(performance, 'now', () => 1000);
+    const budget = new MemoryBudget(LIMIT);
+    let isRead = () => {};
+    const read = new Promise<void>((resolve) => {
+      isRead = resolve;
+    });
+    const bodies = Array.from({ length: BODIES_OF_ONE_MAX }, () => budget.whileReceiving('one', () => read));
+    clock.mock.mockImplementation(() => 1001 + MEMORY_LOST_MS);
+    mock.timers.tick(MEMORY_LOST_MS);
+    await assert.rejects(
+      budget.whileReceiving('one', async () => {}),
+      OciError,
+    );
+    isRead();
+    await Promise.all(bodies);
+    await budget.whileReceiving('one', async () => {});
+    await assert.rejects(
+      budget.whileReceiving('one', () => Promise.reject(new Error('cut off'))),
+      /cut off/,
+    );
+    for (let n = 0; n < BODIES_OF_ONE_MAX; n++) budget.lease().receive('one');
+    mock.timers.reset();
+    clock.mock.restore();
+  });
+
   it('takes memory from caches, from those that are dear last', () => {
     const budget = new MemoryBudget(LIMIT);
     const dear = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT, last: true });

@@ -12,6 +12,7 @@ import { checkLocal } from '../access/local.ts';
 import type { Action, RequiredAccess } from '../access/model.ts';
 import { requiredScopes } from '../access/required-scopes.ts';
 import type { Scope } from '../access/scope.ts';
+import { memory } from '../memory/budget.ts';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
@@ -120,6 +121,11 @@ export class Guard {
   /** The user or robot, or the address of an anonymous client. Empty where access control is off. */
   senderOf(request: Request): string {
     return this.#senders.get(request) ?? '';
+  }
+
+  /** Counts the body of a request against the bounds of its sender for as long as `read` runs. Throws TooManyBodies. */
+  whileReceiving<T>(request: Request, read: () => Promise<T>): Promise<T> {
+    return memory.whileReceiving(this.senderOf(request), read);
   }
 
   async #caller(request: Request, scopes: Scope[]): Promise<Caller> {

@@ -84,14 +84,17 @@ function tagsOf({ query }: Exchange, reference: Reference): Tag[] {
 }
 
 async function readManifest(exchange: Exchange): Promise<Uint8Array> {
+  const { request, services } = exchange;
   const tooLarge = new OciError('SIZE_INVALID', {
     message: `a manifest has at most ${MANIFEST_MAX_BYTES} bytes`,
     status: 413,
   });
   if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
-  const bytes = await readAtMost(exchange.request.body, MANIFEST_MAX_BYTES).catch(() => {
-    throw new OciError('SIZE_INVALID', { message: 'the manifest was cut off: send it again' });
-  });
+  const bytes = await services.guard.whileReceiving(request, () =>
+    readAtMost(request.body, MANIFEST_MAX_BYTES).catch(() => {
+      throw new OciError('SIZE_INVALID', { message: 'the manifest was cut off: send it again' });
+    }),
+  );
   if (bytes === null) throw tooLarge;
   return bytes;
 }

@@ -16,6 +16,8 @@ const MEMORY_WAIT_MS = 30_000;
 const MEMORY_LOOK_MS = 20;
 /** Memory of a request that gave no sign of life for this long is free again, because the runtime may end a request silently. */
 export const MEMORY_LOST_MS = 5 * 60_000;
+/** How often a request that only reads a body shows that it runs. */
+const LIFE_SIGN_MS = MEMORY_LOST_MS / 5;
 /** How often a request that waits for its client checks whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
 
@@ -123,6 +125,24 @@ export class MemoryBudget {
   /** For `Lease`. */
   stopReceiving(lease: Lease): void {
     this.#receiving.delete(lease);
+  }
+
+  /**
+   * Counts a body for as long as `read` runs. An empty `sender` is not known, and has no limit of its own.
+   *
+   * Throws TooManyBodies.
+   */
+  async whileReceiving<T>(sender: string, read: () => Promise<T>): Promise<T> {
+    const lease = this.lease();
+    lease.receive(sender);
+    // The runtime stops timers of a request that it ends.
+    const sign = setInterval(() => lease.seen(), LIFE_SIGN_MS);
+    try {
+      return await read();
+    } finally {
+      clearInterval(sign);
+      lease.end();
+    }
   }
 
   #canReceive(sender: string): boolean {
