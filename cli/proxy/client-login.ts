@@ -34,28 +34,41 @@ export class Grants {
 
 /** The Authorization of one client. */
 export class ClientLogin implements Login {
-  /** The value of the last request. */
-  value: string | undefined;
+  #value: string | undefined;
   readonly #grants: Grants | null;
+  /** Values that the registry has accepted, also those that have expired meanwhile. */
+  readonly #accepted: Set<string | undefined>;
 
   /** Without `grants` a value that is refused is not renewed. */
   constructor(value: string | undefined, grants: Grants | null) {
-    this.value = value;
+    this.#value = value;
     this.#grants = grants;
+    this.#accepted = new Set([value]);
   }
 
   authorization(): string | undefined {
-    return this.value;
+    return this.#value;
+  }
+
+  /** Whether the registry has accepted this value for the same client. */
+  knows(value: string | undefined): boolean {
+    return this.#accepted.has(value);
+  }
+
+  /** The registry has accepted another value of the client. */
+  use(value: string | undefined): void {
+    this.#value = value;
+    this.#accepted.add(value);
   }
 
   async renew(_challenge: string, _scope: string, refused: string | undefined): Promise<boolean> {
-    if (this.value !== refused) return true;
+    if (this.#value !== refused) return true;
     const token = /^Bearer (.+)$/i.exec(refused ?? '')?.[1];
     const grant = token === undefined ? null : (this.#grants?.of(token) ?? null);
     const next = (await grant?.again()) ?? null;
     if (grant === null || next === null || next === token) return false;
     this.#grants?.remember(next, grant);
-    this.value = `Bearer ${next}`;
+    this.use(`Bearer ${next}`);
     return true;
   }
 }

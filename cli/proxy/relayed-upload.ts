@@ -54,6 +54,11 @@ export class RelayedUpload implements Holder {
     this.#silence.unref();
   }
 
+  /** The URL of the upload in the registry. */
+  get location(): string {
+    return this.#upstream.location;
+  }
+
   /** Nothing more can be sent. */
   get hasFailed(): boolean {
     return this.#failure !== null;

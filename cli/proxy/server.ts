@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { OciError } from '../../worker/oci/errors.ts';
 import { CommandFailure } from '../failure.ts';
 import type { Credentials } from '../transfer/credentials.ts';
@@ -28,6 +29,8 @@ export interface ProxyOptions {
   readonly renew: () => Promise<Credentials | null>;
   /** Memory of all uploads together. Default: 84 MiB. */
   readonly memoryBytes?: number;
+  /** Uploads at once. Default: 1,000. */
+  readonly uploadsMax?: number;
   readonly log: (line: string) => void;
 }
 
@@ -45,12 +48,15 @@ export interface RunningProxy {
 
 /** With it, the whole process stays below 200 MB. */
 const MEMORY_BYTES = 84 * 1024 * 1024;
+const UPLOADS_MAX = 1_000;
 const HEADERS_MAX_BYTES = 32 * 1024;
 const HEADERS_TIMEOUT_MS = 30_000;
 /** Longer than clients keep connections: one that the server closes while it is used again fails a push. */
 const KEEP_ALIVE_MS = 120_000;
 /** No byte in either direction. A client may wait for a chunk that is repeated. */
 const SILENCE_MS = 15 * 60 * 1000;
+/** To cancel uploads when the proxy stops. */
+const CANCEL_MS = 3_000;
 const CONNECTIONS_MAX = 2_000;
 
 const UPLOAD = /^\/v2\/(.+)\/blobs\/uploads(?:\/([^/]*))?$/;
@@ -58,11 +64,11 @@ const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/]+)$/;
 
 /** Resolves when the proxy answers. Throws a CommandFailure if it cannot start. */
 export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
-  const { to, credentials, renew, log, memoryBytes = MEMORY_BYTES } = options;
+  const { to, credentials, renew, log, memoryBytes = MEMORY_BYTES, uploadsMax = UPLOADS_MAX } = options;
   const upstream = new Upstream({ origin: to, credentials, renew, log });
   await upstream.check();
   const pushes = new PushLog(log);
-  const uploads = new Uploads({ upstream, log: pushes, memoryBytes });
+  const uploads = new Uploads({ upstream, log: pushes, memoryBytes, uploadsMax });
   const front = new Front(upstream, uploads, pushes, options);
   const [first, ...others] = await listen(options, (request, response) => front.answer(request, response));
   const { port } = first.address() as AddressInfo;
@@ -72,7 +78,8 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
     uploads,
     async stop(graceMs) {
       const isDone = await front.drained(graceMs);
-      await uploads.close();
+      // A registry that does not answer forgets them after a day.
+      await Promise.race([uploads.close(), delay(CANCEL_MS, undefined, { ref: false })]);
       for (const server of [first, ...others]) {
         server.close();
         server.closeAllConnections();

@@ -10,6 +10,7 @@ import { ChunkedUpload, ChunkLimit } from '../transfer/upload.ts';
 import { type Exchange, relay, reply } from './answer.ts';
 import { BlockPool } from './block-pool.ts';
 import { ChunkSize } from './chunk-size.ts';
+import { ClientLogin } from './client-login.ts';
 import type { PushLog } from './push-log.ts';
 import { RelayedUpload, type RelayParts } from './relayed-upload.ts';
 import type { Upstream } from './upstream.ts';
@@ -19,9 +20,10 @@ export interface UploadsOptions {
   readonly log: PushLog;
   /** Memory of all uploads together. */
   readonly memoryBytes: number;
+  /** Uploads at once, also those whose clients are silent. */
+  readonly uploadsMax: number;
 }
 
-const UPLOADS_MAX = 1_000;
 /** A client that has lost its connection may continue for this long. */
 const LIFETIME_MS = 15 * 60 * 1000;
 const SWEEP_MS = 30_000;
@@ -33,11 +35,13 @@ export class Uploads {
   readonly #upstream: Upstream;
   readonly #log: PushLog;
   readonly #parts: RelayParts;
+  readonly #uploadsMax: number;
   readonly #uploads = new Map<string, RelayedUpload>();
   readonly #sweep: NodeJS.Timeout;
   #onEmpty = () => {};
 
-  constructor({ upstream, log, memoryBytes }: UploadsOptions) {
+  constructor({ upstream, log, memoryBytes, uploadsMax }: UploadsOptions) {
+    this.#uploadsMax = uploadsMax;
     const pool = new BlockPool(memoryBytes);
     const limit = new ChunkLimit();
     this.#upstream = upstream;
@@ -96,7 +100,7 @@ export class Uploads {
 
   /** PATCH: takes a chunk of any length. */
   async append(exchange: Exchange, repository: string, id: string): Promise<void> {
-    const upload = this.#find(exchange, repository, id);
+    const upload = await this.#find(exchange, repository, id);
     await this.#take(upload, async () => {
       await this.#body(exchange, upload);
       this.#accepted(exchange, upload);
@@ -105,7 +109,7 @@ export class Uploads {
 
   /** PUT: takes the last chunk, if there is one, and ends the upload. */
   async commit(exchange: Exchange, repository: string, id: string): Promise<void> {
-    const upload = this.#find(exchange, repository, id);
+    const upload = await this.#find(exchange, repository, id);
     const digest = new URLSearchParams(exchange.query).get('digest');
     if (digest === null) {
       throw new OciError('DIGEST_INVALID', { message: 'the final PUT names the digest: ?digest=' });
@@ -117,14 +121,14 @@ export class Uploads {
   }
 
   /** GET: how much has arrived. */
-  status(exchange: Exchange, repository: string, id: string): void {
-    const upload = this.#find(exchange, repository, id);
+  async status(exchange: Exchange, repository: string, id: string): Promise<void> {
+    const upload = await this.#find(exchange, repository, id);
     reply(exchange, 204, headersOf(upload));
   }
 
   /** DELETE. */
   async cancel(exchange: Exchange, repository: string, id: string): Promise<void> {
-    const upload = this.#find(exchange, repository, id);
+    const upload = await this.#find(exchange, repository, id);
     if (upload.isBusy) throw elsewhere(upload, 'another request of this upload is in progress');
     await this.#cancel(upload);
     reply(exchange, 204);
@@ -171,11 +175,11 @@ export class Uploads {
     upload: ChunkedUpload,
   ): RelayedUpload {
     exchange.signal.throwIfAborted();
-    if (this.count >= UPLOADS_MAX) this.#expire(Date.now() - SWEEP_MS);
-    if (this.count >= UPLOADS_MAX) {
+    if (this.count >= this.#uploadsMax) this.#expire(Date.now() - SWEEP_MS);
+    if (this.count >= this.#uploadsMax) {
       void upload.cancel();
       throw new OciError('TOOMANYREQUESTS', {
-        message: `this proxy has ${UPLOADS_MAX} uploads already`,
+        message: `this proxy has ${this.#uploadsMax} uploads already`,
         headers: { 'Retry-After': '30' },
       });
     }
@@ -186,12 +190,18 @@ export class Uploads {
     return relayed;
   }
 
-  #find({ request }: Exchange, repository: string, id: string): RelayedUpload {
+  /** The upload of a request, whose client may use it. */
+  async #find({ request, signal }: Exchange, repository: string, id: string): Promise<RelayedUpload> {
     const upload = this.#uploads.get(id);
     if (upload === undefined || upload.repository !== repository) throw new OciError('BLOB_UPLOAD_UNKNOWN');
-    // A token that the client has renewed meanwhile.
-    if (upload.login !== null && !upload.isBusy) upload.login.value = request.headers.authorization;
     upload.usedAt = Date.now();
+    const { authorization } = request.headers;
+    if (upload.login === null || upload.login.knows(authorization)) return upload;
+    // Some clients send the body with no token first. It must not count.
+    const registry = this.#upstream.registry(new ClientLogin(authorization, null));
+    const scope = pushScope(repository, null);
+    discard(await registry.attempt({ method: 'GET', path: upload.location, scope, signal }));
+    upload.login.use(authorization);
     return upload;
   }
 

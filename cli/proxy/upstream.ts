@@ -24,6 +24,7 @@ const ATTEMPTS_MAX = 5;
 /** Attempts to send one chunk. A restart of the registry takes seconds, an outage of the network longer. */
 const UPLOAD_ATTEMPTS_MAX = 10;
 const REDIRECTS_MAX = 3;
+const PING = { method: 'GET', path: '/v2/', scope: '' };
 const IS_REDIRECT = new Set([301, 302, 303, 307, 308]);
 
 export interface UpstreamOptions {
@@ -58,16 +59,14 @@ export class Upstream {
    * Throws a CommandFailure.
    */
   async check(): Promise<void> {
-    const anonymous = new Registry({ origin: this.origin, credentials: null, report: this.#log });
-    const ping = { method: 'GET', path: '/v2/', scope: '' };
-    const status = await this.#statusOf(anonymous, ping);
+    const status = await this.#statusOf(this.registry(new ClientLogin(undefined, null), false), PING);
     if (status !== 200 && status !== 401) {
       throw new CommandFailure(
         `${this.origin} answered GET /v2/ with ${status}, which is not the answer of a registry.\nCheck the host that --to names.`,
       );
     }
     if (this.#own === null || status === 200) return;
-    const own = await this.#statusOf(this.#own, ping);
+    const own = await this.#statusOf(this.#own, PING);
     if (own === 401 || own === 403) {
       throw new CommandFailure(
         `${this.origin} refused the credentials of this machine (status ${own}).\nLog in again, or use --credentials client.`,
@@ -83,8 +82,8 @@ export class Upstream {
       : new ClientLogin(authorization, this.grants);
   }
 
-  /** The registry for a login. */
-  registry(login: ClientLogin | null): Registry {
+  /** The registry for a login. One that is not known yet is tried only a few times. */
+  registry(login: ClientLogin | null, isKnown = true): Registry {
     if (login === null && this.#own !== null) return this.#own;
     return new Registry({
       origin: this.origin,
@@ -92,7 +91,7 @@ export class Upstream {
       login: login ?? new ClientLogin(undefined, null),
       report: this.#log,
       attemptsMax: UPLOAD_ATTEMPTS_MAX,
-      isKnown: true,
+      isKnown,
     });
   }
 
@@ -157,8 +156,7 @@ export class Upstream {
 
   async #tokenService(): Promise<string> {
     if (this.#realm === null) {
-      const anonymous = new Registry({ origin: this.origin, credentials: null });
-      await this.#statusOf(anonymous, { method: 'GET', path: '/v2/', scope: '' });
+      await this.#statusOf(this.registry(new ClientLogin(undefined, null)), PING);
     }
     if (this.#realm === null) {
       throw new OciError('NAME_UNKNOWN', { message: `${this.origin} has no token service` });

@@ -91,3 +91,9 @@ export async function assertStored(url: string, repository: string, bytes: Uint8
   assert.equal(response.status, 200, await (response.ok ? '' : response.text()));
   assert.equal(digestOf(new Uint8Array(await response.arrayBuffer())), digestOf(bytes));
 }
+
+/** Asserts that an answer is an error of a code. */
+export function assertRefused({ status, body }: Answer, code: string): void {
+  assert(status >= 400, `status ${status}`);
+  assert.equal(JSON.parse(body.toString()).errors[0].code, code);
+}
