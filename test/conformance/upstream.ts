@@ -7,7 +7,9 @@
  *   CONFORMANCE        the program of the main branch (or `conformance` on the PATH)
  *   CONFORMANCE_V1_1   the released suite of v1.1.1, if it is to run too
  *
- *   npm run conformance [-- machine|cloudflare]
+ *   npm run conformance [-- machine|cloudflare|proxy]
+ *
+ * `proxy` is one machine behind a wall and `longshore proxy`, whose clients log in through it.
  *
  * The program of the main branch exits with 0 on skips, so what counts is what its junit.xml says.
  */
@@ -17,9 +19,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { startMachine } from '../../standalone/machine.ts';
+import { Proxied } from '../cli/support/proxied.ts';
 import { startDevelopment } from '../clients/support/development.ts';
+import { startWall } from '../support/wall.ts';
 
-const HOMES = ['machine', 'cloudflare'] as const;
+const HOMES = ['machine', 'cloudflare', 'proxy'] as const;
 type HomeName = (typeof HOMES)[number];
 type Switch = 'off' | 'on';
 
@@ -109,16 +113,31 @@ async function onFreshRegistry(
     ...(auth === 'on' ? { ADMIN_PASSWORD: password } : {}),
     ...(sparse === 'on' ? { SPARSE_MANIFESTS: 'true' } : {}),
   };
-  const registry = await (home === 'machine'
-    ? startMachine({ stateDir: join(folder, 'state'), vars })
-    : startDevelopment(folder, vars));
+  const registry = await (home === 'cloudflare'
+    ? startDevelopment(folder, vars)
+    : startMachine({ stateDir: join(folder, 'state'), vars }));
+  const front = home === 'proxy' ? await startFront(registry.url) : null;
   try {
     const login = auth === 'on' ? await makeRobot(registry.url, password, repositories) : {};
-    return await run(registry.url, folder, login);
+    return await run(front?.url ?? registry.url, folder, login);
   } finally {
+    await front?.stop();
     await registry.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** A proxy behind which bodies over 5 MB do not reach the registry. The largest manifests of the programs have 4 MiB. */
+async function startFront(url: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const wall = await startWall(url, 5_000_000);
+  const proxied = await Proxied.start(wall.url);
+  return {
+    url: proxied.url,
+    async stop() {
+      await proxied[Symbol.asyncDispose]();
+      await wall[Symbol.asyncDispose]();
+    },
+  };
 }
 
 /** A maintainer of these repositories: that is the least role that may delete. */
