@@ -209,5 +209,5 @@ export class RelayedUpload implements Holder {
  */
 function free({ buffer, byteLength }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength > 0)
-    buffer.transfer?.(0);
+    (buffer as ArrayBuffer & { transfer?(bytes: number): unknown }).transfer?.(0);
 }

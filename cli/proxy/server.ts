@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { OciError } from '../../worker/oci/errors.ts';
 import { CommandFailure } from '../failure.ts';
 import type { Credentials } from '../transfer/credentials.ts';
+import { deferred } from '../transfer/deferred.ts';
 import { admit, type Names } from './admission.ts';
 import { type Exchange, refuse, relay } from './answer.ts';
 import { PushLog } from './push-log.ts';
@@ -117,7 +118,7 @@ class Front {
       }
       return true;
     };
-    const { promise: late, resolve } = Promise.withResolvers<boolean>();
+    const { promise: late, resolve } = deferred<boolean>();
     const timer = setTimeout(() => resolve(false), graceMs);
     const isDone = await Promise.race([idle(), late]);
     clearTimeout(timer);

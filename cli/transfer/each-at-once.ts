@@ -1,4 +1,5 @@
 // Work on many items, several at once.
+import { deferred } from './deferred.ts';
 
 /**
  * Does `work` for each item, `count` at once. After the first failure no item is begun, `stop` is aborted, and what runs is waited for.
@@ -12,7 +13,7 @@ export async function eachAtOnce<Item>(
   work: (item: Item) => Promise<void>,
 ): Promise<void> {
   const running = new Set<Promise<void>>();
-  const failed = Promise.withResolvers<never>();
+  const failed = deferred<never>();
   failed.promise.catch(() => {});
   const iterator = items[Symbol.asyncIterator]();
   try {

@@ -6,7 +6,11 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { onHome } from '../support/homes.ts';
+import { startWall } from '../support/wall.ts';
 import { client, located, needs } from './support/client.ts';
+import { contents, writeLayout } from './support/layout.ts';
+
+const LIMIT = 100_000_000;
 
 /** The folders of the Node that runs the tests, and of another that is installed. */
 const NODES = [
@@ -38,6 +42,22 @@ onHome('disk', (home) => {
       test(`runs by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
         assert.match(await npx(node, '--help'), /^USAGE\n {2}longshore /);
         assert.match(await npx(node, 'whoami', '--url', home.url), /\(admin\)\n$/);
+      });
+
+      test(`pushes a layer over the limit by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
+        await using wall = await startWall(home.url, LIMIT);
+        const layout = await writeLayout(join(folder, 'layout'), { layerBytes: [1.05 * LIMIT, 1000] });
+        const target = `${new URL(wall.url).host}/served/${versionOf(join(node, 'node'))}:1`;
+        assert.equal(
+          await npx(node, 'push', '--quiet', '--to', target, layout.path),
+          `${target}@${layout.root.digest}\n`,
+        );
+        assert.deepEqual(wall.refused, []);
+        const pulled = join(folder, 'pulled');
+        await npx(node, 'export', '--quiet', target, pulled);
+        assert.deepEqual(await contents(pulled), await contents(layout.path));
+        rmSync(layout.path, { recursive: true });
+        rmSync(pulled, { recursive: true });
       });
     }
 
