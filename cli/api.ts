@@ -811,6 +811,87 @@ export interface Paths {
       };
     };
   };
+  '/direct-uploads': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              isSetUp: boolean;
+              bucketUrl: string | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/direct-uploads/probes': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            way: 'put' | 'query' | 'parts';
+            digest: string;
+            size: number;
+          };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              id: string;
+              grant: {
+                [k: string]: unknown;
+              };
+            };
+          };
+        };
+      };
+    };
+  };
+  '/direct-uploads/probes/{id}': {
+    get: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              stored: {
+                size: number;
+                digest: string | null;
+                hasOwnHeaders: boolean;
+              } | null;
+            };
+          };
+        };
+      };
+    };
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        204: {};
+      };
+    };
+  };
   '/openapi.json': {
     get: {
       parameters: {

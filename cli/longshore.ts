@@ -9,6 +9,7 @@ import { audit } from './audit.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
 import { dockerCliPluginMetadata, installDockerPlugin } from './docker-plugin.ts';
+import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { CommandFailure, EXIT } from './failure.ts';
 import { keys } from './keys.ts';
@@ -31,6 +32,7 @@ const root = buildRouteMap({
     copy,
     export: exportImage,
     proxy,
+    doctor,
     user,
     token,
     rule,

@@ -111,7 +111,7 @@ function compose(env: Env): App {
       callback: (request) => parts().signIn.callback(request),
     },
     publishedKeys: () => parts().auth.keys.published(),
-    management: managementRoutes(once(() => ({ env, ...parts().auth }))),
+    management: managementRoutes(once(() => ({ env, ...parts().auth, direct: parts().services.direct }))),
   });
 }
 

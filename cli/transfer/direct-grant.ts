@@ -35,8 +35,12 @@ export type Grant = PutGrant | PartsGrant;
  */
 export async function grantIn(answer: Answer, origin: string): Promise<Grant | null> {
   const bytes = await readAll(answer, GRANT_MAX_BYTES);
-  if (answer.header('Longshore-Direct') === null) return null;
-  const grant = parsed(bytes.toString());
+  return answer.header('Longshore-Direct') === null ? null : grantOf(jsonOf(bytes.toString()), origin);
+}
+
+/** The grant that a value is; null if this client does not understand it. */
+export function grantOf(value: unknown, origin: string): Grant | null {
+  const grant = parsed(Object(value) as Record<string, unknown>);
   if (grant === null || !URL.canParse(grant.url)) return null;
   const { protocol } = new URL(grant.url);
   return protocol === 'https:' || (protocol === 'http:' && origin.startsWith('http:')) ? grant : null;
@@ -46,13 +50,15 @@ export function isEnding({ expiresAt }: Grant): boolean {
   return Date.now() > expiresAt - MARGIN_MS;
 }
 
-function parsed(text: string): Grant | null {
-  let value: Record<string, unknown>;
+function jsonOf(text: string): unknown {
   try {
-    value = Object(JSON.parse(text)) as Record<string, unknown>;
+    return JSON.parse(text);
   } catch {
     return null;
   }
+}
+
+function parsed(value: Record<string, unknown>): Grant | null {
   const { way, url, headers, issuedAt, expiresAt } = value;
   if (typeof url !== 'string' || typeof issuedAt !== 'number' || typeof expiresAt !== 'number') return null;
   const valid = {

@@ -10,6 +10,7 @@ import { accountsOf, auditLogOf } from '../stubs.ts';
 import { ABANDONED_UPLOADS } from './abandoned-uploads.ts';
 import { AUDIT } from './audit.ts';
 import { authenticate } from './authenticate.ts';
+import { DIRECT_UPLOADS } from './direct-uploads.ts';
 import { EXPLAIN } from './explain.ts';
 import { jsonOf, parsed } from './input.ts';
 import { KEYS } from './keys.ts';
@@ -47,6 +48,7 @@ export const OPERATIONS: Operation[] = [
   ...AUDIT,
   ...EXPLAIN,
   ...ABANDONED_UPLOADS,
+  ...DIRECT_UPLOADS,
   DOCUMENT,
 ];
 

@@ -18,6 +18,7 @@ const TAGS: Record<string, string> = {
   keys: 'Keys that tokens are signed with.',
   audit: 'The audit log: who did what.',
   explain: 'Why an action is allowed or refused.',
+  'direct-uploads': 'Uploads past the Worker, and probes of what the bucket enforces.',
   'openapi.json': 'This document.',
   'abandoned-uploads': 'What is left of layers that Cloudflare refused.',
 };

@@ -11,6 +11,7 @@ import type { Env } from '../env.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import type { AuditLogObject } from '../objects/audit-log.ts';
 import type { Registry } from '../oci/registry.ts';
+import type { DirectGrants } from '../s3/direct-grants.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
 
@@ -21,6 +22,8 @@ export interface ManagementServices {
   authenticator: Authenticator;
   audit: AuditRecorder;
   registry: Registry;
+  /** Null where clients cannot store blobs in the bucket themselves. */
+  direct: DirectGrants | null;
 }
 
 /** The authenticated caller of an operation. */

@@ -44,19 +44,40 @@ export class DirectGrants {
     this.#client = new AwsClient({ accessKeyId, secretAccessKey, service: 's3', region: 'auto' });
   }
 
+  /** `https://<account>.r2.cloudflarestorage.com/<bucket>`. */
+  get bucketUrl(): string {
+    return this.#bucket.url;
+  }
+
   /** For content with this sha256 digest, under a key that has no object yet. */
-  async put(key: string, digest: Digest): Promise<PutGrant> {
-    const headers = {
-      // The headers that R2Blobs stores with each object.
-      'content-disposition': 'attachment',
-      'content-type': 'application/octet-stream',
-      // Without it, another PUT could change these headers later.
-      'if-none-match': '*',
-      'x-amz-checksum-sha256': checksumOf(digest),
-    };
+  put(key: string, digest: Digest): Promise<PutGrant> {
+    return this.#put(
+      key,
+      {},
+      {
+        // The headers that R2Blobs stores with each object.
+        'content-disposition': 'attachment',
+        'content-type': 'application/octet-stream',
+        // Without it, another PUT could change these headers later.
+        'if-none-match': '*',
+        'x-amz-checksum-sha256': checksumOf(digest),
+      },
+    );
+  }
+
+  /**
+   * With the checksum in the signed query, for clients that send no headers of their own. They add parameters to the URL, which must be
+   * signed too. Whether R2 compares such a checksum is not documented: only probes use this.
+   */
+  putByQuery(key: string, digest: Digest, added: Record<string, string>): Promise<PutGrant> {
+    return this.#put(key, { 'x-amz-checksum-sha256': checksumOf(digest), ...added }, {});
+  }
+
+  async #put(key: string, query: Record<string, string>, headers: Record<string, string>): Promise<PutGrant> {
     const valid = validity();
     const datetime = new Date(valid.issuedAt * 1000).toISOString().replace(/[-:]|\.\d{3}/g, '');
-    const url = `${this.#urlOf(key)}?X-Amz-Expires=${GRANT_LIFETIME_S}`;
+    const parameters = new URLSearchParams({ ...query, 'X-Amz-Expires': String(GRANT_LIFETIME_S) });
+    const url = `${this.#urlOf(key)}?${parameters}`;
     const aws = { signQuery: true, allHeaders: true, datetime };
     const signed = await this.#client.sign(url, { method: 'PUT', headers, aws });
     return { way: 'put', url: signed.url, headers, ...valid };
