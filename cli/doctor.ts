@@ -1,6 +1,6 @@
 // `longshore doctor`: checks from this machine whether images can be pushed to a registry, and by which way.
 import { buildCommand } from '@stricli/core';
-import type { Client } from './client.ts';
+import { allPages, type Client } from './client.ts';
 import { type Context, URL_OPTION, type Url } from './command.ts';
 import { checkBucket } from './doctor/bucket.ts';
 import { checkReach, checkTls, checkWall } from './doctor/connection.ts';
@@ -8,6 +8,9 @@ import { type Finding, note, ok, reasonOf, wrong } from './doctor/finding.ts';
 import { CommandFailure } from './failure.ts';
 import { table } from './table.ts';
 import { parseOrigin } from './transfer/target.ts';
+
+/** Repositories that one row names. */
+const NAMES_MAX = 3;
 
 const DEFAULT_URL = 'http://localhost:8787';
 
@@ -61,13 +64,30 @@ async function checkAsUser(client: Client, origin: string): Promise<Finding[]> {
   try {
     const { data } = await client.GET('/me', { params: { path: {} } });
     const login = ok('log-in', `${data?.subject}${data?.admin ? ' (admin)' : ''}`);
-    if (data?.admin) return [login, ...(await checkBucket(client, origin))];
+    if (data?.admin) return [login, ...(await checkBucket(client, origin)), await checkAbandoned(client)];
     return [login, note('direct uploads', 'were not tried', 'Only an admin can try them.')];
   } catch (error) {
     return [
       wrong('log-in', reasonOf(error), 'Set LONGSHORE_USER and LONGSHORE_PASSWORD (a password or a token).'),
     ];
   }
+}
+
+/** What large layers leave behind that something in front of the registry refused. */
+async function checkAbandoned(client: Client): Promise<Finding> {
+  const check = 'refused layers';
+  const repositories = await allPages(async (query) => {
+    const { data, response } = await client.GET('/abandoned-uploads', { params: { path: {}, query } });
+    return { entries: data?.repositories ?? [], response };
+  });
+  if (repositories.length === 0) return ok(check, 'none in the last 7 days');
+  const names = repositories.slice(0, NAMES_MAX).map(({ repository }) => repository);
+  const more = repositories.length > NAMES_MAX ? ` and ${repositories.length - NAMES_MAX} others` : '';
+  return note(
+    check,
+    `uploads to ${names.join(', ')}${more} brought no bytes`,
+    'longshore abandoned-uploads lists them, docs/large-layers.md has the ways that work.',
+  );
 }
 
 function untried(): Finding {

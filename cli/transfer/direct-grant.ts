@@ -35,7 +35,11 @@ export type Grant = PutGrant | PartsGrant;
  */
 export async function grantIn(answer: Answer, origin: string): Promise<Grant | null> {
   const bytes = await readAll(answer, GRANT_MAX_BYTES);
-  return answer.header('Longshore-Direct') === null ? null : grantOf(jsonOf(bytes.toString()), origin);
+  return isGranted(answer) ? grantOf(jsonOf(bytes.toString()), origin) : null;
+}
+
+export function isGranted(answer: Answer): boolean {
+  return answer.header('Longshore-Direct') !== null;
 }
 
 /** The grant that a value is; null if this client does not understand it. */

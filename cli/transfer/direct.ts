@@ -3,7 +3,7 @@
  * checks what was stored, and links it. Where that fails, blobs go through the registry. docs/direct-uploads.md.
  */
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
-import { type Grant, grantIn, type PartsGrant, type PutGrant } from './direct-grant.ts';
+import { type Grant, grantIn, isGranted, type PartsGrant, type PutGrant } from './direct-grant.ts';
 import { storeParts } from './direct-parts.ts';
 import type { Outcome } from './events.ts';
 import { type Answer, ConnectionLost, discard } from './http.ts';
@@ -21,6 +21,8 @@ const WORTH_PARTS_BYTES = 8 * 1024 * 1024;
 export interface DirectOptions {
   /** Gets one sentence if the bucket cannot be reached, or refuses. */
   readonly report: (message: string) => void;
+  /** Of uploads that go through the registry. */
+  readonly limit: ChunkLimit;
   /** In bytes. */
   readonly minBytes?: number | undefined;
   readonly putMaxBytes?: number | undefined;
@@ -78,25 +80,29 @@ export class DirectWay {
   }
 
   /**
-   * Stores a blob and links it, or links that of another repository. Null if it has to go through the registry: the bucket, or the
-   * registry, has no such way.
+   * Stores a blob and links it, or links that of another repository. If it has to go through the registry, because the bucket or the
+   * registry has no such way: the upload that the registry has started, or null.
    *
    * Throws RegistryError; with the code DIGEST_INVALID if the bytes have another digest.
    * Throws UploadLost.
    * Throws SourceChanged, and what `open` throws.
    */
-  async push(repository: string, blob: DirectContent, push: DirectPush = {}): Promise<Outcome | null> {
+  async push(
+    repository: string,
+    blob: DirectContent,
+    push: DirectPush = {},
+  ): Promise<Outcome | ChunkedUpload | null> {
     const { size } = blob.descriptor;
     let inParts = size > (this.#options.putMaxBytes ?? PUT_MAX_BYTES);
-    let upload: DirectUpload | 'linked' | null = push.resumeFrom
+    let upload: DirectUpload | ChunkedUpload | 'linked' | null = push.resumeFrom
       ? await this.#resume(repository, blob.descriptor, push.resumeFrom)
       : null;
     while (this.#isOpen) {
       upload ??= await this.#start(repository, blob.descriptor, inParts, push.mountFrom ?? null);
       if (upload === 'linked') return 'linked';
-      if (upload === null) {
+      if (upload === null || upload instanceof ChunkedUpload) {
         this.#isOpen = false;
-        break;
+        return upload;
       }
       push.begun?.();
       try {
@@ -113,13 +119,13 @@ export class DirectWay {
     return null;
   }
 
-  /** Null if the registry gives no grant. */
+  /** An upload without a grant if the registry gives none, and null if this client does not understand it. */
   async #start(
     repository: string,
     blob: DirectBlob,
     inParts: boolean,
     mountFrom: string | null,
-  ): Promise<DirectUpload | 'linked' | null> {
+  ): Promise<DirectUpload | ChunkedUpload | 'linked' | null> {
     const query = new URLSearchParams({
       mount: blob.digest,
       ...(mountFrom === null ? {} : { from: mountFrom }),
@@ -133,7 +139,12 @@ export class DirectWay {
       return 'linked';
     }
     if (answer.status !== 202) throw await this.#registry.failure(answer, 'POST of an upload');
-    return this.#opened(answer, repository, blob, false);
+    const location = answer.header('Location');
+    if (isGranted(answer) || location === null) return this.#opened(answer, repository, blob, false);
+    discard(answer);
+    // Without its bytes, the registry would count it as one that a front has refused.
+    const url = new URL(location, new URL(path, this.#registry.origin)).href;
+    return ChunkedUpload.started(this.#registry, repository, this.#options.limit, url);
   }
 
   /** Null if the registry does not know the upload any more. */

@@ -62,10 +62,12 @@ async function attempt(blob: SourceBlob, push: BlobPush, sendsWhole: boolean): P
   if (await registry.hasBlob(repository, digest, size)) return 'present';
   return push.slots.run(async () => {
     const [unfinished, entry] = await claim(blob, push);
-    const outcome = unfinished === null ? await sendDirect(blob, push, entry) : null;
-    if (outcome !== null) return outcome;
+    const direct = unfinished === null ? await sendDirect(blob, push, entry) : null;
+    if (typeof direct === 'string') return direct;
     const upload =
-      unfinished ?? (await ChunkedUpload.mountOrStart(registry, repository, limit, digest, mountFrom));
+      unfinished ??
+      direct ??
+      (await ChunkedUpload.mountOrStart(registry, repository, limit, digest, mountFrom));
     if (upload === null) return 'linked';
     await send(blob, push, upload, entry, sendsWhole);
     return 'sent';
@@ -89,12 +91,12 @@ async function claim(blob: SourceBlob, push: BlobPush): Promise<[ChunkedUpload |
   return [null, resume.create(key)];
 }
 
-/** Stores the blob past the registry. Null if it has to go through it. */
+/** Stores the blob past the registry. If it has to go through it: the upload that was started for it, or null. */
 async function sendDirect(
   blob: SourceBlob,
   { direct, repository, mountFrom, listen }: BlobPush,
   entry: UploadEntry,
-): Promise<Outcome | null> {
+): Promise<Outcome | ChunkedUpload | null> {
   const { digest } = blob.descriptor;
   if (!direct.takes(blob.descriptor)) return null;
   try {

@@ -60,12 +60,13 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
     report: note,
     attemptsMax: options.attemptsMax ?? ATTEMPTS_MAX,
   });
+  const limit = options.limit ?? new ChunkLimit();
   const push = {
     registry,
     repository: target.repository,
     mountFrom: options.mountFrom ?? null,
-    limit: options.limit ?? new ChunkLimit(),
-    direct: new DirectWay(registry, { report: note, ...directOptions(options.env) }),
+    limit,
+    direct: new DirectWay(registry, { report: note, limit, ...directOptions(options.env) }),
     resume: new ResumeStore(options.env, note),
     slots: new Slots(jobs),
     sourceName: source.name,

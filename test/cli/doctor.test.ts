@@ -56,6 +56,7 @@ onHome(
         'R2: their limits': 'ok',
         'R2: damaged parts': 'ok',
         'R2: checksum in the query': 'ok',
+        'refused layers': 'ok',
         'bodies over 100 MB': 'note',
       });
       assert.deepEqual(await home.storedKeys(), []);

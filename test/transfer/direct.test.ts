@@ -20,6 +20,7 @@ import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { type Answer, SourceChanged } from '../../cli/transfer/http.ts';
 import { pushImage } from '../../cli/transfer/push-image.ts';
 import { Registry, RegistryError } from '../../cli/transfer/registry.ts';
+import { ChunkedUpload, ChunkLimit } from '../../cli/transfer/upload.ts';
 import { parseDigest } from '../../worker/oci/digest.ts';
 import { Client } from '../faults/client.ts';
 import { S3_CREDENTIALS } from '../faults/direct.ts';
@@ -61,6 +62,7 @@ onHome(
       const reports: string[] = [];
       const registry = new Registry({ origin: wall.url, credentials: null });
       const all = {
+        limit: new ChunkLimit(),
         minBytes: 1000,
         partBytes: PART,
         report: (text: string) => reports.push(text),
@@ -255,7 +257,13 @@ onHome(
         const repository = repositoryName();
         const killed = new AbortController();
         const registry = new Registry({ origin: wall.url, credentials: null, signal: killed.signal });
-        const options = { minBytes: 1000, putMaxBytes: PART, partBytes: PART, report: assert.fail };
+        const options = {
+          limit: new ChunkLimit(),
+          minBytes: 1000,
+          putMaxBytes: PART,
+          partBytes: PART,
+          report: assert.fail,
+        };
         let location = '';
         const reached = new EventTarget();
         const content: DirectContent = {
@@ -296,12 +304,16 @@ onHome(
 );
 
 onHome('r2', (home) => {
-  it('asks a registry without credentials of S3 once', async () => {
+  it('asks a registry without credentials of S3 once, and goes on with the upload that it started', async () => {
     const registry = new Registry({ origin: home.url, credentials: null });
-    const way = new DirectWay(registry, { report: assert.fail, minBytes: 1000 });
+    const limit = new ChunkLimit();
+    const way = new DirectWay(registry, { limit, report: assert.fail, minBytes: 1000 });
     const content = contentOf(blob(2000));
-    assert.equal(await way.push(repositoryName(), content), null);
+    const upload = await way.push(repositoryName(), content);
+    assert.ok(upload instanceof ChunkedUpload);
     assert.equal(way.takes(content.descriptor), false);
+    await upload.append(content);
+    await upload.commit(content.descriptor.digest);
   });
 });
 
