@@ -27,9 +27,17 @@ export function progressText({ offset, size, rate }: BlobState, now: number): st
 }
 
 /** `Sent 2 blobs (1.5 GB) in 12 s, 125 MB/s. 3 were already there, 1 was linked from another repository.` */
-export function summaryText({ sent, received, present, linked, movedBytes, seconds }: Summary): string {
-  const moved = received.blobs > 0 ? received : sent;
-  const verb = received.blobs > 0 ? 'Received' : 'Sent';
+export function summaryText({
+  direction,
+  sent,
+  received,
+  present,
+  linked,
+  movedBytes,
+  seconds,
+}: Summary): string {
+  const moved = direction === 'push' ? sent : received;
+  const verb = direction === 'push' ? 'Sent' : 'Received';
   const what = moved.blobs > 0 ? `${countText(moved.blobs, 'blob')} (${bytesText(moved.bytes)})` : 'no blob';
   const rate = movedBytes > 0 && seconds > 0 ? `, ${bytesText(movedBytes / seconds)}/s` : '';
   const others = [

@@ -16,12 +16,16 @@ export type TransferEvent =
   | { event: 'note'; message: string }
   | ({ event: 'end' } & Summary);
 
+type Direction = 'push' | 'pull';
+
 export interface Amount {
   blobs: number;
   bytes: number;
 }
 
 export interface Summary {
+  /** Whether the image went to a registry, or came from one. */
+  direction: Direction;
   /** Of the image. */
   digest: string;
   /** `HOST/REPOSITORY:TAG@DIGEST`, or where it was written. */
@@ -60,9 +64,9 @@ export class Tally {
     }
   }
 
-  summary(digest: string, image: string): Summary {
+  summary(direction: Direction, digest: string, image: string): Summary {
     const seconds = Math.round(performance.now() - this.#start) / 1000;
-    return { digest, image, ...this.#amounts, movedBytes: this.#movedBytes, seconds };
+    return { direction, digest, image, ...this.#amounts, movedBytes: this.#movedBytes, seconds };
   }
 }
 

@@ -79,7 +79,7 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
     listen({ event: 'blob-end', digest, outcome });
   });
   const digest = await pushManifests(await source.manifests(), registry, target, listen);
-  const summary = tally.summary(digest, nameOf({ ...target, digest }));
+  const summary = tally.summary('push', digest, nameOf({ ...target, digest }));
   listen({ event: 'end', ...summary });
   return summary;
 }

@@ -53,7 +53,7 @@ export async function saveImage({
   if (root === undefined) throw new CommandFailure(`${source.name} has no manifest.\nPush the image again.`);
   await destination.finish(manifests, image);
   for (const { descriptor } of manifests) listen({ event: 'manifest', ...descriptor });
-  const summary = tally.summary(root.descriptor.digest, destination.name);
+  const summary = tally.summary('pull', root.descriptor.digest, destination.name);
   listen({ event: 'end', ...summary });
   return summary;
 }
