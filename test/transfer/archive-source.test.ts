@@ -242,7 +242,7 @@ describe('an archive of an OCI layout', () => {
     const path = (blob: Buffer) => `blobs/sha256/${sha256(blob)}`;
     const [config = FIRST, layer = FIRST, manifest = FIRST] = blobs;
     const bytes = archive(
-      entry('./', '', { type: '5' }),
+      entry('./', '', { type: '5', size: 4000 }),
       pax({ path: `./${path(config)}`, size: String(config.length), mtime: '1.5' }),
       entry('short', config, { size: 0 }),
       entry('././@LongLink', `${path(layer)}\0`, { type: 'L' }),

@@ -272,6 +272,12 @@ const ROWS: Row[] = [
     want: /"manifest.json" twice/,
   },
   {
+    name: 'an index.json that is there twice',
+    bytes: () =>
+      archive(...layoutEntries(image.blobs, [image.descriptor]), entry('index.json', '{"manifests":[]}')),
+    want: /"index.json" twice/,
+  },
+  {
     name: 'a layer with another digest',
     bytes: () => withLayer('l', entry('l', layerTar('other'))),
     want: /have another digest/,
