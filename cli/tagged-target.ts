@@ -1,3 +1,4 @@
+// The target of a command that needs a tag: HOST/REPOSITORY:TAG.
 import { parseTag } from '../worker/oci/reference.ts';
 import { parseTarget, type Target } from './transfer/target.ts';
 
