@@ -81,6 +81,17 @@ export function textIn(value: unknown): string {
   throw incomplete();
 }
 
+/** Waits for a request that has no result. Throws a CommandFailure unless the answer says that it is done. */
+export async function done(asked: Promise<{ response: Response }>): Promise<void> {
+  const { response } = await asked;
+  if (response.status !== 204) throw incomplete();
+}
+
+/** Throws a CommandFailure unless an answer is about the user that was asked for. */
+export function checkUser(found: { name: string } | undefined, name: string): void {
+  if (found?.name !== name) throw incomplete();
+}
+
 /** The parameter `last` of the next page's URL (RFC 8288); null on the last page. */
 function lastIn(link: string | null): string | null {
   const next = /^<([^>]+)>; rel="next"$/.exec(link ?? '')?.[1];
@@ -128,9 +139,14 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
-  if (url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}` === '') return url;
+  const isUrl = url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}` === '';
+  if (!isUrl)
+    throw new CommandFailure(
+      `${JSON.stringify(text)} is not the URL of a registry.\nUse one such as ${DEFAULT_URL}.`,
+    );
+  if (`${url.pathname}${url.search}${url.hash}` === '/') return url;
   throw new CommandFailure(
-    `${JSON.stringify(text)} is not the URL of a registry.\nUse one such as ${DEFAULT_URL}.`,
+    `${JSON.stringify(text)} has more than the host of a registry.\nThe command finds the API at ${url.origin}: use that, if the registry is there.`,
   );
 }
 

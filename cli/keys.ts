@@ -1,5 +1,6 @@
 // `longshore keys`: the keys that the registry signs tokens with.
 import { buildCommand, buildRouteMap } from '@stricli/core';
+import { done } from './client.ts';
 import { type Context, URL_OPTION, type Url } from './command.ts';
 
 const rotate = buildCommand({
@@ -17,7 +18,7 @@ const rotate = buildCommand({
   },
   async func(this: Context, { dropOld = undefined, url }: { dropOld: boolean | undefined } & Url) {
     const body = { dropOld: dropOld === true };
-    await this.connect(url).POST('/keys/rotate', { params: { path: {} }, body });
+    await done(this.connect(url).POST('/keys/rotate', { params: { path: {} }, body }));
   },
 });
 

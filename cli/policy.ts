@@ -1,6 +1,6 @@
 // `longshore policy`: what must hold besides a role.
 import { buildChoiceParser, buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, textIn } from './client.ts';
+import { allPages, done, textIn } from './client.ts';
 import { type Context, positional, text, texts, URL_OPTION, type Url } from './command.ts';
 import { table } from './table.ts';
 
@@ -68,7 +68,7 @@ const remove = buildCommand({
   docs: { brief: 'Delete a policy' },
   parameters: { flags: { url: URL_OPTION }, positional: positional('id') },
   async func(this: Context, { url }: Url, id: string) {
-    await this.connect(url).DELETE('/policies/{id}', { params: { path: { id } } });
+    await done(this.connect(url).DELETE('/policies/{id}', { params: { path: { id } } }));
   },
 });
 

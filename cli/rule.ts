@@ -1,6 +1,6 @@
 // `longshore rule`: which subject has which role on which repositories.
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, textIn } from './client.ts';
+import { allPages, done, textIn } from './client.ts';
 import {
   type Context,
   GRANT_OPTIONS,
@@ -51,7 +51,7 @@ const remove = buildCommand({
   docs: { brief: 'Delete a rule' },
   parameters: { flags: { url: URL_OPTION }, positional: positional('id') },
   async func(this: Context, { url }: Url, id: string) {
-    await this.connect(url).DELETE('/rules/{id}', { params: { path: { id } } });
+    await done(this.connect(url).DELETE('/rules/{id}', { params: { path: { id } } }));
   },
 });
 

@@ -1,6 +1,6 @@
 // `longshore token`: named tokens of robots and users.
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages, entriesIn, textIn } from './client.ts';
+import { allPages, done, entriesIn, textIn } from './client.ts';
 import {
   type Context,
   EXPIRES_OPTION,
@@ -74,7 +74,7 @@ const remove = buildCommand({
       token.id,
       `${token.owner}/${token.name}`,
     ]);
-    await client.DELETE('/tokens/{id}', { params: { path: { id } } });
+    await done(client.DELETE('/tokens/{id}', { params: { path: { id } } }));
   },
 });
 
@@ -82,7 +82,7 @@ const revokeAll = buildCommand({
   docs: { brief: 'Revoke all tokens of the user whose credentials are used' },
   parameters: { flags: { url: URL_OPTION } },
   async func(this: Context, { url }: Url) {
-    await this.connect(url).DELETE('/me/tokens', { params: { path: {} } });
+    await done(this.connect(url).DELETE('/me/tokens', { params: { path: {} } }));
   },
 });
 

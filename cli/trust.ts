@@ -1,7 +1,7 @@
 // `longshore trust`: issuers of OpenID Connect tokens, and what their tokens may do.
 import { readFileSync } from 'node:fs';
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { entriesIn, textIn } from './client.ts';
+import { done, entriesIn, textIn } from './client.ts';
 import { type Context, positional, ROLES, text, texts, URL_OPTION, type Url } from './command.ts';
 import { CommandFailure } from './failure.ts';
 import { onlyOne } from './only-one.ts';
@@ -70,7 +70,7 @@ const remove = buildCommand({
     const client = this.connect(url);
     const { data } = await client.GET('/trusts', { params: { path: {}, query: { name: wanted } } });
     const { id } = onlyOne('trust', wanted, entriesIn(data?.trusts), (trust) => [trust.name, trust.id]);
-    await client.DELETE('/trusts/{id}', { params: { path: { id } } });
+    await done(client.DELETE('/trusts/{id}', { params: { path: { id } } }));
   },
 });
 

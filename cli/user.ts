@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { text as readAll } from 'node:stream/consumers';
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { allPages } from './client.ts';
+import { allPages, checkUser, done } from './client.ts';
 import { type Context, positional, texts, URL_OPTION, type Url } from './command.ts';
 import { table } from './table.ts';
 
@@ -33,7 +33,8 @@ const add = buildCommand({
   async func(this: Context, options: PasswordOption & GroupOption & Url, name: string) {
     const password = await newPassword(options);
     const body = { name, password, groups: options.group ?? [] };
-    await this.connect(options.url).POST('/users', { params: { path: {} }, body });
+    const { data } = await this.connect(options.url).POST('/users', { params: { path: {} }, body });
+    checkUser(data, name);
     if (!options.passwordStdin) this.print(`${password}\n`);
   },
 });
@@ -60,10 +61,11 @@ const passwd = buildCommand({
   parameters: { flags: { passwordStdin: PASSWORD_OPTION, url: URL_OPTION }, positional: positional('name') },
   async func(this: Context, options: PasswordOption & Url, name: string) {
     const password = await newPassword(options);
-    await this.connect(options.url).PATCH('/users/{name}', {
+    const { data } = await this.connect(options.url).PATCH('/users/{name}', {
       params: { path: { name } },
       body: { password },
     });
+    checkUser(data, name);
     if (!options.passwordStdin) this.print(`${password}\n`);
   },
 });
@@ -76,7 +78,8 @@ const groups = buildCommand({
   },
   async func(this: Context, { group = undefined, url }: GroupOption & Url, name: string) {
     const body = { groups: group ?? [] };
-    await this.connect(url).PATCH('/users/{name}', { params: { path: { name } }, body });
+    const { data } = await this.connect(url).PATCH('/users/{name}', { params: { path: { name } }, body });
+    checkUser(data, name);
   },
 });
 
@@ -88,7 +91,12 @@ function settingDisabled(brief: string, disabled: boolean) {
     docs: { brief },
     parameters: { flags: { url: URL_OPTION }, positional: positional('name') },
     async func(this: Context, { url }: Url, name: string) {
-      await this.connect(url).PATCH('/users/{name}', { params: { path: { name } }, body: { disabled } });
+      const client = this.connect(url);
+      const { data } = await client.PATCH('/users/{name}', {
+        params: { path: { name } },
+        body: { disabled },
+      });
+      checkUser(data, name);
     },
   });
 }
@@ -101,7 +109,9 @@ const link = buildCommand({
   },
   parameters: { flags: { url: URL_OPTION }, positional: positional('account', 'name') },
   async func(this: Context, { url }: Url, account: string, to: string) {
-    await this.connect(url).POST('/users/{name}/link', { params: { path: { name: account } }, body: { to } });
+    await done(
+      this.connect(url).POST('/users/{name}/link', { params: { path: { name: account } }, body: { to } }),
+    );
   },
 });
 
@@ -109,7 +119,7 @@ const revoke = buildCommand({
   docs: { brief: 'Revoke all tokens of a user; the password stays valid' },
   parameters: { flags: { url: URL_OPTION }, positional: positional('name') },
   async func(this: Context, { url }: Url, name: string) {
-    await this.connect(url).DELETE('/users/{name}/tokens', { params: { path: { name } } });
+    await done(this.connect(url).DELETE('/users/{name}/tokens', { params: { path: { name } } }));
   },
 });
 
@@ -117,7 +127,7 @@ const remove = buildCommand({
   docs: { brief: 'Delete a user, with their tokens and rules' },
   parameters: { flags: { url: URL_OPTION }, positional: positional('name') },
   async func(this: Context, { url }: Url, name: string) {
-    await this.connect(url).DELETE('/users/{name}', { params: { path: { name } } });
+    await done(this.connect(url).DELETE('/users/{name}', { params: { path: { name } } }));
   },
 });
 

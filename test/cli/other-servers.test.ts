@@ -21,8 +21,36 @@ const COMMANDS = [
   ['explain', 'user:bob', 'pull', 'acme/api'],
 ];
 
+/** Commands that print nothing, or only what they made themselves. */
+const WITHOUT_RESULT = [
+  ['user', 'add', 'bob'],
+  ['user', 'passwd', 'bob'],
+  ['user', 'groups', 'bob'],
+  ['user', 'disable', 'bob'],
+  ['user', 'enable', 'bob'],
+  ['user', 'link', 'bob', 'eve'],
+  ['user', 'revoke', 'bob'],
+  ['user', 'remove', 'bob'],
+  ['token', 'revoke-all'],
+  ['rule', 'remove', '1'],
+  ['policy', 'remove', '1'],
+  ['keys', 'rotate'],
+];
+
 const SERVERS: { name: string; answer: RequestListener; want: RegExp; commands?: string[][] }[] = [
   { name: 'an empty object', answer: json('{}'), want: /^The (answer of the )?server/ },
+  {
+    name: 'an empty object to a command without a result',
+    answer: json('{}'),
+    want: /^The answer .* incomplete/,
+    commands: WITHOUT_RESULT,
+  },
+  {
+    name: 'another user',
+    answer: json('{"name":"eve"}'),
+    want: /^The answer .* incomplete/,
+    commands: WITHOUT_RESULT,
+  },
   { name: 'a list', answer: json('[]'), want: /nothing that Longshore sends/ },
   { name: 'null', answer: json('null'), want: /nothing that Longshore sends/ },
   { name: 'half of an object', answer: json('{"users":['), want: /nothing that Longshore sends/ },
@@ -101,6 +129,25 @@ describe('longshore sends no request', () => {
         assert.deepEqual([err, code], [`${JSON.stringify(id)} is not a name or an id.\n`, 1]);
       }
       assert.deepEqual(asked, []);
+    });
+  }
+});
+
+describe('longshore sends no request for a URL with', () => {
+  for (const more of ['/registry', '/v2/', '?a=b', '#top']) {
+    it(more, async (t) => {
+      let requests = 0;
+      const url = await listening(t, (_, response) => {
+        requests++;
+        response.writeHead(204).end();
+      });
+      const { err, code } = await run(`${url}${more}`, ['user', 'revoke', 'bob']);
+      assert.match(
+        err,
+        /has more than the host of a registry\.\nThe command finds the API at http:\/\/127\.0\.0\.1:\d+: use that/,
+      );
+      assert.deepEqual([code, requests], [1, 0]);
+      assert.equal((await run(`${url}/`, ['user', 'revoke', 'bob'])).code, 0);
     });
   }
 });
