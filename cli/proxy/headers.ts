@@ -14,9 +14,12 @@ const NOT_PASSED = new Set([
   'upgrade',
 ]);
 
-/** Of requests: what the proxy sets itself, or what would speak of another client or site. */
+/**
+ * Of requests: what the proxy sets itself, or what would speak of another client or site. The registry takes no chunks for an upload
+ * that a client has announced with Longshore-Direct.
+ */
 const NOT_SENT =
-  /^(?:host|content-length|expect|authorization|cookie|origin|referer|forwarded|via|x-forwarded-.*|x-real-ip|cf-.*|sec-.*)$/;
+  /^(?:host|content-length|expect|authorization|cookie|origin|referer|forwarded|via|x-forwarded-.*|x-real-ip|cf-.*|sec-.*|longshore-direct)$/;
 /** Of answers: what is about the host that answered. */
 const NOT_ANSWERED = /^(?:strict-transport-security|alt-svc|set-cookie|www-authenticate|location|link)$/;
 

@@ -9,6 +9,11 @@ import { type BlockPool, Chunk, type Holder } from './block-pool.ts';
 import type { ChunkSize } from './chunk-size.ts';
 import type { ClientLogin } from './client-login.ts';
 
+/**
+ * containerd waits 30 s for the answer (core/remotes/docker, `ResponseHeaderTimeout`). It prints the error of the registry only if the
+ * error comes before that.
+ */
+export const ANSWER_PATIENCE_MS = 20_000;
 /** A client that sends nothing for this long does not keep memory. */
 const SILENCE_MS = 1_000;
 
@@ -92,18 +97,20 @@ export class RelayedUpload implements Holder {
    */
   async end(digest: string): Promise<Answer> {
     this.#isEnding = true;
+    const until = performance.now() + ANSWER_PATIENCE_MS;
+    const patienceMs = () => Math.max(0, until - performance.now());
     try {
       await this.#sent();
       const whole = this.#filling;
       if (this.#upstream.offset === 0 && whole.size > 0 && whole.size <= this.#parts.limit.maxBytes) {
         const body = { size: whole.size, open: () => whole.open(0, whole.size) };
-        const answer = await this.#upstream.end(digest, body);
+        const answer = await this.#upstream.end(digest, body, patienceMs());
         if (answer.status !== 413 || !this.#parts.limit.refused(whole.size)) return answer;
         discard(answer);
       }
       if (this.#filling.size > 0) this.#send();
       await this.#sent();
-      return await this.#upstream.end(digest);
+      return await this.#upstream.end(digest, null, patienceMs());
     } finally {
       this.#isEnding = false;
       this.#silence.refresh();

@@ -204,15 +204,21 @@ class Front {
 }
 
 async function listen(
-  { address, port }: ProxyOptions,
+  { address, port }: Pick<ProxyOptions, 'address' | 'port'>,
   answer: (request: IncomingMessage, response: ServerResponse) => void,
 ): Promise<[Server, ...Server[]]> {
   const first = await bind(serverOf(answer), address ?? '127.0.0.1', port);
   if (address !== null) return [first];
-  // Some resolvers give ::1 for localhost first.
+  // Some resolvers give ::1 for localhost first. Another program there would get the images and passwords of clients.
   const { port: taken } = first.address() as AddressInfo;
-  const second = await bind(serverOf(answer), '::1', taken).catch(() => null);
-  return second === null ? [first] : [first, second];
+  try {
+    return [first, await bind(serverOf(answer), '::1', taken)];
+  } catch (error) {
+    if (error instanceof CannotListen && !error.isTaken) return [first];
+    first.close();
+    if (port === 0) return listen({ address, port }, answer);
+    throw error;
+  }
 }
 
 function serverOf(answer: (request: IncomingMessage, response: ServerResponse) => void): Server {
@@ -232,13 +238,23 @@ async function bind(server: Server, address: string, port: number): Promise<Serv
   try {
     await once(server, 'listening');
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') {
-      throw new CommandFailure(`Port ${port} of ${address} is in use.\nChoose another one with --port.`);
-    }
-    throw new CommandFailure(`Cannot listen on ${address}, port ${port}: ${code}.`);
+    throw new CannotListen(address, port, (error as NodeJS.ErrnoException).code ?? '');
   }
   return server;
+}
+
+class CannotListen extends CommandFailure {
+  readonly isTaken: boolean;
+
+  constructor(address: string, port: number, code: string) {
+    const isTaken = code === 'EADDRINUSE';
+    super(
+      isTaken
+        ? `Port ${port} of ${address} is in use.\nChoose another one with --port.`
+        : `Cannot listen on ${address}, port ${port}: ${code}.`,
+    );
+    this.isTaken = isTaken;
+  }
 }
 
 /** Docker takes `localhost:5000` for a registry without TLS. */

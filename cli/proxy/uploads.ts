@@ -12,7 +12,7 @@ import { BlockPool } from './block-pool.ts';
 import { ChunkSize } from './chunk-size.ts';
 import { ClientLogin } from './client-login.ts';
 import type { PushLog } from './push-log.ts';
-import { RelayedUpload, type RelayParts } from './relayed-upload.ts';
+import { ANSWER_PATIENCE_MS, RelayedUpload, type RelayParts } from './relayed-upload.ts';
 import type { Upstream } from './upstream.ts';
 
 export interface UploadsOptions {
@@ -163,7 +163,9 @@ export class Uploads {
     const query = algorithm === 'sha256' ? '' : `?digest-algorithm=${encodeURIComponent(algorithm)}`;
     const path = `/v2/${repository}/blobs/uploads/${query}`;
     const scope = pushScope(repository, null);
-    const answer = await registry.request({ method: 'POST', path, scope, signal: exchange.signal });
+    const { signal } = exchange;
+    const patienceMs = ANSWER_PATIENCE_MS;
+    const answer = await registry.request({ method: 'POST', path, scope, signal, patienceMs });
     if (answer.status !== 202) throw await registry.failure(answer, `POST ${path}`);
     return this.#begin(exchange, repository, answer);
   }

@@ -4,7 +4,7 @@ import { OciError } from '../../worker/oci/errors.ts';
 import { CommandFailure } from '../failure.ts';
 import { Backoff } from '../transfer/backoff.ts';
 import type { Credentials } from '../transfer/credentials.ts';
-import { type Answer, type Body, bodyOf, ConnectionLost, discard, readAll, send } from '../transfer/http.ts';
+import { type Answer, ConnectionLost, discard, readAll, send } from '../transfer/http.ts';
 import {
   isTransient,
   parameterOf,
@@ -15,9 +15,13 @@ import {
 import type { Exchange } from './answer.ts';
 import { ClientLogin, type Grant, Grants } from './client-login.ts';
 import { sentHeaders } from './headers.ts';
+import { ANSWER_PATIENCE_MS } from './relayed-upload.ts';
+import { WholeBodies } from './whole-bodies.ts';
 
-/** Bodies that are passed on whole: manifests, and forms of the token service. Registries take manifests of 4 MiB. */
+/** Registries take manifests of 4 MiB. */
 const BODY_MAX_BYTES = 8 * 1024 * 1024;
+/** A form of the token service. It is remembered with the token. */
+const FORM_MAX_BYTES = 16 * 1024;
 const TOKEN_ANSWER_MAX_BYTES = 256 * 1024;
 /** The client waits, and repeats in its own way. */
 const ATTEMPTS_MAX = 5;
@@ -41,6 +45,7 @@ export class Upstream {
   readonly grants = new Grants();
   readonly #own: Registry | null;
   readonly #log: (line: string) => void;
+  readonly #bodies = new WholeBodies();
   /** The URL of the token service, from the last challenge. */
   #realm: string | null = null;
 
@@ -105,14 +110,16 @@ export class Upstream {
     const { request, method, path, query, signal } = exchange;
     const { authorization } = request.headers;
     const registry = this.registry(authorization === undefined ? null : new ClientLogin(authorization, null));
-    const answer = await this.#repeat(registry, {
-      method,
-      path: `${path}${query}`,
-      scope,
-      headers: sentHeaders(request.headers),
-      body: await bodyOfRequest(request),
-      signal,
-    });
+    const answer = await this.#bodies.with(request, BODY_MAX_BYTES, (body) =>
+      this.#repeat(registry, {
+        method,
+        path: `${path}${query}`,
+        scope,
+        headers: sentHeaders(request.headers),
+        body,
+        signal,
+      }),
+    );
     return method === 'GET' ? this.#follow(exchange, answer) : answer;
   }
 
@@ -122,7 +129,7 @@ export class Upstream {
     const { authorization } = request.headers;
     const url = new URL(await this.#tokenService());
     for (const [name, value] of new URLSearchParams(query)) url.searchParams.append(name, value);
-    const body = await bodyOfRequest(request);
+    const body = await this.#bodies.with(request, FORM_MAX_BYTES, async (form) => form);
     const sent = {
       method,
       url: url.href,
@@ -177,19 +184,20 @@ export class Upstream {
   }
 
   async #repeat(registry: Registry, request: RegistryRequest): Promise<Answer> {
-    const backoff = new Backoff(ATTEMPTS_MAX);
+    const backoff = new Backoff(ATTEMPTS_MAX, ANSWER_PATIENCE_MS);
     while (true) {
       try {
         const answer = await registry.attempt(request);
         // 429 is for the client, which is to slow down.
-        if (backoff.isSpent || answer.status === 429 || !isTransient(answer.status)) return answer;
-        if (request.method === 'DELETE') return answer;
+        if (answer.status === 429 || !isTransient(answer.status)) return answer;
+        const retryAfter = answer.header('Retry-After');
+        if (backoff.isSpent(retryAfter) || request.method === 'DELETE') return answer;
         discard(answer);
-        await backoff.wait(answer.header('Retry-After'), request.signal);
+        await backoff.wait(retryAfter, request.signal);
       } catch (error) {
         this.learn(error);
         const isLost = error instanceof ConnectionLost;
-        if (!isLost || backoff.isSpent || request.method === 'DELETE') throw error;
+        if (!isLost || backoff.isSpent(null) || request.method === 'DELETE') throw error;
         await backoff.wait(null, request.signal);
       }
     }
@@ -218,26 +226,6 @@ export function scopeOf(method: string, path: string): string {
   if (repository === undefined) return path === '/v2/_catalog' ? 'registry:catalog:*' : '';
   const actions = { GET: 'pull', HEAD: 'pull', DELETE: 'delete' }[method] ?? 'pull,push';
   return `repository:${decodeURIComponent(repository)}:${actions}`;
-}
-
-/** The whole body, or null for a request without one. Throws SIZE_INVALID if it is too long. */
-async function bodyOfRequest(request: IncomingMessage): Promise<Body | null> {
-  if (request.headers['transfer-encoding'] === undefined && !Number(request.headers['content-length'])) {
-    return null;
-  }
-  const pieces: Buffer[] = [];
-  let size = 0;
-  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    size += piece.length;
-    if (size > BODY_MAX_BYTES) {
-      throw new OciError('SIZE_INVALID', {
-        status: 413,
-        message: `this proxy takes at most ${BODY_MAX_BYTES} bytes in one request that is not of an upload`,
-      });
-    }
-    pieces.push(piece);
-  }
-  return bodyOf(Buffer.concat(pieces));
 }
 
 function tokenIn(bytes: Buffer): string | null {

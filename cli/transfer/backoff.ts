@@ -9,9 +9,12 @@ const RETRY_AFTER_MAX_MS = 120_000;
 export class Backoff {
   #attempts = 0;
   readonly #attemptsMax: number;
+  readonly #until: number;
 
-  constructor(attemptsMax: number) {
+  /** No attempt begins after `patienceMs`. */
+  constructor(attemptsMax: number, patienceMs = Number.POSITIVE_INFINITY) {
     this.#attemptsMax = attemptsMax;
+    this.#until = performance.now() + patienceMs;
   }
 
   /** The operation got further, so the next failure is a first one again. */
@@ -19,9 +22,9 @@ export class Backoff {
     this.#attempts = 0;
   }
 
-  /** Whether no attempt is left. */
-  get isSpent(): boolean {
-    return this.#attempts >= this.#attemptsMax;
+  /** Whether no attempt is left after the wait that the registry asked for. */
+  isSpent(retryAfter: string | null): boolean {
+    return this.#attempts >= this.#attemptsMax || performance.now() + this.#waitMs(retryAfter) > this.#until;
   }
 
   /**
@@ -31,11 +34,15 @@ export class Backoff {
    * Throws the signal's reason when it is aborted.
    */
   async wait(retryAfter: string | null, signal: AbortSignal | undefined, leastMs = 0): Promise<void> {
-    const limit = this.#attempts === 0 ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+    const ms = Math.max(leastMs, this.#waitMs(retryAfter));
     this.#attempts += 1;
-    const asked = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : 0;
-    const ms = Math.max(leastMs, Math.min(RETRY_AFTER_MAX_MS, asked) + limit * (0.5 + Math.random() / 2));
     if (ms > 0) await delay(ms, undefined, signal === undefined ? {} : { signal });
     signal?.throwIfAborted();
+  }
+
+  #waitMs(retryAfter: string | null): number {
+    const limit = this.#attempts === 0 ? 0 : Math.min(LONGEST_MS, FIRST_MS * 2 ** this.#attempts);
+    const asked = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) * 1000 : 0;
+    return Math.min(RETRY_AFTER_MAX_MS, asked) + limit * (0.5 + Math.random() / 2);
   }
 }

@@ -177,7 +177,7 @@ class PartsUpload {
         if (error instanceof S3Refusal && !error.isTransient && !hasExpired) throw error;
         if (!(error instanceof S3Refusal) && !(error instanceof ConnectionLost)) throw error;
         backoff ??= new Backoff(this.#hasAnswered ? ATTEMPTS_MAX : FIRST_ATTEMPTS_MAX);
-        if (backoff.isSpent || (hasExpired && renewals === 1)) throw error;
+        if (backoff.isSpent(null) || (hasExpired && renewals === 1)) throw error;
         await backoff.wait(null, this.#options.signal);
         if (hasExpired && grant === this.#grant) await this.#renew();
         if (hasExpired) renewals += 1;

@@ -42,7 +42,7 @@ export async function* download(
     } catch (error) {
       if (!(error instanceof ConnectionLost) || at > size) throw error;
       if (at > before) backoff.reset();
-      if (backoff.isSpent) {
+      if (backoff.isSpent(null)) {
         throw new CommandFailure(
           `The connection failed while ${digest} was read: ${error.message}.\nCheck the network, then run the same command again: it continues.`,
           EXIT.network,

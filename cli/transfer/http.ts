@@ -42,7 +42,8 @@ const ERROR_BODY_MAX_BYTES = 64 * 1024;
 /** The time to read the rest of an answer that is not needed. */
 const DISCARD_MS = 5_000;
 
-const AGENT_OPTIONS = { keepAlive: true, maxSockets: 64, scheduling: 'lifo', proxyEnv: process.env } as const;
+// Without a limit of sockets: clients of the proxy that read slowly must not keep others waiting.
+const AGENT_OPTIONS = { keepAlive: true, scheduling: 'lifo', proxyEnv: process.env } as const;
 const httpAgent = new HttpAgent(AGENT_OPTIONS);
 const httpsAgent = new HttpsAgent(AGENT_OPTIONS);
 

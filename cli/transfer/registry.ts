@@ -75,6 +75,8 @@ export interface RegistryRequest {
   body?: Body | null;
   /** Ends this request only. */
   signal?: AbortSignal | undefined;
+  /** `request` repeats it for this long, in ms. Default: until no attempt is left. */
+  patienceMs?: number | undefined;
 }
 
 /** The answer that an error was made of. */
@@ -142,8 +144,8 @@ export class Registry {
   }
 
   /** The waits of an operation that the caller repeats. */
-  backoff(): Backoff {
-    return new Backoff(this.#hasAnswered ? this.#attemptsMax : FIRST_ATTEMPTS_MAX);
+  backoff(patienceMs?: number): Backoff {
+    return new Backoff(this.#hasAnswered ? this.#attemptsMax : FIRST_ATTEMPTS_MAX, patienceMs);
   }
 
   /**
@@ -182,7 +184,7 @@ export class Registry {
    * Throws ConnectionLost, or the last RegistryError, after the last attempt.
    */
   async request(request: RegistryRequest): Promise<Answer> {
-    const backoff = this.backoff();
+    const backoff = this.backoff(request.patienceMs);
     while (true) {
       try {
         const answer = await this.attempt(request);
@@ -198,7 +200,7 @@ export class Registry {
 
   /** Waits before the next attempt, and says so. Throws `error` if no attempt is left. */
   async pause(backoff: Backoff, error: Error, retryAfter: string | null, leastMs = 0): Promise<void> {
-    if (backoff.isSpent) {
+    if (backoff.isSpent(retryAfter)) {
       if (!(error instanceof ConnectionLost)) throw error;
       throw new CommandFailure(
         `The connection to ${this.origin} failed: ${error.message}.\nCheck the network and that the registry runs, then try again.`,

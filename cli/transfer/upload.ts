@@ -246,15 +246,15 @@ export class ChunkedUpload {
   }
 
   /**
-   * Sends the last request, with the last bytes if there are any, and returns any answer.
+   * Sends the last request, with the last bytes if there are any, and returns any answer. A failed one is repeated for `patienceMs`.
    *
    * Throws RegistryError.
    */
-  async end(digest: string, body: Body | null = null): Promise<Answer> {
+  async end(digest: string, body: Body | null = null, patienceMs?: number): Promise<Answer> {
     const path = this.#committed(digest);
     const headers: Record<string, string> =
       body === null ? {} : { 'Content-Type': 'application/octet-stream' };
-    return this.#registry.request({ method: 'PUT', path, scope: this.#scope, headers, body });
+    return this.#registry.request({ method: 'PUT', path, scope: this.#scope, headers, body, patienceMs });
   }
 
   /** Gives the upload up. Never throws: the registry forgets it after a day in any case. */

@@ -1,0 +1,149 @@
+/** What `longshore proxy` withstands: slow clients, registries that answer as none should, and other programs on its machine. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, it } from 'node:test';
+import { announcement, S3_CREDENTIALS } from '../faults/direct.ts';
+import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
+import { onHome } from '../support/homes.ts';
+import { answerOf, assertStored, locationOf, MB, Proxied } from './support/proxied.ts';
+
+const MiB = 1024 * 1024;
+
+onHome(
+  'r2',
+  (home) => {
+    it('takes the bytes of a blob that its client would rather store in the bucket', async () => {
+      await using proxied = await Proxied.start(home.url);
+      const [repository, bytes] = [repositoryName(), blob(MB)];
+      const location = await proxied.begin(repository, announcement(bytes));
+      const answer = await proxied.send('PATCH', location, { body: bytes, chunked: true });
+      assert.equal(answer.status, 202, answer.body.toString());
+      const pushed = await proxied.send('PUT', `${locationOf(answer)}?digest=${digestOf(bytes)}`);
+      assert.equal(pushed.status, 201, pushed.body.toString());
+      await assertStored(home.url, repository, bytes);
+    });
+  },
+  { s3Double: S3_CREDENTIALS },
+);
+
+describe('clients that are slow', () => {
+  it('do not keep others waiting', { timeout: 30_000 }, async () => {
+    const pulls = 70;
+    const { promise: allArrived, resolve } = Promise.withResolvers<void>();
+    let arrived = 0;
+    await using registry = await startRegistry((request, response) => {
+      if (request.url === '/v2/') return response.end();
+      arrived += 1;
+      if (arrived === pulls) resolve();
+      // The beginning of a blob, whose rest waits for the client.
+      response.writeHead(200, { 'Content-Length': MB }).write('x');
+    });
+    await using proxied = await Proxied.start(registry.url);
+    const requests = Array.from({ length: pulls }, () => proxied.open('GET', '/v2/app/blobs/x').end());
+    await allArrived;
+    assert.equal((await proxied.send('GET', '/v2/')).status, 200);
+    for (const request of requests) request.destroy();
+  });
+
+  it('have a bound on the memory of their manifests, and small ones pass meanwhile', async () => {
+    await using registry = await startRegistry((request, response) => {
+      response.writeHead(request.method === 'PUT' ? 201 : 200).end();
+    });
+    await using proxied = await Proxied.start(registry.url);
+    const size = 7 * MiB;
+    const requests = Array.from({ length: 4 }, (_, at) => {
+      const headers = { 'Content-Length': String(size + 1) };
+      const request = proxied.open('PUT', `/v2/app/manifests/large${at}`, headers);
+      request.write(Buffer.alloc(size));
+      return request;
+    });
+    const refused = await Promise.race(requests.map(answerOf));
+    assert.equal(refused.statusCode, 429);
+    assert.equal(refused.headers['retry-after'], '5');
+    const small = await proxied.send('PUT', '/v2/app/manifests/small', { body: '{}' });
+    assert.equal(small.status, 201, small.body.toString());
+    for (const request of requests) request.destroy();
+  });
+
+  it('send no form to the token service that is larger than a form', async () => {
+    await using registry = await startRegistry((request, response) => {
+      if (request.url === '/token') return response.end('{"token":"t"}');
+      const realm = `http://${request.headers.host}/token`;
+      response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${realm}",service="s"` }).end('{}');
+    });
+    await using proxied = await Proxied.start(registry.url);
+    assert.equal((await proxied.send('POST', '/token', { body: 'grant_type=password' })).status, 200);
+    const large = await proxied.send('POST', '/token', { body: Buffer.alloc(20_000) });
+    assert.equal(large.status, 413, large.body.toString());
+  });
+});
+
+describe('a registry that asks for a longer wait than containerd has', () => {
+  const body = '{"errors":[{"code":"UNAVAILABLE","message":"maintenance until noon"}]}';
+  const headers = { 'Retry-After': '600', Warning: '299 - "until noon"' };
+
+  for (const [name, method, target] of [
+    ['a manifest', 'PUT', '/v2/app/manifests/1'],
+    ['a mount', 'POST', '/v2/app/blobs/uploads/?mount=sha256:0&from=other'],
+    ['a whole blob', 'POST', `/v2/app/blobs/uploads/?digest=${digestOf(Buffer.from('x'))}`],
+  ] as const) {
+    it(`is heard by the client that sends ${name}`, async () => {
+      await using registry = await startRegistry((request, response) => {
+        if (request.url === '/v2/') return response.end();
+        response.writeHead(503, headers).end(body);
+      });
+      await using proxied = await Proxied.start(registry.url);
+      const answer = await proxied.send(method, target, { body: 'x' });
+      assert.equal(answer.status, 503);
+      assert.equal(answer.body.toString(), body);
+      assert.equal(answer.headers['retry-after'], '600');
+      assert.equal(answer.headers.warning, headers.Warning);
+    });
+  }
+
+  it('is heard by the client that ends an upload', async () => {
+    await using registry = await startRegistry((request, response) => {
+      if (request.url === '/v2/') return response.end();
+      if (request.method !== 'POST') return response.writeHead(503, headers).end(body);
+      response.writeHead(202, { Location: '/v2/app/blobs/uploads/1' }).end();
+    });
+    await using proxied = await Proxied.start(registry.url);
+    const answer = await proxied.putWhole('app', Buffer.from('x'));
+    assert.equal(answer.status, 503);
+    assert.equal(answer.body.toString(), body);
+    assert.equal(answer.headers['retry-after'], '600');
+  });
+});
+
+describe('another program on the machine', () => {
+  it('does not get what clients send to localhost', async (context) => {
+    const other = createServer().listen(0, '::1');
+    const listening = await once(other, 'listening').catch(() => null);
+    if (listening === null) return context.skip('this machine has no IPv6');
+    const { port } = other.address() as AddressInfo;
+    await using registry = await startRegistry((_, response) => response.end());
+    await assert.rejects(Proxied.start(registry.url, { port }), {
+      message: `Port ${port} of ::1 is in use.\nChoose another one with --port.`,
+    });
+    other.close();
+  });
+});
+
+/** A server that reads the whole body of each request before it answers. */
+async function startRegistry(answer: RequestListener): Promise<AsyncDisposable & { url: string }> {
+  const server = createServer((request: IncomingMessage, response) => {
+    request.resume();
+    request.on('end', () => answer(request, response));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
