@@ -44,6 +44,14 @@ export const PUSHES: Row[] = [
     },
     budget: cost(2, 1, 0, 8),
   },
+  {
+    name: 'POST, PUT to the bucket, and PUT without a body',
+    given: async (registry) => {
+      await used(registry);
+      return () => registry.pushDirect(blob(100_000));
+    },
+    budget: cost(4, 0, 1, 10),
+  },
   // An alarm that is set is a row, and up to two are.
   chunked('under one part', () => [blob()], cost(5, 1, 0, 11)),
   // Its tail is four rows: one is that of the upload, and three are deleted again.

@@ -377,6 +377,7 @@ homes.onHome(
     for (const [name, headers] of ORDINARY) {
       it(`a POST ${name} gets no grant, and writes nothing`, async () => {
         const [client, repository] = [new Client(home), repositoryName()];
+        await client.startUpload(repository); // The first upload of an isolate makes its key.
         await home.reset();
         const answer = await client.want(202, 'POST', `/v2/${repository}/blobs/uploads/`, { headers });
         assert.equal(answer.body.length, 0);
@@ -415,6 +416,35 @@ homes.onHome(
     });
   },
   { vars: VARS, s3Double: S3_CREDENTIALS },
+);
+
+homes.onHome(
+  'r2',
+  (home) => {
+    it('who may not push gets no grant', async () => {
+      const client = new Client(home);
+      const basic = (user: string) => ({ Authorization: `Basic ${Buffer.from(user).toString('base64')}` });
+      const admin = basic('admin:the password of the admin');
+      const api = { ...admin, 'Content-Type': 'application/json' };
+      const reader = { name: 'reader', password: 'the password of the reader' };
+      await client.want(201, 'POST', '/api/v1/users', { headers: api, body: JSON.stringify(reader) });
+      const rule = { subject: 'user:reader', role: 'reader', repositories: '**' };
+      await client.want(201, 'POST', '/api/v1/rules', { headers: api, body: JSON.stringify(rule) });
+      const path = `/v2/${repositoryName()}/blobs/uploads/`;
+      const announced = announcement(blob());
+      for (const [headers, status] of [
+        [{}, 401],
+        [basic('reader:the password of the reader'), 401],
+        [admin, 202],
+      ] as const) {
+        const answer = await client.send('POST', path, { headers: { ...headers, ...announced } });
+        assert.equal(answer.status, status, answer.body.toString());
+        assert.equal(answer.headers['longshore-direct'], status === 202 ? 'put' : undefined);
+        assert.equal(answer.body.includes('X-Amz-Signature'), status === 202);
+      }
+    });
+  },
+  { vars: { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' }, s3Double: S3_CREDENTIALS },
 );
 
 homes.eachHome((home) => {
