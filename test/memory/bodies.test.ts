@@ -75,4 +75,25 @@ eachHome((home) => {
       assert.equal(await push(ADMIN), 201);
     });
   }
+
+  test('large manifests that stop do not keep the memory from others', { timeout: 120_000 }, async () => {
+    await home.reset();
+    const sockets = Array.from({ length: 40 }, (_, n) =>
+      begin(home.url, {
+        method: 'PUT',
+        target: `/v2/own/app/manifests/v${n}`,
+        lines: [
+          `Authorization: Basic ${btoa(ADMIN)}`,
+          'Content-Type: application/vnd.oci.image.manifest.v1+json',
+          `Content-Length: ${4 * 1024 * 1024}`,
+        ],
+        body: Buffer.alloc(4 * 1024 * 1024 - 1),
+      }),
+    );
+    opened.push(...sockets);
+    const answers = sockets.map((socket) => once(socket, 'data').then(([data]) => String(data)));
+    // Together they would hold more than the budget. Those that have stopped are given up first.
+    assert.match(await Promise.any(answers), /^HTTP\/1\.1 503 .*\r\nRetry-After: 5\r\n/is);
+    assert.equal(await push(OTHER), 201);
+  });
 }, GUARDED);

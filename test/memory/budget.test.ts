@@ -8,6 +8,7 @@ import {
   type Lease,
   MEMORY_LOST_MS,
   MemoryBudget,
+  WHOLE_BODY_IDLE_MS,
 } from '../../worker/memory/budget.ts';
 import { OciError } from '../../worker/oci/errors.ts';
 
@@ -79,7 +80,7 @@ describe('the budget of memory', () => {
     });
     const bodies = Array.from({ length: BODIES_OF_ONE_MAX }, () => budget.whileReceiving('one', () => read));
     clock.mock.mockImplementation(() => 1001 + MEMORY_LOST_MS);
-    mock.timers.tick(MEMORY_LOST_MS);
+    mock.timers.tick(WHOLE_BODY_IDLE_MS);
     await assert.rejects(
       budget.whileReceiving('one', async () => {}),
       OciError,
@@ -94,6 +95,44 @@ describe('the budget of memory', () => {
     for (let n = 0; n < BODIES_OF_ONE_MAX; n++) budget.lease().receive('one');
     mock.timers.reset();
     clock.mock.restore();
+  });
+
+  it('counts the bytes of a body that is read whole', async () => {
+    const budget = new MemoryBudget(LIMIT);
+    await budget.whileReceiving('one', async (arrived) => {
+      await arrived(LIMIT / 4);
+      assert.equal(budget.leased, LIMIT / 4);
+    });
+    assert.equal(budget.leased, 0);
+  });
+
+  it('gives a body that has stopped up, but only while memory is short', async () => {
+    mock.timers.enable({ apis: ['setInterval'] });
+    let now = 1000;
+    const clock = mock.method(performance, 'now', () => now);
+    const budget = new MemoryBudget(LIMIT);
+    const stopped = (bytes: number) =>
+      budget.whileReceiving('one', async (arrived) => {
+        await arrived(bytes);
+        await new Promise(() => {});
+      });
+    let isSecondOver = false;
+    const first = stopped(LIMIT / 4);
+    await Promise.resolve();
+    now += WHOLE_BODY_IDLE_MS + 1;
+    mock.timers.tick(WHOLE_BODY_IDLE_MS + 1);
+    const second = stopped(LIMIT / 2).catch(() => {
+      isSecondOver = true;
+    });
+    await Promise.resolve();
+    now += WHOLE_BODY_IDLE_MS - 1;
+    mock.timers.tick(WHOLE_BODY_IDLE_MS - 1);
+    await assert.rejects(first, { code: 'UNAVAILABLE' });
+    assert.equal(budget.leased, LIMIT / 2);
+    assert.equal(isSecondOver, false);
+    mock.timers.reset();
+    clock.mock.restore();
+    void second;
   });
 
   it('takes memory from caches, from those that are dear last', () => {

@@ -123,8 +123,16 @@ export class Guard {
     return this.#senders.get(request) ?? '';
   }
 
-  /** Counts the body of a request against the bounds of its sender for as long as `read` runs. Throws TooManyBodies. */
-  whileReceiving<T>(request: Request, read: () => Promise<T>): Promise<T> {
+  /**
+   * Counts the body of a request against the bounds of its sender for as long as `read` runs, and its bytes as they arrive.
+   *
+   * Throws TooManyBodies.
+   * Throws UNAVAILABLE.
+   */
+  whileReceiving<T>(
+    request: Request,
+    read: (arrived: (bytes: number) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
     return memory.whileReceiving(this.senderOf(request), read);
   }
 

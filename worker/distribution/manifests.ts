@@ -90,8 +90,10 @@ async function readManifest(exchange: Exchange): Promise<Uint8Array> {
     status: 413,
   });
   if ((exchange.contentLength() ?? 0) > MANIFEST_MAX_BYTES) throw tooLarge;
-  const bytes = await services.guard.whileReceiving(request, () =>
-    readAtMost(request.body, MANIFEST_MAX_BYTES).catch(() => {
+  const bytes = await services.guard.whileReceiving(request, (arrived) =>
+    // Twice, because the pieces are joined at the end.
+    readAtMost(request.body, MANIFEST_MAX_BYTES, (bytes) => arrived(2 * bytes)).catch((error) => {
+      if (error instanceof OciError) throw error;
       throw new OciError('SIZE_INVALID', { message: 'the manifest was cut off: send it again' });
     }),
   );

@@ -16,8 +16,8 @@ const MEMORY_WAIT_MS = 30_000;
 const MEMORY_LOOK_MS = 20;
 /** Memory of a request that gave no sign of life for this long is free again, because the runtime may end a request silently. */
 export const MEMORY_LOST_MS = 5 * 60_000;
-/** How often a request that only reads a body shows that it runs. */
-const LIFE_SIGN_MS = MEMORY_LOST_MS / 5;
+/** How long a body that is read whole may stop while memory is short. */
+export const WHOLE_BODY_IDLE_MS = 2000;
 /** How often a request that waits for its client checks whether others need its memory. */
 export const IDLE_LOOK_MS = 250;
 
@@ -128,19 +128,36 @@ export class MemoryBudget {
   }
 
   /**
-   * Counts a body for as long as `read` runs. An empty `sender` is not known, and has no limit of its own.
+   * Counts a body that is read whole, for as long as `read` runs, and its bytes as they arrive: `read` calls `arrived` before it keeps
+   * more. A body that stops while memory is short is given up, so that it does not keep the memory from others. An empty `sender`
+   * is not known, and has no limit of its own.
    *
    * Throws TooManyBodies.
+   * Throws UNAVAILABLE.
    */
-  async whileReceiving<T>(sender: string, read: () => Promise<T>): Promise<T> {
+  async whileReceiving<T>(
+    sender: string,
+    read: (arrived: (bytes: number) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
     const lease = this.lease();
     lease.receive(sender);
+    let arrivedAt = performance.now();
     // The runtime stops timers of a request that it ends.
-    const sign = setInterval(() => lease.seen(), LIFE_SIGN_MS);
+    let look: ReturnType<typeof setInterval> | undefined;
+    const stopped = new Promise<never>((_, reject) => {
+      look = setInterval(() => {
+        lease.seen();
+        if (this.isShort && performance.now() - arrivedAt > WHOLE_BODY_IDLE_MS) reject(outOfMemory());
+      }, WHOLE_BODY_IDLE_MS);
+    });
+    const arrived = async (bytes: number) => {
+      await lease.take(bytes);
+      arrivedAt = performance.now();
+    };
     try {
-      return await read();
+      return await Promise.race([read(arrived), stopped]);
     } finally {
-      clearInterval(sign);
+      clearInterval(look);
       lease.end();
     }
   }
