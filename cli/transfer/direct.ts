@@ -6,7 +6,7 @@ import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { type Grant, grantIn, isGranted, type PartsGrant, type PutGrant } from './direct-grant.ts';
 import { storeParts } from './direct-parts.ts';
 import type { Outcome } from './events.ts';
-import { type Answer, ConnectionLost, discard } from './http.ts';
+import { type Answer, ConnectionLost, discard, send } from './http.ts';
 import { pull, pullPush, type Registry, RegistryError } from './registry.ts';
 import { S3Refusal, sendToS3 } from './s3.ts';
 import { ChunkedUpload, ChunkLimit, type Content } from './upload.ts';
@@ -15,6 +15,8 @@ import { ChunkedUpload, ChunkLimit, type Content } from './upload.ts';
 const DIRECT_MIN_BYTES = 16 * 1024 * 1024;
 /** R2 takes single objects of up to 4.995 GiB ("R2: Limits"). */
 const PUT_MAX_BYTES = Math.floor(4.9 * 1024 ** 3);
+/** Firewalls drop packets without an answer. The bucket answers anything within this time, or blobs go through the registry. */
+const REACH_MS = 5000;
 /** A PUT that is cut off after this many bytes is tried again in parts. */
 const WORTH_PARTS_BYTES = 8 * 1024 * 1024;
 
@@ -27,6 +29,7 @@ export interface DirectOptions {
   readonly minBytes?: number | undefined;
   readonly putMaxBytes?: number | undefined;
   readonly partBytes?: number | undefined;
+  readonly reachMs?: number | undefined;
 }
 
 interface DirectBlob {
@@ -67,6 +70,7 @@ export class DirectWay {
   readonly #registry: Registry;
   readonly #options: DirectOptions;
   #isOpen = true;
+  #reached: Promise<void> | null = null;
 
   constructor(registry: Registry, options: DirectOptions) {
     this.#registry = registry;
@@ -106,6 +110,8 @@ export class DirectWay {
       }
       push.begun?.();
       try {
+        this.#reached ??= reach(upload.url, this.#options.reachMs ?? REACH_MS, this.#registry.signal);
+        await this.#reached;
         await upload.store(blob, push);
         return 'sent';
       } catch (error) {
@@ -199,6 +205,11 @@ class DirectUpload {
     this.#upload = upload;
   }
 
+  /** Of the object in the bucket. */
+  get url(): string {
+    return this.#upload.grant.url;
+  }
+
   async store(content: Content, push: DirectPush): Promise<void> {
     let handed = 0;
     const sent = (bytes: number) => {
@@ -283,6 +294,23 @@ class DirectUpload {
     const { repository, location } = this.#upload;
     return ChunkedUpload.started(this.#registry, repository, new ChunkLimit(), location);
   }
+}
+
+/** Throws WayFailed if the host of the bucket does not answer. Its answer does not matter. */
+async function reach(url: string, ms: number, signal: AbortSignal | undefined): Promise<void> {
+  const timeout = AbortSignal.timeout(ms);
+  const both = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  const { origin, host } = new URL(url);
+  try {
+    discard(await send({ method: 'HEAD', url: `${origin}/`, signal: both }));
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new WayFailed(timeout.aborted ? `${host} does not answer` : reasonOf(error));
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function announcement({ digest, size }: DirectBlob, inParts: boolean): Record<string, string> {

@@ -32,7 +32,9 @@ export type S3Fault =
   /** Closes the connection after this many bytes of the body. */
   | { cutAfterBytes: number }
   /** Does what was asked, and closes the connection instead of answering. */
-  | { loseAnswer: true };
+  | { loseAnswer: true }
+  /** Never answers. */
+  | { isSilent: true };
 
 /** What the double asks of the bucket; `bucket-requests.ts` answers. */
 export type BucketOperation = 'put' | 'get' | 'head' | 'delete' | 'create' | 'part' | 'complete' | 'abort';
@@ -133,6 +135,7 @@ export class S3Double implements AsyncDisposable {
         await cut(incoming, fault.cutAfterBytes);
         return;
       }
+      if (fault !== null && 'isSilent' in fault) return;
       if (fault !== null && 'status' in fault) throw new S3Error(fault.status, fault.code);
       if (!path.startsWith(`/${BUCKET}/`)) throw new S3Error(404, 'NoSuchBucket');
       this.#authorize({ method, path, query, headers }, asked);

@@ -251,6 +251,18 @@ onHome(
       rmSync(folder, { recursive: true, force: true });
     });
 
+    it('goes through the registry soon, if a firewall lets nothing through to the bucket', async () => {
+      home.s3.faults.set('HeadObject', [{ isSilent: true }]);
+      const { way, reports } = wayOf({ reachMs: 50 });
+      const push = () => way.push(repositoryName(), contentOf(blob(2000)));
+      assert.deepEqual(await Promise.all([push(), push()]), [null, null]);
+      assert.match(
+        reports.join(),
+        /^Blobs cannot be stored in the bucket directly \(127\.0\.0\.1:\d+ does not answer\)/,
+      );
+      assert.deepEqual(home.s3.answersTo('PutObject'), []);
+    });
+
     describe('continues', () => {
       it('where a killed process ended, with the missing parts only', async () => {
         const bytes = blob(3 * PART + 5);
