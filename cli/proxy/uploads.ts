@@ -246,6 +246,9 @@ export class Uploads {
       this.#forget(upload);
     } else if (answer.status === 404) {
       this.#forget(upload);
+    } else if (answer.status === 400) {
+      // The bytes are not those of the digest. They are not kept for another one.
+      void this.#cancel(upload);
     }
     await relay(exchange, answer, this.#upstream.origin);
   }

@@ -100,6 +100,7 @@ eachHome((home) => {
       const refused = await here.send('PUT', `${location}?digest=${wrong}`, { body: bytes });
       assert.equal(refused.status, 400);
       assert.equal(JSON.parse(refused.body.toString()).errors[0].code, 'DIGEST_INVALID');
+      assert.equal(here.proxy.uploads.memoryBytes, 0, 'refused bytes are not kept');
       assert.equal((await here.send('HEAD', `/v2/${repository}/blobs/${wrong}`)).status, 404);
     }
     const unnamed = await here.send('PUT', await here.begin(repositoryName()));
