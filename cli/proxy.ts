@@ -1,5 +1,5 @@
 // `longshore proxy`: pushes of any client, in chunks.
-import { rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { buildCommand } from '@stricli/core';
 import { isLoopback } from '../worker/oci/address.ts';
 import { type Context, text, texts } from './command.ts';
@@ -96,9 +96,11 @@ run have ended.`,
         `Other machines can reach this proxy. It does not encrypt: passwords and images are readable on the way.`,
       );
     }
+    // A program that waits for the file or the line may send a signal at once.
+    const signal = signalled();
+    if (readyFile !== undefined) writeReady(readyFile, url);
     say(`Ready: ${url} passes on to ${to}`);
-    if (readyFile !== undefined) writeFileSync(readyFile, `${url}\n`);
-    const stopped = await signalled();
+    const stopped = await signal;
     if (readyFile !== undefined) rmSync(readyFile, { force: true });
     if (running.uploads.count > 0) say(`${stopped}: waiting for ${running.uploads.count} uploads.`);
     if (!(await running.stop(grace * 1000))) {
@@ -124,6 +126,13 @@ function namesOf({ allowHost = [] }: Options, isLocal: boolean, lends: boolean):
   if (isLocal && allowHost.length === 0) return { kind: 'loopback' };
   if (isLocal || lends) return { kind: 'network', names: allowHost.map((name) => name.toLowerCase()) };
   return { kind: 'any' };
+}
+
+/** The file is there with its content, or not at all. */
+function writeReady(path: string, url: string): void {
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, `${url}\n`);
+  renameSync(draft, path);
 }
 
 /** The second signal ends the process at once. */
