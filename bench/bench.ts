@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { type HomeName, peer, startTarget, type Target } from './homes.ts';
 import { type Options, readOptions } from './options.ts';
+import { benchPushes } from './push-rows.ts';
 import { lineOf, type Measured, type Result, titleOf, writeResults } from './report.ts';
 import type { Group, Place, Row } from './row.ts';
 import { rows } from './rows.ts';
@@ -10,7 +11,8 @@ import { rows } from './rows.ts';
 const RESULTS = join(import.meta.dirname, '../results/bench.json');
 
 const options = readOptions(process.argv.slice(2), process.env);
-if (options !== null && !(await bench(options))) process.exitCode = 1;
+const isWhole = options === null || (await (options.push ? benchPushes(options.rounds) : bench(options)));
+if (!isWhole) process.exitCode = 1;
 
 /** False if something could not be measured. */
 async function bench(options: Options): Promise<boolean> {

@@ -12,6 +12,8 @@ export interface Options {
   /** No new round begins after a row has taken this long. At least one round is measured. */
   readonly rowBudgetMs: number;
   readonly peers: readonly { name: string; url: string }[];
+  /** Measures pushes of images by clients, and nothing else. */
+  readonly push: boolean;
 }
 
 const FULL: Scale = { blobMiB: [64, 512], images: 160, tags: 10_000, repositories: 2_000, roundMs: 700 };
@@ -23,6 +25,7 @@ Measures the registry in both homes and a minimal Worker (the floor). Writes res
 
   --quick           smaller and shorter: 64 MiB only, 1,000 tags, 200 repositories
   --home=HOME       only this home: machine or r2
+  --push            only pushes of large images: longshore push, longshore proxy, crane and regctl
   --only=REGEX      only rows whose name matches
   PEERS=NAME=URL,…  environment variable: other registries to measure beside the machine home.
                     The benchmark pushes to repositories named bench/…
@@ -42,6 +45,7 @@ export function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | n
       quick: { type: 'boolean', default: false },
       home: { type: 'string' },
       only: { type: 'string', default: '' },
+      push: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -57,6 +61,7 @@ export function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | n
     only: new RegExp(values.only, 'i'),
     rounds: values.quick ? 2 : 3,
     rowBudgetMs: 6_000,
+    push: values.push,
     peers: (env.PEERS ?? '').split(',').filter(Boolean).map(parsePeer),
   };
 }

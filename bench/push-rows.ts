@@ -1,0 +1,226 @@
+/**
+ * `npm run bench -- --push`: an image of 1 GiB and one of 40 layers, pushed each way to a fresh registry. Behind a wall as Cloudflare's,
+ * except crane, which cannot pass it. The ways take turns, each with bytes of its own, because a registry stores the same bytes once.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
+import { clientPackage } from '../deploy/client-package.ts';
+import { startMachine } from '../standalone/machine.ts';
+import { digestOf, noise } from '../test/clients/support/layout.ts';
+import { startWall } from '../test/support/wall.ts';
+
+const MiB = 1024 * 1024;
+const OCI = 'application/vnd.oci.image';
+const BLOCK_BYTES = 512;
+/** regctl sends smaller chunks unless it is told. */
+const REGCTL_CHUNK_BYTES = 32 * MiB;
+const READY_MS = 20_000;
+
+interface Scene {
+  /** Of temporary files, and the home of the clients. */
+  folder: string;
+  /** The program of the package that the registry serves. */
+  program: string;
+  /** `127.0.0.1:PORT`: the registry, and the wall before it. */
+  registry: string;
+  wall: string;
+}
+
+interface Way {
+  name: string;
+  /** Programs besides Node. */
+  needs: string[];
+  run(scene: Scene, layout: string, image: string): Promise<void>;
+}
+
+const WAYS: Way[] = [
+  {
+    name: 'crane, no wall',
+    needs: ['crane'],
+    run: ({ folder, registry }, layout, image) =>
+      ran(located('crane'), ['push', '--insecure', layout, `${registry}/${image}`], folder),
+  },
+  {
+    name: 'longshore push',
+    needs: [],
+    run: ({ folder, program, wall }, layout, image) =>
+      ran(
+        process.execPath,
+        [program, 'push', '--quiet', '--to', `${wall}/${image}`, `oci:${layout}`],
+        folder,
+      ),
+  },
+  {
+    name: 'longshore proxy, crane',
+    needs: ['crane'],
+    run: async ({ folder, program, wall }, layout, image) => {
+      const ready = join(folder, 'ready');
+      const args = [
+        program,
+        'proxy',
+        '--to',
+        `http://${wall}`,
+        '--port',
+        '0',
+        '--quiet',
+        '--ready-file',
+        ready,
+      ];
+      const child = started(process.execPath, args, folder);
+      try {
+        const url = await writtenTo(ready);
+        await ran(located('crane'), ['push', '--insecure', layout, `${new URL(url).host}/${image}`], folder);
+      } finally {
+        child.kill('SIGTERM');
+        await once(child, 'exit');
+      }
+    },
+  },
+  {
+    name: 'regctl, chunks',
+    needs: ['regctl'],
+    run: async ({ folder, wall }, layout, image) => {
+      const chunk = String(REGCTL_CHUNK_BYTES);
+      const settings = ['--tls', 'disabled', '--blob-chunk', chunk, '--blob-max', chunk, '--skip-check'];
+      await ran(located('regctl'), ['registry', 'set', wall, ...settings], folder);
+      await ran(
+        located('regctl'),
+        ['image', 'copy', `ocidir://${layout}:latest`, `${wall}/${image}`],
+        folder,
+      );
+    },
+  },
+];
+
+const IMAGES = [
+  { name: '1 GiB in one layer', layerBytes: [1024 * MiB] },
+  { name: '40 layers of 1 MiB', layerBytes: Array.from({ length: 40 }, () => MiB) },
+];
+
+/** Prints the rate of each way, and its ratio to crane's. False if a way failed. */
+export async function benchPushes(rounds: number): Promise<boolean> {
+  let isWhole = true;
+  console.log(`Pushes to one machine (workerd, blobs in a folder). The best of ${rounds} rounds.\n`);
+  console.log(line('image', 'way', 'MB/s', 'ratio', 'seconds'));
+  for (const { name, layerBytes } of IMAGES) {
+    const bytes = layerBytes.reduce((sum, size) => sum + size, 0);
+    const best = new Map<string, number>();
+    for (let round = 0; round < rounds; round += 1) {
+      for (const way of WAYS.filter(({ needs }) => needs.every((program) => find(program) !== null))) {
+        try {
+          const seconds = await measure(way, layerBytes);
+          best.set(way.name, Math.min(best.get(way.name) ?? Number.POSITIVE_INFINITY, seconds));
+        } catch (error) {
+          isWhole = false;
+          console.error(`${way.name}: ${error instanceof Error ? error.message : error}`);
+        }
+      }
+    }
+    const crane = best.get('crane, no wall');
+    for (const [way, seconds] of best) {
+      const ratio = crane === undefined ? '–' : (crane / seconds).toFixed(2);
+      console.log(line(name, way, (bytes / 1e6 / seconds).toFixed(0), ratio, seconds.toFixed(2)));
+    }
+  }
+  return isWhole;
+}
+
+/** Seconds for one image, whose bytes are new. */
+async function measure(way: Way, layerBytes: number[]): Promise<number> {
+  const folder = mkdtempSync(join(tmpdir(), 'longshore-bench-push-'));
+  try {
+    const program = join(folder, 'longshore.cjs');
+    writeFileSync(program, servedProgram());
+    const layout = join(folder, 'layout');
+    writeNoise(layout, layerBytes);
+    const machine = await startMachine({ stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
+    const wall = await startWall(machine.url);
+    try {
+      const scene = { folder, program, registry: new URL(machine.url).host, wall: new URL(wall.url).host };
+      const start = performance.now();
+      await way.run(scene, layout, 'bench/app:1');
+      return (performance.now() - start) / 1000;
+    } finally {
+      await wall[Symbol.asyncDispose]();
+      await machine.stop();
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** An OCI layout whose layers are noise: no client looks into what is compressed. */
+function writeNoise(path: string, layerBytes: number[]): void {
+  const blobs = join(path, 'blobs/sha256');
+  mkdirSync(blobs, { recursive: true });
+  const keep = (mediaType: string, bytes: Buffer) => {
+    const digest = digestOf(bytes);
+    writeFileSync(join(blobs, digest.slice('sha256:'.length)), bytes);
+    return { mediaType, digest, size: bytes.length };
+  };
+  const json = (value: unknown) => Buffer.from(JSON.stringify(value));
+  const layers = layerBytes.map((size) => keep(`${OCI}.layer.v1.tar+gzip`, noise(size)));
+  const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) };
+  const config = keep(`${OCI}.config.v1+json`, json({ os: 'linux', architecture: 'amd64', rootfs }));
+  const mediaType = `${OCI}.manifest.v1+json`;
+  const manifest = keep(mediaType, json({ schemaVersion: 2, mediaType, config, layers }));
+  const annotations = { 'org.opencontainers.image.ref.name': 'latest' };
+  writeFileSync(
+    join(path, 'index.json'),
+    json({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
+  );
+  writeFileSync(join(path, 'oci-layout'), json({ imageLayoutVersion: '1.0.0' }));
+}
+
+/** The program in the package: the content of the second file of its archive. */
+function servedProgram(): Buffer {
+  const tar = gunzipSync(clientPackage());
+  const sizeAt = (at: number) => Number.parseInt(tar.toString('latin1', at + 124, at + 136), 8);
+  const second = BLOCK_BYTES * (1 + Math.ceil(sizeAt(0) / BLOCK_BYTES));
+  return tar.subarray(second + BLOCK_BYTES, second + BLOCK_BYTES + sizeAt(second));
+}
+
+function started(program: string, args: string[], home: string): ChildProcess {
+  return spawn(program, args, {
+    env: { PATH: process.env.PATH, HOME: home, TMPDIR: home },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+}
+
+async function ran(program: string, args: string[], home: string): Promise<void> {
+  const child = started(program, args, home);
+  let said = '';
+  child.stderr?.on('data', (piece: Buffer) => {
+    said = `${said}${piece}`.slice(-1000);
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${program} ${args[0]} ended with ${code}: ${said}`);
+}
+
+async function writtenTo(path: string): Promise<string> {
+  for (const end = performance.now() + READY_MS; performance.now() < end; await delay(20)) {
+    if (existsSync(path) && readFileSync(path, 'utf8').endsWith('\n'))
+      return readFileSync(path, 'utf8').trim();
+  }
+  throw new Error(`nothing was written to ${path}`);
+}
+
+function located(name: string): string {
+  return find(name) ?? name;
+}
+
+/** Where the tests find their clients. */
+function find(name: string): string | null {
+  const installed = process.env.LONGSHORE_CLIENTS ?? join(homedir(), '.cache/longshore-clients');
+  const folders = [installed, ...(process.env.PATH ?? '').split(delimiter)];
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
+}
+
+function line(image: string, way: string, rate: string, ratio: string, seconds: string): string {
+  return `${image.padEnd(20)}  ${way.padEnd(24)}  ${rate.padStart(6)}  ${ratio.padStart(6)}  ${seconds.padStart(8)}`;
+}
