@@ -12,7 +12,7 @@ const SAMPLE_MIN_BYTES = 512 * 1024;
  * When the body of a client ends, at most two chunks are left to send. containerd waits 30 s for the answer from then on
  * (core/remotes/docker, `ResponseHeaderTimeout`).
  */
-const CHUNK_MS = 5_000;
+const CHUNK_MS = 3_000;
 
 export class ChunkSize {
   /** Uploads whose body is arriving. */
