@@ -3,7 +3,7 @@
  * client waits with it, because nothing reads from its connection.
  */
 
-export const BLOCK_BYTES = 256 * 1024;
+const BLOCK_BYTES = 256 * 1024;
 
 /** An upload that has blocks. */
 export interface Holder {

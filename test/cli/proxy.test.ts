@@ -240,7 +240,19 @@ onHome('disk', (home) => {
     await using proxied = await Proxied.start(wall.url, { memoryBytes: 1024 * 1024 });
     const repository = repositoryName();
     const blobs = Array.from({ length: 6 }, () => blob(MB));
-    const pushed = await Promise.all(blobs.map((bytes) => proxied.push(repository, bytes)));
+    const pushes = Promise.all(blobs.map((bytes) => proxied.push(repository, bytes)));
+    let [most, isDone] = [0, false];
+    const watch = async () => {
+      for (; !isDone; await new Promise((resolve) => setImmediate(resolve))) {
+        most = Math.max(most, proxied.proxy.uploads.memoryBytes);
+      }
+    };
+    const watching = watch();
+    const pushed = await pushes.finally(() => {
+      isDone = true;
+    });
+    await watching;
+    assert(most > 0 && most <= 1024 * 1024, `${most} bytes`);
     for (const answer of pushed) assert.equal(answer.status, 201, answer.body.toString());
     for (const bytes of blobs) await assertStored(home.url, repository, bytes);
     assert.equal(proxied.proxy.uploads.memoryBytes, 0);
