@@ -184,7 +184,7 @@ export class Upstream {
   }
 
   async #repeat(registry: Registry, request: RegistryRequest): Promise<Answer> {
-    const backoff = new Backoff(ATTEMPTS_MAX, ANSWER_PATIENCE_MS);
+    const backoff = new Backoff(() => ATTEMPTS_MAX, ANSWER_PATIENCE_MS);
     while (true) {
       try {
         const answer = await registry.attempt(request);

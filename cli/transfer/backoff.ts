@@ -8,11 +8,11 @@ const RETRY_AFTER_MAX_MS = 120_000;
 /** The waits of one operation. The first repetition is at once: most lost connections are stale ones. */
 export class Backoff {
   #attempts = 0;
-  readonly #attemptsMax: number;
+  readonly #attemptsMax: () => number;
   readonly #until: number;
 
-  /** No attempt begins after `patienceMs`. */
-  constructor(attemptsMax: number, patienceMs = Number.POSITIVE_INFINITY) {
+  /** The number of attempts may change while the operation runs. No attempt begins after `patienceMs`. */
+  constructor(attemptsMax: () => number, patienceMs = Number.POSITIVE_INFINITY) {
     this.#attemptsMax = attemptsMax;
     this.#until = performance.now() + patienceMs;
   }
@@ -24,7 +24,9 @@ export class Backoff {
 
   /** Whether no attempt is left after the wait that the registry asked for. */
   isSpent(retryAfter: string | null): boolean {
-    return this.#attempts >= this.#attemptsMax || performance.now() + this.#waitMs(retryAfter) > this.#until;
+    return (
+      this.#attempts >= this.#attemptsMax() || performance.now() + this.#waitMs(retryAfter) > this.#until
+    );
   }
 
   /**
@@ -36,8 +38,12 @@ export class Backoff {
   async wait(retryAfter: string | null, signal: AbortSignal | undefined, leastMs = 0): Promise<void> {
     const ms = Math.max(leastMs, this.#waitMs(retryAfter));
     this.#attempts += 1;
-    if (ms > 0) await delay(ms, undefined, signal === undefined ? {} : { signal });
-    signal?.throwIfAborted();
+    try {
+      if (ms > 0) await delay(ms, undefined, signal === undefined ? {} : { signal });
+    } finally {
+      // The timer throws an error of its own.
+      signal?.throwIfAborted();
+    }
   }
 
   #waitMs(retryAfter: string | null): number {

@@ -176,7 +176,7 @@ class PartsUpload {
         const hasExpired = error instanceof S3Refusal && error.hasExpired;
         if (error instanceof S3Refusal && !error.isTransient && !hasExpired) throw error;
         if (!(error instanceof S3Refusal) && !(error instanceof ConnectionLost)) throw error;
-        backoff ??= new Backoff(this.#hasAnswered ? ATTEMPTS_MAX : FIRST_ATTEMPTS_MAX);
+        backoff ??= new Backoff(() => (this.#hasAnswered ? ATTEMPTS_MAX : FIRST_ATTEMPTS_MAX));
         if (backoff.isSpent(null) || (hasExpired && renewals === 1)) throw error;
         await backoff.wait(null, this.#options.signal);
         if (hasExpired && grant === this.#grant) await this.#renew();

@@ -27,7 +27,7 @@ export async function* download(
   { signal, note }: DownloadOptions,
 ): AsyncGenerator<Uint8Array> {
   const { digest, size } = blob.descriptor;
-  const backoff = new Backoff(ATTEMPTS_MAX);
+  const backoff = new Backoff(() => ATTEMPTS_MAX);
   for (let at = offset; at < size; ) {
     const before = at;
     try {
@@ -40,6 +40,7 @@ export async function* download(
       }
       if (at !== size) throw new ConnectionLost(`${digest} has ended after ${at} of ${size} bytes`);
     } catch (error) {
+      signal?.throwIfAborted();
       if (!(error instanceof ConnectionLost) || at > size) throw error;
       if (at > before) backoff.reset();
       if (backoff.isSpent(null)) {

@@ -7,6 +7,9 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
+import { isLoopback } from '../../worker/oci/address.ts';
+import { CommandFailure } from '../failure.ts';
+import { deferred } from './deferred.ts';
 
 export interface Sent {
   method: string;
@@ -43,9 +46,10 @@ const ERROR_BODY_MAX_BYTES = 64 * 1024;
 const DISCARD_MS = 5_000;
 
 // Without a limit of sockets: clients of the proxy that read slowly must not keep others waiting.
-const AGENT_OPTIONS = { keepAlive: true, scheduling: 'lifo', proxyEnv: process.env } as const;
-const httpAgent = new HttpAgent(AGENT_OPTIONS);
-const httpsAgent = new HttpsAgent(AGENT_OPTIONS);
+const AGENT_OPTIONS = { keepAlive: true, scheduling: 'lifo' } as const;
+const AGENTS = { 'http:': new HttpAgent(AGENT_OPTIONS), 'https:': new HttpsAgent(AGENT_OPTIONS) };
+const PROXIED_OPTIONS = { ...AGENT_OPTIONS, proxyEnv: process.env };
+const PROXIED_AGENTS = { 'http:': new HttpAgent(PROXIED_OPTIONS), 'https:': new HttpsAgent(PROXIED_OPTIONS) };
 
 /** The connection failed, or was silent for too long. The request may have reached the server. */
 export class ConnectionLost extends Error {
@@ -58,16 +62,19 @@ export class ConnectionLost extends Error {
  *
  * Throws ConnectionLost.
  * Throws what `body.open()` throws.
- * Throws the signal's reason when it is aborted.
+ * Throws the signal's reason when it is aborted. This also ends the body of the answer.
  */
 export async function send({ method, url, headers = {}, body = null, signal }: Sent): Promise<Answer> {
   signal?.throwIfAborted();
-  const isSecure = url.startsWith('https:');
+  const { protocol, hostname } = new URL(url);
+  const isSecure = protocol === 'https:';
+  // Programs in Go never ask a proxy for this machine, which it cannot reach. It would get the password of the admin, too.
+  const agents = isLoopback(hostname) ? AGENTS : PROXIED_AGENTS;
   const length = body === null ? lengthWithout(method) : { 'Content-Length': String(body.size) };
   const request = (isSecure ? httpsRequest : httpRequest)(url, {
     method,
     headers: { 'User-Agent': 'longshore', ...headers, ...length },
-    agent: isSecure ? httpsAgent : httpAgent,
+    agent: agents[isSecure ? 'https:' : 'http:'],
   });
   const answered = answerOf(request);
   const abort = () => request.destroy(new Error('aborted'));
@@ -78,6 +85,9 @@ export async function send({ method, url, headers = {}, body = null, signal }: S
     const message = await answered;
     // The server did not read the rest of the body, so the connection cannot be used again.
     if (!isWhole) message.once('close', () => request.destroy());
+    const end = () => message.destroy(signal?.reason);
+    signal?.addEventListener('abort', end, { once: true });
+    message.once('close', () => signal?.removeEventListener('abort', end));
     return { status: message.statusCode ?? 0, header: (name) => headerOf(message, name), body: message };
   } catch (error) {
     request.destroy();
@@ -100,7 +110,7 @@ export function discard({ body }: Answer): void {
   });
 }
 
-/** The whole body. Throws ConnectionLost; throws an Error if it is longer than `maxBytes`. */
+/** The whole body. Throws ConnectionLost; throws a CommandFailure if it is longer than `maxBytes`. */
 export async function readAll({ body }: Answer, maxBytes: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
@@ -113,7 +123,11 @@ export async function readAll({ body }: Answer, maxBytes: number): Promise<Buffe
   } catch (error) {
     throw lost(error);
   }
-  if (size > maxBytes) throw new Error(`The answer is longer than ${maxBytes} bytes.`);
+  if (size > maxBytes) {
+    throw new CommandFailure(
+      `An answer is longer than ${maxBytes} bytes.\nCheck that the address is that of a registry, and what stands in front of it.`,
+    );
+  }
   return Buffer.concat(pieces);
 }
 
@@ -156,22 +170,24 @@ function answerOf(request: ClientRequest): Promise<IncomingMessage> {
 
 /** False if the server answered, or the connection ended, before the whole body was sent. */
 async function sendBody(request: ClientRequest, body: Body): Promise<boolean> {
-  let isOver = false;
-  for (const event of ['response', 'close']) {
-    request.once(event, () => {
-      isOver = true;
-    });
-  }
+  const over = deferred<null>();
+  for (const event of ['response', 'close']) request.once(event, () => over.resolve(null));
+  const pieces = body.open()[Symbol.asyncIterator]();
   let size = 0;
-  for await (const piece of body.open()) {
-    if (isOver) return false;
-    size += piece.length;
-    if (size > body.size) break;
-    const isFull = !request.write(piece);
-    body.sent?.(piece.length);
+  while (true) {
+    // The source may wait for bytes of its own, and the end of the request must not.
+    const next = await Promise.race([over.promise, pieces.next()]);
+    if (next?.done === true) break;
+    size += next?.value.length ?? 0;
+    if (next === null || size > body.size) {
+      pieces.return?.().catch(() => {});
+      if (next === null) return false;
+      break;
+    }
+    const isFull = !request.write(next.value);
+    body.sent?.(next.value.length);
     if (isFull) await drained(request);
   }
-  if (isOver) return false;
   if (size !== body.size) throw new SourceChanged();
   request.end();
   return true;

@@ -110,6 +110,7 @@ export class Registry {
   readonly origin: string;
   readonly signal: AbortSignal | undefined;
   readonly #login: Login;
+  readonly #isOwnLogin: boolean;
   #credentials: Credentials | null;
   readonly #renew: () => Promise<Credentials | null>;
   readonly #attemptsMax: number;
@@ -133,6 +134,7 @@ export class Registry {
     this.origin = origin;
     this.signal = signal;
     this.#credentials = credentials;
+    this.#isOwnLogin = login === undefined;
     this.#login = login ?? {
       authorization: (scope) => this.#authorizations.get(scope),
       renew: (challenge, scope, refused) => this.#logIn(challenge, scope, refused),
@@ -145,7 +147,7 @@ export class Registry {
 
   /** The waits of an operation that the caller repeats. */
   backoff(patienceMs?: number): Backoff {
-    return new Backoff(this.#hasAnswered ? this.#attemptsMax : FIRST_ATTEMPTS_MAX, patienceMs);
+    return new Backoff(() => (this.#hasAnswered ? this.#attemptsMax : FIRST_ATTEMPTS_MAX), patienceMs);
   }
 
   /**
@@ -169,12 +171,13 @@ export class Registry {
       });
       if (isOwn) this.#hasAnswered = true;
       if (answer.status !== 401 || !isOwn || !isFirst) {
-        if (answer.status === 401) throw await this.failure(answer, `${method} ${url.pathname}`);
+        if (answer.status === 401)
+          throw this.#refused(await this.failure(answer, `${method} ${url.pathname}`));
         return answer;
       }
       const challenge = answer.header('WWW-Authenticate') ?? '';
       const failure = await this.failure(answer, `${method} ${url.pathname}`);
-      if (!(await this.#login.renew(challenge, scope, authorization))) throw failure;
+      if (!(await this.#login.renew(challenge, scope, authorization))) throw this.#refused(failure);
     }
   }
 
@@ -200,6 +203,7 @@ export class Registry {
 
   /** Waits before the next attempt, and says so. Throws `error` if no attempt is left. */
   async pause(backoff: Backoff, error: Error, retryAfter: string | null, leastMs = 0): Promise<void> {
+    this.signal?.throwIfAborted();
     if (backoff.isSpent(retryAfter)) {
       if (!(error instanceof ConnectionLost)) throw error;
       throw new CommandFailure(
@@ -327,7 +331,8 @@ export class Registry {
       return;
     }
     const realm = parameterOf(challenge, 'realm');
-    if (!/^bearer\b/i.test(challenge) || realm === null || !URL.canParse(realm)) return;
+    if (!/^bearer\b/i.test(challenge) || realm === null || !/^https?:/i.test(realm) || !URL.canParse(realm))
+      return;
     const url = new URL(realm);
     if (url.protocol !== 'https:' && this.origin.startsWith('https:')) {
       throw new CommandFailure(
@@ -346,10 +351,21 @@ export class Registry {
         answer = await this.#token(url.href);
       }
     }
-    if (answer.status !== 200) throw await this.failure(answer, 'the log-in');
-    const { token, access_token } = tokenIn(await readAll(answer, TOKEN_MAX_BYTES));
-    const value = token ?? access_token;
-    if (value !== undefined) this.#authorizations.set(scope, `Bearer ${value}`);
+    if (answer.status !== 200) throw this.#refused(await this.failure(answer, 'the log-in'));
+    this.#authorizations.set(scope, `Bearer ${tokenIn(await readAll(answer, TOKEN_MAX_BYTES), url.host)}`);
+  }
+
+  /** The same error, with what a person can do. */
+  #refused(error: RegistryError): RegistryError {
+    const { message, status, code, refusal } = error;
+    // Another login is that of a client, who gets the error of the registry.
+    if (status !== 401 || !this.#isOwnLogin) return error;
+    const host = new URL(this.origin).host;
+    const advice =
+      this.#credentials === null
+        ? `No credentials for ${host} were found: use docker login, or set LONGSHORE_USER and LONGSHORE_PASSWORD.`
+        : `Check that the user name and the password or token are those of ${host}, and have not expired.`;
+    return new RegistryError(`${message}\n${advice}`, status, code, refusal);
   }
 
   async #token(url: string): Promise<Answer> {
@@ -417,10 +433,18 @@ function reasonIn(body: string): string {
   return (title ?? body.slice(0, 200)).trim() || 'no reason';
 }
 
-function tokenIn(bytes: Buffer): { token?: string; access_token?: string } {
+/** Throws a CommandFailure if there is none, or one that no header can hold. */
+function tokenIn(bytes: Buffer, host: string): string {
+  let answer: unknown = null;
   try {
-    return JSON.parse(bytes.toString()) as { token?: string; access_token?: string };
+    answer = JSON.parse(bytes.toString());
   } catch {
-    throw new CommandFailure('The token service did not answer with JSON.');
+    // Not JSON.
   }
+  const { token, access_token } = (answer ?? {}) as { token?: unknown; access_token?: unknown };
+  const value = token ?? access_token;
+  if (typeof value === 'string' && /^[\x21-\x7e]+$/.test(value)) return value;
+  throw new CommandFailure(
+    `The token service at ${host} did not answer with a token.\nCheck that the address is that of a registry, and what stands in front of it.`,
+  );
 }

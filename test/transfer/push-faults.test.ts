@@ -99,6 +99,18 @@ eachHome((home) => {
       }
     });
 
+    it('begins while the registry starts behind a front that answers 503', async () => {
+      let first: string | null = null;
+      let number = 0;
+      const { faults } = await survives(({ path }) => {
+        first ??= path;
+        if (path === first) number += 1;
+        // More than the attempts that a host gets that does not answer at all.
+        return path === first && number <= 4 ? { status: 503 } : undefined;
+      });
+      assert.equal(faults, 4);
+    });
+
     it('takes smaller chunks if connections are lost before a 413 can be read', async () => {
       const { faults } = await survives(({ method, number }) =>
         method === 'PATCH' && number <= 3 ? { cutAfter: 0 } : undefined,

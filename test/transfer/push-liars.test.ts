@@ -34,6 +34,7 @@ const CHUNK_BYTES = 1024 * 1024;
 const HTML = '<!doctype html><html><head><title>Welcome to nginx!</title></head><body>...</body></html>';
 const JSON_ERROR = JSON.stringify({ errors: [{ code: 'SIZE_INVALID', message: 'the chunk is too odd' }] });
 const DIGEST_INVALID = JSON.stringify({ errors: [{ code: 'DIGEST_INVALID', message: 'not that digest' }] });
+const NO_TOKEN = /^The token service at 127\.0\.0\.1:\d+ did not answer with a token\.\nCheck/;
 const endless = (response: ServerResponse) => {
   const more = () => {
     while (!response.destroyed && response.write('x'.repeat(16_384)));
@@ -167,9 +168,13 @@ const ROWS: Row[] = [
     says: /^The connection to http:.* failed: HPE_HEADER_OVERFLOW\.\nCheck the network/,
     exitCode: 4,
   },
-  { name: '503 for ever', lies: { blob: { status: 503 } }, says: /answered HEAD .* with 503/ },
   { name: '403', lies: { blob: { status: 403 } }, says: /answered HEAD .* with 403/, exitCode: 3 },
-  { name: '401 without a challenge', lies: { blob: { status: 401 } }, says: /with 401/, exitCode: 3 },
+  {
+    name: '401 without a challenge',
+    lies: { blob: { status: 401 } },
+    says: /with 401: no reason\nCheck that the user name and the password or token are those of 127\.0\.0\.1:\d+,/,
+    exitCode: 3,
+  },
   {
     name: 'a challenge of an unknown kind',
     lies: { blob: { status: 401, headers: { 'WWW-Authenticate': 'Negotiate' } } },
@@ -197,7 +202,7 @@ const ROWS: Row[] = [
       blob: { status: 401, headers: { 'WWW-Authenticate': 'Bearer realm="ORIGIN/token"' } },
       token: { status: 200, body: HTML },
     },
-    says: /^The token service did not answer with JSON/,
+    says: NO_TOKEN,
   },
   {
     name: 'a token service without tokens',
@@ -205,9 +210,32 @@ const ROWS: Row[] = [
       blob: { status: 401, headers: { 'WWW-Authenticate': 'Bearer realm="ORIGIN/token"' } },
       token: { status: 200, body: '{"token":null}' },
     },
+    says: NO_TOKEN,
+  },
+  ...['null', '{"token":5}', '{"token":["t"]}', '{"token":"a\\r\\nX-Other: b"}', '{"token":"\u20ac"}'].map(
+    (body) => ({
+      name: `a token that no header can hold: ${body}`,
+      lies: {
+        blob: { status: 401, headers: { 'WWW-Authenticate': 'Bearer realm="ORIGIN/token"' } },
+        token: { status: 200, body },
+      },
+      says: NO_TOKEN,
+    }),
+  ),
+  {
+    name: 'a token without an end',
+    lies: {
+      blob: { status: 401, headers: { 'WWW-Authenticate': 'Bearer realm="ORIGIN/token"' } },
+      token: { status: 200, body: endless },
+    },
+    says: /^An answer is longer than 262144 bytes\.\nCheck/,
+  },
+  ...['ftp://x/y', 'file:///etc/passwd'].map((realm) => ({
+    name: `the realm ${realm}`,
+    lies: { blob: { status: 401, headers: { 'WWW-Authenticate': `Bearer realm="${realm}"` } } },
     says: /with 401/,
     exitCode: 3,
-  },
+  })),
   {
     name: 'a token service that refuses',
     lies: {

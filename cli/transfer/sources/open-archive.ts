@@ -66,8 +66,13 @@ export async function isArchive(path: string): Promise<boolean> {
   }
 }
 
-/** An archive that arrives from a program. */
+/** An archive that arrives from a program. The signal ends it, also while the program writes nothing. */
 export async function openArchiveStream(options: SpoolOptions, settings: ArchiveSettings): Promise<Source> {
+  const { stream } = options;
+  const { signal } = settings;
+  const end = () => stream.destroy(signal?.reason);
+  signal?.addEventListener('abort', end, { once: true });
+  stream.once('close', () => signal?.removeEventListener('abort', end));
   return openArchive(await Spool.from(options), settings, true);
 }
 

@@ -101,7 +101,7 @@ class BlobReader {
   }
 
   async *open(start: number, end: number): AsyncGenerator<Uint8Array> {
-    const backoff = new Backoff(ATTEMPTS_MAX);
+    const backoff = new Backoff(() => ATTEMPTS_MAX);
     for (let at = start; at < end; ) {
       const blob = await this.#at(at);
       let piece: Uint8Array | null;
