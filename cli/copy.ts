@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { type Context, positional } from './command.ts';
 import { taggedTarget } from './tagged-target.ts';
-import { credentialsFor } from './transfer/credentials.ts';
+import { credentialsFor, environmentsOfCopy } from './transfer/credentials.ts';
 import { openSource } from './transfer/open-source.ts';
 import { nameOf, pushImage } from './transfer/push-image.ts';
 import {
@@ -24,6 +24,8 @@ export const copy = buildCommand({
     fullDescription: `Copy an image from one registry to another: HOST/REPOSITORY:TAG to HOST/REPOSITORY:TAG.
 
 All its platforms are copied, unless --platform names one. Layers that the target has are not sent. Nothing is written to the disk.
+LONGSHORE_USER and LONGSHORE_PASSWORD are sent to the target only, or to the source only if LONGSHORE_URL names it. The other one gets the
+credentials of docker or podman.
 
 ${EXIT_CODES}`,
   },
@@ -41,6 +43,7 @@ ${EXIT_CODES}`,
     const origin = taggedTarget(from);
     const target = taggedTarget(to);
     const { env } = process;
+    const { sourceEnv, targetEnv } = environmentsOfCopy(origin, target, env);
     const advice = 'The registry keeps for a day what it has. Run the same command again to continue.';
     await transfer(this, options, advice, async ({ signal, listen, note }) => {
       const image = `registry:${origin.origin}/${nameOf(origin).slice(origin.host.length + 1)}`;
@@ -49,13 +52,13 @@ ${EXIT_CODES}`,
         signal,
         report: note,
         platform,
-        env,
+        env: sourceEnv,
       });
       return disposing([source], () =>
         pushImage({
           source,
           target,
-          credentials: () => credentialsFor(target, env),
+          credentials: () => credentialsFor(target, targetEnv),
           mountFrom: origin.origin === target.origin ? origin.repository : null,
           jobs,
           signal,

@@ -45,20 +45,47 @@ const ANSWER_MAX_BYTES = 64 * 1024;
 const HELPER_TIMEOUT_MS = 120_000;
 
 /**
- * Null if there are none.
+ * Null if there are none. `report` is for a registry that is only read, and may be open to everyone: it gets the reason if an identity
+ * token that CI made for this registry is refused, and the search goes on.
  *
  * Throws a CommandFailure if a source names credentials that cannot be read: a helper that fails, an identity token that is refused.
  */
-export async function credentialsFor(registry: Registry, env: Env): Promise<Credentials | null> {
+export async function credentialsFor(
+  registry: Registry,
+  env: Env,
+  report?: (message: string) => void,
+): Promise<Credentials | null> {
   if (env.LONGSHORE_PASSWORD)
     return { username: env.LONGSHORE_USER || 'admin', password: env.LONGSHORE_PASSWORD };
   return (
-    (await ofJob(registry, env)) ?? (await ofConfigurations(registry, env)) ?? ofThisMachine(registry, env)
+    (await ofJob(registry, env, report)) ??
+    (await ofConfigurations(registry, env)) ??
+    ofThisMachine(registry, env)
   );
 }
 
+/**
+ * The environments in which a copy finds its credentials. LONGSHORE_USER, LONGSHORE_PASSWORD and LONGSHORE_ID_TOKEN belong to one
+ * registry, and no other gets them: to the one that LONGSHORE_URL names, else to the target.
+ */
+export function environmentsOfCopy(
+  source: Registry,
+  target: Registry,
+  env: Env,
+): { sourceEnv: Env; targetEnv: Env } {
+  if (source.origin === target.origin) return { sourceEnv: env, targetEnv: env };
+  const { LONGSHORE_USER: _user, LONGSHORE_PASSWORD: _password, LONGSHORE_ID_TOKEN: _token, ...others } = env;
+  const url = env.LONGSHORE_URL ?? '';
+  const isOfSource = URL.canParse(url) && new URL(url).origin === source.origin;
+  return isOfSource ? { sourceEnv: env, targetEnv: others } : { sourceEnv: others, targetEnv: env };
+}
+
 /** A token of the registry, valid for an hour, for the identity token of a CI job. The identity token is valid for minutes. */
-async function ofJob({ origin, host }: Registry, env: Env): Promise<Credentials | null> {
+async function ofJob(
+  { origin, host }: Registry,
+  env: Env,
+  report?: (message: string) => void,
+): Promise<Credentials | null> {
   const given = env.LONGSHORE_ID_TOKEN;
   const identity = given || (await githubToken(host, env));
   if (identity === null) return null;
@@ -73,6 +100,10 @@ async function ofJob({ origin, host }: Registry, env: Env): Promise<Credentials 
     const reason = await readErrorText(answer);
     // A job can have an identity token that is meant for others.
     if (!given && (await ofConfigurations({ origin, host }, env)) !== null) return null;
+    if (!given && report !== undefined) {
+      report(`${origin} refused the identity token of this job (status ${answer.status})`);
+      return null;
+    }
     throw new CommandFailure(
       `The registry refused the identity token of this job (status ${answer.status}).\nAdd a trust for it: longshore trust add. Its audience must be ${host}. The registry said: ${reason.slice(0, 500)}`,
     );

@@ -93,7 +93,7 @@ async function openEngineImage(
 async function openRegistryImage(text: string, options: SourceOptions): Promise<Source> {
   const target = parseTarget(text);
   const { signal, report, env } = options;
-  const credentials = await credentialsFor(target, env);
+  const credentials = await credentialsFor(target, env, report);
   return registrySource(
     new Registry({ origin: target.origin, credentials, signal, report }),
     target,

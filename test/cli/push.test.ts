@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -31,10 +33,13 @@ onHome('disk', (home) => {
     const layout = await writeLayout(join(folder, `layout-${count}`), { layerBytes });
     return { layout, repository: `team/app-${count}`, state: join(folder, `state-${count}`) };
   };
-  const start = (args: string[], state = join(folder, 'state')): ChildProcess =>
+  const start = (args: string[], state = join(folder, 'state'), env: NodeJS.ProcessEnv = {}): ChildProcess =>
     spawn(process.execPath, [COMMAND, ...args], {
-      env: { PATH: process.env.PATH, HOME: folder, XDG_STATE_HOME: state },
+      env: { PATH: process.env.PATH, HOME: folder, XDG_STATE_HOME: state, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A command that does not end fails its test.
+      timeout: 60_000,
+      killSignal: 'SIGKILL',
     });
   const ended = async (child: ChildProcess) => {
     assert(child.stdout !== null && child.stderr !== null);
@@ -45,7 +50,7 @@ onHome('disk', (home) => {
     ]);
     return { out, err, code: code as number | null, signal: signal as string | null };
   };
-  const run = (args: string[], state?: string) => ended(start(args, state));
+  const run = (args: string[], state?: string, env?: NodeJS.ProcessEnv) => ended(start(args, state, env));
   const isPushed = async (repository: string, { root }: { root: { digest: string } }) => {
     const found = await fetch(`${home.url}/v2/${repository}/manifests/v1`, { headers: { Accept: '*/*' } });
     assert.equal(found.headers.get('Docker-Content-Digest'), root.digest);
@@ -245,6 +250,17 @@ onHome('disk', (home) => {
       await Promise.all([next(), next(), next()]);
     });
 
+    it('never asks a proxy for a registry on this machine', async () => {
+      const { layout, repository } = await image([10]);
+      const proxy = 'http://127.0.0.1:1';
+      const to = `${host()}/${repository}:v1`;
+      const { err, code } = await run(['push', '--to', to, layout.path], undefined, {
+        HTTP_PROXY: proxy,
+        http_proxy: proxy,
+      });
+      assert.equal(code, 0, err);
+    });
+
     it('goes on without a folder for its state', async () => {
       const { layout, repository } = await image();
       const state = join(folder, 'a-file');
@@ -252,6 +268,122 @@ onHome('disk', (home) => {
       const { err, code } = await run(['push', '--to', `${host()}/${repository}:v1`, layout.path], state);
       assert.equal(code, 0, err);
       assert.match(err, /Cannot write .*a push that is killed starts again\. Set XDG_STATE_HOME/);
+    });
+  });
+
+  describe('an interrupted command', () => {
+    const interrupted = async (child: ChildProcess) => {
+      const { err, code } = await ended(child);
+      assert.equal(code, 130, err);
+      assert.match(err, /\nInterrupted\.\n.*Run the same command again to continue\.\n$/);
+    };
+
+    it('ends while a registry is silent in the middle of a blob', async () => {
+      const { layout, repository } = await image([300_000]);
+      assert.equal((await run(['push', '--to', `${host()}/${repository}:v1`, layout.path])).code, 0);
+      let child: ChildProcess | null = null;
+      const server = createServer(async ({ url = '', headers }, response) => {
+        const answer = await fetch(`${home.url}${url}`, { headers: { Accept: headers.accept ?? '' } });
+        const bytes = Buffer.from(await answer.arrayBuffer());
+        response.writeHead(answer.status, {
+          'Content-Type': answer.headers.get('Content-Type') ?? '',
+          'Content-Length': bytes.length,
+        });
+        if (bytes.length < 100_000) return response.end(bytes);
+        response.write(bytes.subarray(0, 1000), () => child?.kill('SIGINT'));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const from = `127.0.0.1:${(server.address() as AddressInfo).port}/${repository}:v1`;
+      for (const to of [`oci:${join(folder, 'silent')}`, `oci:${join(folder, 'silent.tar')}`]) {
+        child = start(['pull', from, '--to', to]);
+        await interrupted(child);
+      }
+      server.closeAllConnections();
+      server.close();
+    });
+
+    it('ends while it waits to try again', async () => {
+      const { layout } = await image([10]);
+      await using front = await startFront(
+        () => home.url,
+        () => ({ status: 429, headers: { 'Retry-After': '60' } }),
+      );
+      const child = start(['push', '--to', `${front.host}/team/app:v1`, layout.path]);
+      child.stderr?.on('data', (piece) => {
+        if (String(piece).includes('trying again')) child.kill('SIGINT');
+      });
+      await interrupted(child);
+    });
+
+    it('ends while a program writes nothing to its standard input', async () => {
+      const child = spawn(process.execPath, [COMMAND, 'push', '--to', `${host()}/team/app:v1`, '-'], {
+        env: { PATH: process.env.PATH, HOME: folder },
+        timeout: 60_000,
+        killSignal: 'SIGKILL',
+      });
+      child.stderr.once('data', () => child.kill('SIGINT'));
+      await interrupted(child);
+      child.stdin.destroy();
+    });
+  });
+
+  describe('the credentials of a copy', () => {
+    const given = { LONGSHORE_USER: 'me', LONGSHORE_PASSWORD: 'secret', LONGSHORE_ID_TOKEN: 'identity' };
+    /** A registry that asks for a log-in, and what it got: authorizations and forms. */
+    const startAsking = async () => {
+      const got: string[] = [];
+      let origin = '';
+      const server = createServer(async (incoming, response) => {
+        const { authorization = '' } = incoming.headers;
+        const form = new URLSearchParams(await text(incoming));
+        got.push(Buffer.from(authorization.replace(/^Basic /, ''), 'base64').toString());
+        got.push(form.get('subject_token') ?? '');
+        response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${origin}/token"` }).end();
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+      origin = `http://${host}`;
+      return { host, origin, got: () => got.splice(0).filter(Boolean), close: () => server.close() };
+    };
+
+    it('go to the target, or to the source that LONGSHORE_URL names, and to no other registry', async () => {
+      const asking = await startAsking();
+      const there = `${asking.host}/team/app:v1`;
+      const here = `${host()}/team/none:v1`;
+      const { LONGSHORE_PASSWORD: _password, ...token } = given;
+      for (const env of [given, token, { ...given, LONGSHORE_URL: home.url }]) {
+        await run(['copy', there, here], undefined, env);
+        assert.deepEqual(asking.got(), []);
+      }
+      await run(['copy', there, here], undefined, { ...given, LONGSHORE_URL: asking.origin });
+      assert.deepEqual(asking.got(), ['me:secret']);
+      const { layout, repository } = await image([10]);
+      const from = `${host()}/${repository}:v1`;
+      assert.equal((await run(['push', '--to', from, layout.path])).code, 0);
+      await run(['copy', from, there], undefined, { ...given, LONGSHORE_URL: home.url });
+      assert.deepEqual(asking.got(), []);
+      await run(['copy', from, there], undefined, given);
+      assert.equal(asking.got()[0], 'me:secret');
+      asking.close();
+    });
+
+    it('may be missing for a source that does not know the identity tokens of CI', async () => {
+      const { layout, repository } = await image([10]);
+      const from = `${host()}/${repository}:v1`;
+      assert.equal((await run(['push', '--to', from, layout.path])).code, 0);
+      const issuer = createServer((_, response) => response.end('{"value":"identity"}'));
+      issuer.listen(0, '127.0.0.1');
+      await once(issuer, 'listening');
+      const { port } = issuer.address() as AddressInfo;
+      const { err, code } = await run(['pull', from, '--to', `oci:${join(folder, 'ci')}`], undefined, {
+        ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${port}/?a=b`,
+        ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'x',
+      });
+      assert.equal(code, 0, err);
+      assert.match(err, /refused the identity token of this job \(status 4\d\d\)/);
+      issuer.close();
     });
   });
 
