@@ -143,7 +143,7 @@ export class MemoryBudget {
     lease.receive(sender);
     let arrivedAt = performance.now();
     // The runtime stops timers of a request that it ends.
-    let look: ReturnType<typeof setInterval> | undefined;
+    let look: ReturnType<typeof setInterval> | null = null;
     const stopped = new Promise<never>((_, reject) => {
       look = setInterval(() => {
         lease.seen();
