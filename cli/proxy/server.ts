@@ -81,6 +81,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
       const isDone = await front.drained(graceMs);
       // A registry that does not answer forgets them after a day.
       await Promise.race([uploads.close(), delay(CANCEL_MS, undefined, { ref: false })]);
+      upstream.close();
       for (const server of [first, ...others]) {
         server.close();
         server.closeAllConnections();

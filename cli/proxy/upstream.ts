@@ -45,6 +45,7 @@ export class Upstream {
   readonly grants = new Grants();
   readonly #own: Registry | null;
   readonly #log: (line: string) => void;
+  readonly #closed = new AbortController();
   readonly #bodies = new WholeBodies();
   /** The URL of the token service, from the last challenge. */
   #realm: string | null = null;
@@ -55,7 +56,14 @@ export class Upstream {
     this.#own =
       credentials === null
         ? null
-        : new Registry({ origin, credentials, renew, report: log, attemptsMax: UPLOAD_ATTEMPTS_MAX });
+        : new Registry({
+            signal: this.#closed.signal,
+            origin,
+            credentials,
+            renew,
+            report: log,
+            attemptsMax: UPLOAD_ATTEMPTS_MAX,
+          });
   }
 
   /**
@@ -79,6 +87,11 @@ export class Upstream {
     }
   }
 
+  /** Ends every request that is in progress, also one that waits for a registry that does not answer. */
+  close(): void {
+    this.#closed.abort(new Error('the proxy has stopped'));
+  }
+
   /** The login of a client that sends an Authorization; null if the proxy lends its credentials. */
   loginOf({ headers }: IncomingMessage): ClientLogin | null {
     const { authorization } = headers;
@@ -91,6 +104,7 @@ export class Upstream {
   registry(login: ClientLogin | null, isKnown = true): Registry {
     if (login === null && this.#own !== null) return this.#own;
     return new Registry({
+      signal: this.#closed.signal,
       origin: this.origin,
       credentials: null,
       login: login ?? new ClientLogin(undefined, null),
