@@ -16,7 +16,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { CommandFailure } from '../../cli/failure.ts';
 import { openSource } from '../../cli/transfer/open-source.ts';
 import type { SourceOptions } from '../../cli/transfer/source.ts';
@@ -41,6 +41,25 @@ import { archive, entry, pax, type TarOptions } from './support/tar.ts';
 const LAYER = layerTar(noise(100_000));
 const GZIPPED = gzipSync(LAYER);
 const GZIP = `${OCI_LAYER}+gzip`;
+/** An archive as crane writes it, whose config states the digest of LAYER. */
+function craneArchive(layer: Uint8Array, extension: string): Buffer {
+  const config = configOf([LAYER]);
+  const list = [
+    { Config: `sha256:${sha256(config)}`, RepoTags: ['app:1'], Layers: [`layer.tar.${extension}`] },
+  ];
+  return archive(
+    entry(`sha256:${sha256(config)}`, config),
+    entry(`layer.tar.${extension}`, layer),
+    entry('manifest.json', json(list)),
+  );
+}
+
+function damagedAt(bytes: Uint8Array, at: number): Buffer {
+  const damaged = Buffer.from(bytes);
+  damaged[at] = (damaged[at] ?? 0) ^ 0xff;
+  return damaged;
+}
+
 const ZEROS = '0'.repeat(64);
 
 let folder: string;
@@ -145,6 +164,26 @@ const ROWS: Row[] = [
     name: 'noise behind the beginning of gzip',
     bytes: () => Buffer.concat([Buffer.from([0x1f, 0x8b]), noise(999)]),
     want: /Cannot uncompress/,
+  },
+  {
+    name: 'a layer in gzip with other bytes inside than its config states',
+    bytes: () => craneArchive(gzipSync(layerTar('other')), 'gz'),
+    want: /have another digest/,
+  },
+  {
+    name: 'a layer in zstd with other bytes inside than its config states',
+    bytes: () => craneArchive(zstdCompressSync(layerTar('other')), 'zst'),
+    want: /have another digest/,
+  },
+  {
+    name: 'a layer in gzip with a damaged byte',
+    bytes: () => craneArchive(damagedAt(GZIPPED, 50_000), 'gz'),
+    want: /^The layer "layer\.tar\.gz" in .* cannot be uncompressed: /,
+  },
+  {
+    name: 'a layer in gzip that is cut off',
+    bytes: () => craneArchive(GZIPPED.subarray(0, 50_000), 'gz'),
+    want: /^The layer "layer\.tar\.gz" in .* cannot be uncompressed: /,
   },
   { name: 'a truncated gzip', bytes: () => gzipSync(classic).subarray(0, 50_000), want: /ends too early/ },
   {

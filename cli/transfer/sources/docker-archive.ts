@@ -6,8 +6,9 @@ import { createHash } from 'node:crypto';
 import { MEDIA_TYPES } from '../../../worker/oci/descriptor.ts';
 import { type Digest, digestFrom, encodedOf, isDigest } from '../../../worker/oci/digest.ts';
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
+import { Slots } from '../slots.ts';
 import type { Source, SourceBlob, SourceDescriptor, SourceOptions } from '../source.ts';
-import type { Content } from '../upload.ts';
+import { digestOfLayer } from './compressed-layer.ts';
 import { type ImageFile, type ImageFiles, readWhole, verifiedBlob, wrongDigest } from './content.ts';
 import {
   isObject,
@@ -23,6 +24,8 @@ import { beginningOf, formOf, type LayerCompressor } from './layers.ts';
 import { familiarName } from './name.ts';
 
 const CONFIG_MAX_BYTES = 8 * 1024 * 1024;
+/** Layers that are uncompressed at once to check them. */
+const CHECKS_AT_ONCE = 2;
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
 const GZIP_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const ZSTD_TYPE = 'application/vnd.oci.image.layer.v1.tar+zstd';
@@ -112,9 +115,10 @@ async function readImage(
     );
   }
   const sources = await foreignLayers(files, options.reference);
+  const checks = new Slots(CHECKS_AT_ONCE);
   const layers = diffIds.map((diffId, at) => {
     const path = paths[at] ?? '';
-    const layer = layerOf(files, compressor, path, diffId, sources.get(diffId) ?? null);
+    const layer = layerOf(files, compressor, path, diffId, sources.get(diffId) ?? null, checks);
     // Its error is thrown when its turn comes.
     layer.catch(() => {});
     return layer;
@@ -132,6 +136,7 @@ async function layerOf(
   path: string,
   diffId: Digest,
   foreign: Foreign | null,
+  checks: Slots,
 ): Promise<SourceBlob | Foreign> {
   const found = await files.find(path);
   if (found === null && foreign !== null) return foreign;
@@ -144,7 +149,9 @@ async function layerOf(
     );
   }
   // crane, kaniko and Bazel save layers compressed, as they were pulled.
-  const digest = await hash(content);
+  const digest = await checks.run(() =>
+    digestOfLayer({ content, form, diffId, name: path, source: files.name }),
+  );
   const descriptor = { mediaType: form === 'gzip' ? GZIP_TYPE : ZSTD_TYPE, digest, size: content.size };
   return verifiedBlob(descriptor, content, files.name);
 }
@@ -251,12 +258,6 @@ function checkName(path: string, digest: Digest, source: string): void {
 
 function digestIn(path: string): string | null {
   return /(?:^|[/:])([0-9a-f]{64})(?:\.json)?$/.exec(path)?.[1] ?? null;
-}
-
-async function hash(content: Content): Promise<Digest> {
-  const hash = createHash('sha256');
-  for await (const piece of content.open(0, content.size)) hash.update(piece);
-  return digestFrom('sha256', hash.digest());
 }
 
 function sha256(bytes: Uint8Array): Digest {
