@@ -1,5 +1,5 @@
 // Sends an image to a repository: its blobs, several at once, then its manifests.
-import type { Digest } from '../../worker/oci/digest.ts';
+import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { CommandFailure, EXIT } from '../failure.ts';
 import type { Credentials } from './credentials.ts';
 import { DirectWay } from './direct.ts';
@@ -109,8 +109,11 @@ async function pushManifests(
   }
   for (const manifest of manifests) {
     const { mediaType, size, digest: own } = manifest.descriptor;
-    const reference = own === image ? (tag ?? own) : own;
-    const stored = await registry.putManifest(repository, reference, mediaType, manifest.bytes);
+    const ownTag = own === image ? tag : null;
+    // A registry stores what is pushed by its tag under sha256.
+    const beside = algorithmOf(own) === 'sha256' ? null : ownTag;
+    const reference = beside === null ? (ownTag ?? own) : own;
+    const stored = await registry.putManifest(repository, reference, mediaType, manifest.bytes, beside);
     if (stored !== null && stored !== own) {
       throw new CommandFailure(
         `${registry.origin} stored the manifest ${own} under another digest, ${stored.slice(0, 200)}.\nThe image is not as it was sent. Check what stands in front of the registry.`,

@@ -216,9 +216,14 @@ export class Registry {
   }
 
   /** Whether the repository has a blob of this digest and size (in bytes). */
-  async hasBlob(repository: string, digest: Digest, size: number): Promise<boolean> {
+  async hasBlob(
+    repository: string,
+    digest: Digest,
+    size: number,
+    scope = pullPush(repository),
+  ): Promise<boolean> {
     const path = `/v2/${repository}/blobs/${digest}`;
-    const answer = await this.request({ method: 'HEAD', path, scope: pullPush(repository) });
+    const answer = await this.request({ method: 'HEAD', path, scope });
     discard(answer);
     const length = answer.header('Content-Length');
     // With another size, its bytes are damaged. A push replaces them.
@@ -260,17 +265,20 @@ export class Registry {
   }
 
   /**
-   * Stores a manifest under a tag or its digest. Returns the digest that the registry says it has stored; null if it says none.
+   * Stores a manifest under a tag or its digest. Returns the digest that the registry says it has stored; null if it says none. `tag`
+   * is set beside a digest. Distribution spec, "Pushing Manifests": the algorithm of a manifest that is pushed by its tag is sha256.
    *
    * Throws RegistryError.
+   * Throws a CommandFailure if the registry does not set `tag`.
    */
   async putManifest(
     repository: string,
     reference: string,
     mediaType: string,
     bytes: Uint8Array,
+    tag: string | null = null,
   ): Promise<string | null> {
-    const path = `/v2/${repository}/manifests/${reference}`;
+    const path = `/v2/${repository}/manifests/${reference}${tag === null ? '' : `?tag=${tag}`}`;
     const headers = { 'Content-Type': mediaType };
     const answer = await this.request({
       method: 'PUT',
@@ -281,6 +289,11 @@ export class Registry {
     });
     if (answer.status !== 201) throw await this.failure(answer, `PUT ${path}`);
     discard(answer);
+    if (tag !== null && answer.header('OCI-Tag') !== tag) {
+      throw new CommandFailure(
+        `${this.origin} has stored the manifest ${reference}, but it cannot give the tag ${tag} to a digest that is not sha256.\nPush by digest, or build the image with sha256.`,
+      );
+    }
     return answer.header('Docker-Content-Digest');
   }
 

@@ -1,5 +1,6 @@
 /** Pushes of images by the engine, to both homes. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +8,10 @@ import { after, before, describe, it } from 'node:test';
 import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { type PushOptions, pushImage } from '../../cli/transfer/push-image.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
+import { parseDigest } from '../../worker/oci/digest.ts';
 import { eachHome } from '../support/homes.ts';
 import { startWall } from '../support/wall.ts';
+import { startFront } from './support/front.ts';
 import { assertPushed, imageOf, newTarget } from './support/memory-images.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -85,6 +88,30 @@ eachHome((home) => {
           offsets.toSorted((one, other) => one - other),
         );
       }
+    });
+
+    it('sets the tag of an image whose digest is not sha256, or says that it cannot', async () => {
+      const image = imageOf([1_000]);
+      const [manifest] = await image.manifests();
+      assert(manifest !== undefined);
+      const digest = parseDigest(`sha512:${createHash('sha512').update(manifest.bytes).digest('hex')}`);
+      const descriptor = { ...manifest.descriptor, digest };
+      const source = { ...image, manifests: async () => [{ ...manifest, descriptor }] };
+      const target = newTarget(new URL(home.url).host);
+      const { summary } = await push({ source, target });
+      assert.equal(summary.image, `${target.host}/${target.repository}:v1@${digest}`);
+      const found = await fetch(`${home.url}/v2/${target.repository}/manifests/v1`, {
+        headers: { Accept: '*/*' },
+      });
+      assert.equal(found.headers.get('Docker-Content-Digest'), digest);
+      assert.deepEqual(Buffer.from(await found.arrayBuffer()), manifest.bytes);
+      await using front = await startFront(
+        () => home.url,
+        ({ path }) => (path.includes('/manifests/') ? { status: 201 } : undefined),
+      );
+      await assert.rejects(push({ source, target: newTarget(front.host) }), {
+        message: /cannot give the tag v1 to a digest that is not sha256\.\nPush by digest/,
+      });
     });
 
     it('pushes by digest, and refuses a digest that the image does not have', async () => {

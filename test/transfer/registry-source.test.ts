@@ -87,6 +87,37 @@ onHome('disk', (home) => {
     }
   };
 
+  it('leaves out a layer that clients fetch elsewhere, if the registry does not have it', async () => {
+    const image = await openSource(layout.path, {
+      compression: 'gzip',
+      report: () => {},
+      env: {},
+      platform: 'linux/amd64',
+    });
+    const [manifest] = await image.manifests();
+    assert(manifest !== undefined);
+    const json = JSON.parse(Buffer.from(manifest.bytes).toString());
+    const digest = `sha256:${'0'.repeat(64)}`;
+    json.layers.push({
+      mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+      digest,
+      size: 1,
+      urls: ['https://mcr.example.com/layer'],
+    });
+    const registry = new Registry({ origin: home.url, credentials: null });
+    const bytes = Buffer.from(JSON.stringify(json));
+    await registry.putManifest('team/app', 'windows', manifest.descriptor.mediaType, bytes);
+    const found = await readSource(
+      await openSource(`registry:${home.url}/team/app:windows`, {
+        compression: 'gzip',
+        report: () => {},
+        env: {},
+      }),
+    );
+    assert.equal(found.blobs.size, json.layers.length);
+    assert(!found.blobs.has(digest));
+  });
+
   it('gives all manifests and blobs of an index', async () => {
     const found = await read('team/app:latest');
     assert.deepEqual(

@@ -31,8 +31,8 @@ export interface ContentStore {
   readonly name: string;
   /** At most MANIFEST_MAX_BYTES. Null if it is missing. */
   manifest(descriptor: SourceDescriptor): Promise<Uint8Array | null>;
-  /** Null if it is missing. */
-  blob(descriptor: SourceDescriptor): Promise<SourceBlob | null>;
+  /** Null if it is missing. `canBeMissing`: clients may fetch it elsewhere, as the base layers of Windows. */
+  blob(descriptor: SourceDescriptor, canBeMissing: boolean): Promise<SourceBlob | null>;
 }
 
 export interface Graph {
@@ -154,7 +154,7 @@ class Walk implements Graph {
   async #add({ mediaType, digest, size }: Entry, canBeMissing: boolean): Promise<void> {
     if (this.#blobs.has(digest) || this.#absent.has(digest)) return;
     const descriptor = { mediaType, digest, size };
-    const blob = await this.#store.blob(descriptor);
+    const blob = await this.#store.blob(descriptor, canBeMissing);
     if (blob !== null) this.#blobs.set(digest, blob);
     else if (!canBeMissing) this.#lacks(descriptor, `the blob ${digest} (${mediaType})`);
   }

@@ -2,7 +2,7 @@
 import { MANIFEST_MAX_BYTES } from '../../../worker/oci/limits.ts';
 import { Backoff } from '../backoff.ts';
 import { ConnectionLost } from '../http.ts';
-import { type Registry, RegistryError } from '../registry.ts';
+import { pull, type Registry, RegistryError } from '../registry.ts';
 import type { Source, SourceBlob, SourceDescriptor, SourceOptions } from '../source.ts';
 import type { Target } from '../target.ts';
 import { verifiedBlob } from './content.ts';
@@ -72,8 +72,12 @@ async function readImage(
     name,
     manifest: async (descriptor: SourceDescriptor) =>
       descriptor.digest === root.digest ? found.bytes : ((await manifest(descriptor.digest))?.bytes ?? null),
-    // A blob that is missing is noticed when it is read: a request for each would cost more.
-    blob: async (descriptor: SourceDescriptor) => blobOf(descriptor),
+    // Another blob that is missing is noticed when it is read: a request for each would cost more.
+    blob: async (descriptor: SourceDescriptor, canBeMissing: boolean) => {
+      const { digest, size } = descriptor;
+      const isThere = !canBeMissing || (await registry.hasBlob(repository, digest, size, pull(repository)));
+      return isThere ? blobOf(descriptor) : null;
+    },
   };
   if (found.bytes.length > MANIFEST_MAX_BYTES) {
     throw sourceFailure(
