@@ -81,6 +81,7 @@ function compose(env: Env): App {
     const settings = parseSettings(env);
     const { delivery: deliverySettings } = settings;
     const registry = new DurableRegistry(env, keys, settings);
+    const direct = settings.s3 === null ? null : new DirectGrants(settings.s3);
     const signer = new UrlSigner(() => urlSecrets(deliverySettings.urlSecrets, keys), deliverySettings.urls);
     const delivery = new BlobDelivery(deliverySettings, signer);
     const issuers = new Issuers(settings.auth.allowsPrivateIssuers);
@@ -94,7 +95,8 @@ function compose(env: Env): App {
         guard: auth.guard,
         delivery,
         prefetch: new Prefetch(deliverySettings, delivery),
-        direct: settings.s3 === null ? null : new DirectGrants(settings.s3),
+        direct,
+        directForAll: settings.directUpload ? direct : null,
       },
     };
   });

@@ -292,6 +292,14 @@ export const SETTINGS = {
     type: text,
     about: 'The secret of that token.',
   },
+  DIRECT_UPLOAD: {
+    topic: 'Delivery',
+    home: 'Cloudflare',
+    default: 'false',
+    type: trueOrFalse,
+    about:
+      '`true` also lets Docker, BuildKit, nerdctl and ctr store layers [straight in R2](direct-uploads.md#stock-clients). It needs the three S3 settings, and `longshore doctor` must have shown that the bucket compares the checksum in the query.',
+  },
   PREFETCH: {
     topic: 'Delivery',
     home: 'Cloudflare',
@@ -440,6 +448,8 @@ export interface Settings {
   delivery: DeliverySettings;
   /** The bucket as S3 knows it, for uploads past the Worker; null where the credentials are not set. */
   s3: S3Bucket | null;
+  /** True where also clients that know nothing of it may store bytes past the Worker. */
+  directUpload: boolean;
   /** Requests a minute that the registry itself counts; 0 for no limit. */
   requestsPerMinute: number;
   /** Seconds that answers are kept at the edge; 0 for no cache. */
@@ -572,6 +582,7 @@ export function parseSettings(
       prefetch: all.PREFETCH,
     },
     s3,
+    directUpload: all.DIRECT_UPLOAD && s3 !== null,
     // On Cloudflare a binding counts.
     requestsPerMinute: platform.isSingleIsolate ? all.REQUEST_LIMIT : 0,
     cacheLifetime: platform.hasCache ? all.CACHE_LIFETIME : 0,
@@ -619,6 +630,11 @@ function s3Conflicts(texts: SettingTexts, mode: string): string[] {
   const set = S3_SETTINGS.filter((name) => texts[name]);
   if (mode === 'presigned' && set.length < S3_SETTINGS.length)
     return ['BLOB_DELIVERY=presigned needs S3_BUCKET_URL, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY'];
+  if (texts.DIRECT_UPLOAD === 'true' && set.length < S3_SETTINGS.length) {
+    return [
+      `DIRECT_UPLOAD needs ${S3_SETTINGS.join(', ')}: set them, run longshore doctor, and set DIRECT_UPLOAD if its check of the query is ok`,
+    ];
+  }
   if (set.length === 0) return [];
   if (set.length < S3_SETTINGS.length)
     return [`${set[0]} is one of ${S3_SETTINGS.join(', ')}: set all of them, or none`];

@@ -131,7 +131,7 @@ async function checkParts(probes: Probes): Promise<Finding[]> {
   ];
 }
 
-/** Nothing uses this yet: it would serve clients that send no headers of their own. */
+/** For `DIRECT_UPLOAD`: clients of the containerd family send no headers of their own. */
 async function checkQuery(probes: Probes): Promise<Finding[]> {
   const check = 'R2: checksum in the query';
   const bytes = randomBytes(PROBE_BYTES);
@@ -142,7 +142,7 @@ async function checkQuery(probes: Probes): Promise<Finding[]> {
     return [ok(check, 'is compared, with other parameters beside it')];
   const seen =
     right.text === '200' ? `wrong bytes ${result}` : `right bytes were answered with ${right.text}`;
-  return [note(check, seen, 'Nothing. No client depends on it.')];
+  return [note(check, seen, 'Leave DIRECT_UPLOAD at false. Nothing else depends on it.')];
 }
 
 function putTo(grant: Grant, bytes: Buffer): Promise<Outcome> {

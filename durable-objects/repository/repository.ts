@@ -3,6 +3,8 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
+  ArrivingBlob,
+  Asked,
   BlobAnswer,
   LinkedBlob,
   LinkIdentity,
@@ -13,7 +15,7 @@ import type {
   SilentUpload,
 } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
-import type { Digest } from '../../worker/oci/digest.ts';
+import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
@@ -23,9 +25,11 @@ import { ABANDONED_UPLOAD_KEPT_MS, UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '.
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow } from '../rows.ts';
 import { Abandoned } from './abandoned.ts';
+import { Arriving } from './arriving.ts';
 import { Links } from './links.ts';
 import { Manifests } from './manifests.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
+import { Turns } from './turns.ts';
 
 /** Released links that one alarm reports to their shards. */
 const RELEASED_AT_ONCE = 500;
@@ -35,6 +39,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #links: Links;
   readonly #manifests: Manifests;
   readonly #abandoned: Abandoned;
+  readonly #arriving: Arriving;
+  readonly #turns = new Turns();
   readonly #alarm: Alarm;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
   #notifyAgainAt = 0;
@@ -47,6 +53,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#links = new Links(this.#sql);
     this.#manifests = new Manifests(this.#sql);
     this.#abandoned = new Abandoned(this.#sql);
+    this.#arriving = new Arriving(this.#sql);
     this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
@@ -60,6 +67,27 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const blob = this.#exists() ? this.#links.find(digest, now) : null;
     if (blob === null) this.#abandoned.missed(digest, now);
     return { blob, abandonedAt: this.#exists() ? this.#abandoned.lastAt() : null };
+  }
+
+  async awaitTurn({ caller, digest, isDirect }: Asked, lookedAt: boolean): Promise<ArrivingBlob[]> {
+    const arriving = lookedAt || !this.#exists() ? [] : this.#arriving.of([digest]);
+    if (arriving.length === 0) await this.#turns.wait(caller, { digest, isDirect });
+    return arriving;
+  }
+
+  async takeTurn(
+    name: string,
+    caller: string,
+    named: Digest | null,
+    upload: Omit<ArrivingBlob, 'digest'> | null,
+  ): Promise<Digest | null> {
+    const turn = this.#turns.take(caller);
+    const isOrdinary = turn !== null && !turn.isDirect;
+    const digest = isOrdinary ? null : (named ?? turn?.digest ?? null);
+    if (upload === null || digest === null || algorithmOf(digest) !== 'sha256') return null;
+    this.#create(name);
+    await this.#alarm.ringBy(upload.expiresAt);
+    return this.#arriving.add({ ...upload, digest }) ? digest : null;
   }
 
   uploadBegan(upload: string): void {
@@ -95,6 +123,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#links.add(blob, bytes, now);
       this.#setPresent(true);
       if (this.#abandoned.arrived(blob.digest)) this.#announceAbandoned();
+      this.#arriving.arrived(blob.digest);
       return true;
     });
     await this.#afterChange();
@@ -153,10 +182,11 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return this.#manifests.byDigest(digest, withBytes) ?? 'content';
   }
 
-  async putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }> {
+  async putManifest(name: string, put: ManifestPut, sparse: boolean) {
     const { blobs, manifests } = put.manifest;
     const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
-    if (missing.length > 0 && !sparse) return { missing };
+    if (missing.length > 0 && !sparse)
+      return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [] };
     this.#create(name);
     this.ctx.storage.transactionSync(() => {
       this.#manifests.write(put);
@@ -164,7 +194,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#setPresent(true);
     });
     await this.#afterChange();
-    return { missing: [] };
+    return { missing: [], arriving: [] };
   }
 
   async deleteManifest(digest: Digest): Promise<'deleted' | NotFound> {
@@ -217,6 +247,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#links.removeExpired(now);
       this.#links.removeExpiredRefusals(now);
       this.#abandoned.removeExpired(now);
+      this.#arriving.removeExpired(now);
       this.#setPresent(this.#holdsSomething());
     });
     this.#forgetAnswers();
@@ -226,6 +257,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#hasTables = false;
     this.#name = null;
     this.#abandoned.forget();
+    this.#arriving.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -237,6 +269,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
       this.#abandoned.nextExpiry(),
+      this.#arriving.nextExpiry(),
     ].filter((at) => at !== null);
     return due.length === 0 ? null : Math.min(...due);
   }

@@ -41,6 +41,11 @@ const wrong: [vars: Vars, name: string][] = [
     { BLOB_URL_LIFETIME: lifetime },
     'BLOB_URL_LIFETIME',
   ]),
+  ...['', ...Object.keys(S3)].map((name): [Vars, string] => [
+    { ...(name && { ...S3, [name]: '' }), DIRECT_UPLOAD: 'true' },
+    'DIRECT_UPLOAD',
+  ]),
+  [{ ...S3, DIRECT_UPLOAD: 'on' }, 'DIRECT_UPLOAD'],
   ...['21', '999', '-1', 'yes', 'True', '1.5'].map((prefetch): [Vars, string] => [
     { PREFETCH: prefetch },
     'PREFETCH',
@@ -78,6 +83,8 @@ it('uploads past the Worker need the bucket and its credentials', () => {
   const { s3 } = parseSettings({ ...S3, S3_BUCKET_URL: `${S3.S3_BUCKET_URL}/` });
   assert.deepEqual(s3, { url: S3.S3_BUCKET_URL, accessKeyId: 'id', secretAccessKey: 'key' });
   assert.equal(parseSettings({}).s3, null);
+  assert.equal(parseSettings(S3).directUpload, false);
+  assert.equal(parseSettings({ ...S3, DIRECT_UPLOAD: 'true' }).directUpload, true);
   assert.equal(parseSettings({ ...S3, ...MACHINE }).s3, null);
 });
 

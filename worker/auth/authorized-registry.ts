@@ -15,6 +15,8 @@ import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type {
+  AskedUpload,
+  AskingClient,
   Blob,
   DirectRequest,
   ManifestPut,
@@ -87,6 +89,21 @@ class AuthorizedRepository implements Repository {
     const mounted = source !== null && (await this.#inner.mountBlob(digest, source));
     if (mounted) this.#done('mount', typeof from === 'string' ? `${digest} from ${from}` : digest);
     return mounted;
+  }
+
+  /** Does nothing for a caller that may not push. */
+  async ask(client: AskingClient, digest: Digest, isDirect: boolean): Promise<boolean> {
+    const mayPush = this.#access.actions.includes('push');
+    return mayPush && this.#inner.ask(client, digest, isDirect);
+  }
+
+  startAsked(client: AskingClient, named: Digest | null): Promise<AskedUpload | null> {
+    this.#checkNotExpired(Date.now());
+    return this.#inner.startAsked(client, named);
+  }
+
+  endTurn(client: AskingClient): Promise<void> {
+    return this.#inner.endTurn(client);
   }
 
   startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload> {

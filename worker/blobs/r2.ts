@@ -191,8 +191,10 @@ export class R2Blobs implements BlobStore {
 
 function hasOwnHeaders({ httpMetadata = {} }: R2Object): boolean {
   const wanted: R2HTTPMetadata = AS_DATA.httpMetadata;
-  const names = new Set([...Object.keys(httpMetadata), ...Object.keys(wanted)]) as Set<keyof R2HTTPMetadata>;
-  return [...names].every((name) => httpMetadata[name] === wanted[name]);
+  const names = Object.keys(httpMetadata) as (keyof R2HTTPMetadata)[];
+  const isAsWanted = names.every((name) => [wanted[name], undefined].includes(httpMetadata[name]));
+  // With the type of data, no browser shows it. containerd sends no other header.
+  return isAsWanted && httpMetadata.contentType === wanted.contentType;
 }
 
 /** Cuts written bytes into equal parts, and uploads one part while the next fills. */

@@ -128,12 +128,12 @@ export interface DirectStore {
   stored(key: string): Promise<StoredByClient | null>;
 }
 
-interface StoredByClient {
+export interface StoredByClient {
   /** In bytes. */
   size: number;
   /** The digest that the store has compared with the bytes as they arrived; null if it has not. */
   digest: Digest | null;
-  /** Whether it has the headers of all other contents, and no others. */
+  /** Whether it has no other headers than all contents have. It may have no `Content-Disposition`. */
   hasOwnHeaders: boolean;
 }
 

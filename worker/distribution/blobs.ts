@@ -1,11 +1,19 @@
 /** Blobs: end-2 and end-10. Distribution spec, "Pulling blobs" and "Deleting Blobs". */
 import { answerWith, BLOB_TYPE, hasAlready, IMMUTABLE } from '../delivery/content.ts';
 import { parseDigest } from '../oci/digest.ts';
+import { OciError } from '../oci/errors.ts';
+import { hasArrived } from './containerd.ts';
 import type { Exchange } from './exchange.ts';
 
 /** Never redirected: clients read the size and the digest from this answer. */
 export async function headBlob(exchange: Exchange): Promise<Response> {
-  const blob = await exchange.repository.blob(parseDigest(exchange.param('digest')));
+  const digest = parseDigest(exchange.param('digest'));
+  const { repository } = exchange;
+  const blob = await repository.blob(digest).catch(async (error: unknown) => {
+    const isMissing = error instanceof OciError && error.code === 'BLOB_UNKNOWN';
+    if (!isMissing || !(await hasArrived(exchange, digest))) throw error;
+    return repository.blob(digest);
+  });
   return answerWith(exchange.request, { ...blob, mediaType: BLOB_TYPE, cacheControl: IMMUTABLE });
 }
 

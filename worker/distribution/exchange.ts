@@ -15,6 +15,8 @@ export interface Services {
   prefetch: Prefetch;
   /** Null where clients cannot store bytes themselves. */
   direct: DirectGrants | null;
+  /** The same for clients that know nothing of it; null unless the operator has allowed that. */
+  directForAll: DirectGrants | null;
 }
 
 export class Exchange {

@@ -9,6 +9,7 @@ import { CHUNK_RECOMMENDED_BYTES } from '../oci/limits.ts';
 import { originOf } from '../oci/origin.ts';
 import { parseRepositoryName } from '../oci/reference.ts';
 import type { Repository, Upload } from '../oci/registry.ts';
+import { endTurn, startAsked } from './containerd.ts';
 import { announcedBlob, grantFor, renewedGrant, withGrant } from './direct.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -23,7 +24,10 @@ export async function startUpload(exchange: Exchange): Promise<Response> {
     const from = query.get('from');
     const digest = parseDigest(mount);
     const mounted = await repository.mountBlob(digest, from === null ? [] : parseRepositoryName(from));
-    if (mounted) return created(repository, digest);
+    if (mounted) {
+      await endTurn(exchange);
+      return created(repository, digest);
+    }
   }
   const digest = query.get('digest');
   if (digest !== null) {
@@ -32,6 +36,8 @@ export async function startUpload(exchange: Exchange): Promise<Response> {
     await upload.commit(parsed, exchange.chunk());
     return created(repository, parsed);
   }
+  const asked = await startAsked(exchange);
+  if (asked !== null) return asked;
   const algorithm = parseAlgorithm(query.get('digest-algorithm') ?? 'sha256');
   const announced = announcedBlob(exchange);
   const upload = await repository.startUpload(algorithm, announced);

@@ -52,6 +52,25 @@ export interface AbandonedUploads {
   userAgent: string;
 }
 
+/** An upload of a known digest. Its client stores the bytes in the bucket, and a manifest commits it. */
+export interface ArrivingBlob {
+  digest: Digest;
+  /** The id of the upload. */
+  upload: string;
+  /** The uuid of the content. */
+  draft: string;
+  /** Unix time, ms. */
+  expiresAt: number;
+}
+
+/** A client that names no digest in the `POST` of an upload asks for a missing digest before. */
+export interface Asked {
+  caller: string;
+  digest: Digest;
+  /** False if its upload will be an ordinary one. */
+  isDirect: boolean;
+}
+
 /** What identifies a link. */
 export type LinkIdentity = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
@@ -63,6 +82,21 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   blob(digest: Digest): BlobAnswer | null;
   /** As `blob`, for a client that may upload the blob if it is not here. */
   look(digest: Digest): Looked;
+  /**
+   * Holds the answer for a missing digest back until it is the turn of this digest among those of its caller. If bytes of this digest may have
+   * arrived, these uploads are returned at once, without a turn, unless `lookedAt`.
+   */
+  awaitTurn(asked: Asked, lookedAt: boolean): Promise<ArrivingBlob[]>;
+  /**
+   * Ends the turn of a caller whose upload begins. Returns the digest that the upload is for, with the upload recorded; null if it is an
+   * ordinary one. `named` is a digest that the client has named; `upload` is null if there is none to record.
+   */
+  takeTurn(
+    name: string,
+    caller: string,
+    named: Digest | null,
+    upload: Omit<ArrivingBlob, 'digest'> | null,
+  ): Promise<Digest | null>;
   /** Records that bytes of an upload arrive. */
   uploadBegan(upload: string): void;
   /** Counts those uploads that were abandoned. Returns when the latest began (Unix time, ms); null for never. */
@@ -95,9 +129,13 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound;
   /**
    * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Unless
-   * `sparse`, nothing is written if references are missing, and these are returned.
+   * `sparse`, nothing is written if references are missing, and these are returned, with the uploads that may have brought them.
    */
-  putManifest(name: string, put: ManifestPut, sparse: boolean): Promise<{ missing: Digest[] }>;
+  putManifest(
+    name: string,
+    put: ManifestPut,
+    sparse: boolean,
+  ): Promise<{ missing: Digest[]; arriving: ArrivingBlob[] }>;
   /** Deletes a manifest and its tags. Blobs that no manifest references now begin to expire. */
   deleteManifest(digest: Digest): Promise<'deleted' | NotFound>;
   deleteTag(tag: string): Promise<'deleted' | NotFound>;

@@ -29,7 +29,7 @@ export interface OpenUpload {
   draft: Draft;
   /** The running hash; null if there are no bytes yet, or if it was lost. */
   hash: SavedHash | null;
-  /** The size that the client has announced, in bytes, if it stores the bytes itself; else null. */
+  /** The size that the client has announced, in bytes, if it stores the bytes itself, or 0 if it has not; else null. */
   direct: number | null;
 }
 
@@ -81,7 +81,7 @@ export interface UploadSessionObject extends Rpc.DurableObjectBranded {
    * the first to finish.
    */
   begin(id: string, claim: UploadClaim, chunk: ChunkStart): Promise<OpenUpload | Refusal>;
-  /** Opens an upload whose bytes the client stores itself. It takes no chunk. `size` is in bytes. */
+  /** Opens an upload whose bytes the client stores itself. It takes no chunk. `size` is in bytes, or 0 if it is not known. */
   beginDirect(id: string, claim: UploadClaim, draft: DirectDraft, size: number): Promise<void>;
   /** Null if the upload is not open, or takes chunks. */
   directDraft(id: string): DirectDraft | null;

@@ -93,6 +93,13 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null): Ma
   };
 }
 
+/** The sizes that a manifest states, by digest. The bytes were parsed before. */
+export function sizesIn(bytes: Uint8Array): Map<string, number> {
+  const { config, layers, blobs, manifests } = parseObject(bytes);
+  const lists = [config, layers, blobs, manifests].flat().filter(isObject);
+  return new Map(lists.map(({ digest, size }) => [String(digest), Number(size)]));
+}
+
 /** Every digest that a manifest names. Only `elsewhere` and the subject may be missing from the repository. */
 export function namesOf({ blobs, manifests, elsewhere, subject }: Manifest): Digest[] {
   return [...new Set([...blobs, ...manifests, ...elsewhere, ...(subject === null ? [] : [subject])])];

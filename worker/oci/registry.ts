@@ -26,6 +26,19 @@ export interface Repository {
   /** Links a blob of another repository without copying its bytes. False where that is not possible: the client then uploads it. end-11. */
   mountBlob(digest: Digest, from: MountSource): Promise<boolean>;
 
+  /**
+   * A client asks for a blob that is not here, and may start its upload next. Returns true if its bytes had arrived past the registry and are
+   * linked now. Otherwise resolves when the client may start the upload. `isDirect`: the client may store the bytes itself.
+   */
+  ask(client: AskingClient, digest: Digest, isDirect: boolean): Promise<boolean>;
+  /**
+   * Starts the upload of the digest that the client has named, or has asked for. The client stores the bytes under the key itself, and a
+   * manifest that names the blob commits it. Null if the upload is to be an ordinary one.
+   */
+  startAsked(client: AskingClient, named: Digest | null): Promise<AskedUpload | null>;
+  /** The client got the blob in another way than by an upload. */
+  endTurn(client: AskingClient): Promise<void>;
+
   /** `direct`: the client wants to store the bytes itself. The registry need not allow it. end-4a, end-4c. */
   startUpload(algorithm: Algorithm, direct: DirectRequest | null): Promise<Upload>;
   /** An upload by the token that its Location carried. BLOB_UPLOAD_UNKNOWN. */
@@ -82,6 +95,20 @@ export interface Chunk {
   range: ByteRange | null;
   /** The user, robot or address that sends it; empty where that is not known. */
   sender: string;
+}
+
+/** A client that names no digest when it starts an upload, but has asked for it before. */
+export interface AskingClient {
+  /** Tells it from others. */
+  key: string;
+}
+
+/** An upload of a digest that the client has asked for, and whose bytes it stores itself. */
+export interface AskedUpload {
+  id: string;
+  /** The key of the bytes in the store. */
+  key: string;
+  digest: Digest;
 }
 
 /** What a client says that wants to store the bytes of an upload itself. */

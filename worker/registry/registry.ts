@@ -9,24 +9,26 @@ import type { Settings } from '../settings.ts';
 import { catalogOf } from '../stubs.ts';
 import { EdgeCache } from './edge-cache.ts';
 import type { HmacKeys } from './hmac-keys.ts';
-import { DurableRepository } from './repository.ts';
+import { DurableRepository, type ManifestRules } from './repository.ts';
 import { UploadIds } from './upload-id.ts';
+
+type Options = Pick<Settings, 'cacheLifetime' | 'allowsSparse' | 'directUpload'>;
 
 export class DurableRegistry implements Registry {
   readonly #env: Env;
   readonly #uploadIds: UploadIds;
   readonly #edge: EdgeCache | null;
-  readonly #allowsSparse: boolean;
+  readonly #rules: ManifestRules;
 
-  constructor(env: Env, keys: HmacKeys, settings: Pick<Settings, 'cacheLifetime' | 'allowsSparse'>) {
+  constructor(env: Env, keys: HmacKeys, settings: Options) {
     this.#env = env;
     this.#uploadIds = new UploadIds(keys);
     this.#edge = edgeCacheOf(settings);
-    this.#allowsSparse = settings.allowsSparse;
+    this.#rules = { allowsSparse: settings.allowsSparse, takesArrived: settings.directUpload };
   }
 
   repository(name: RepositoryName): Repository {
-    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#allowsSparse, name);
+    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#rules, name);
   }
 
   async catalog(page: Page): Promise<Listing<string>> {

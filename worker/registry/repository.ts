@@ -5,6 +5,7 @@ import type { Env } from '../env.ts';
 import { remembered } from '../memory/answers.ts';
 import type { LinkContent, StoredBlob } from '../objects/blob-shard.ts';
 import type {
+  ArrivingBlob,
   LinkedBlob,
   Looked,
   ManifestAnswer,
@@ -15,12 +16,14 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { REDIRECT_MIN_BYTES } from '../oci/limits.ts';
-import type { StoredManifest } from '../oci/manifest.ts';
+import { type StoredManifest, sizesIn } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type {
+  AskedUpload,
+  AskingClient,
   Blob,
   DirectRequest,
   ManifestPut,
@@ -47,24 +50,32 @@ const ENTRY_BYTES = 500;
 /** Where the bytes of a blob are: in the store under its storage key, or here. */
 type FoundBytes = LinkedBlob & { bytes: Uint8Array | null };
 
+/** What happens to a manifest whose references are missing. */
+export interface ManifestRules {
+  /** It is accepted. */
+  allowsSparse: boolean;
+  /** Blobs that have arrived past the Worker are linked first. */
+  takesArrived: boolean;
+}
+
 export class DurableRepository implements Repository {
   readonly name: RepositoryName;
   readonly #env: Env;
   readonly #uploadIds: UploadIds;
   readonly #edge: EdgeCache | null;
-  readonly #allowsSparse: boolean;
+  readonly #rules: ManifestRules;
 
   constructor(
     env: Env,
     uploadIds: UploadIds,
     edge: EdgeCache | null,
-    allowsSparse: boolean,
+    rules: ManifestRules,
     name: RepositoryName,
   ) {
     this.#env = env;
     this.#uploadIds = uploadIds;
     this.#edge = edge;
-    this.#allowsSparse = allowsSparse;
+    this.#rules = rules;
     this.name = name;
   }
 
@@ -132,6 +143,30 @@ export class DurableRepository implements Repository {
     return new DurableUpload(this.#env, this.name, id, token, claim, false);
   }
 
+  async ask({ key: caller }: AskingClient, digest: Digest, isDirect: boolean): Promise<boolean> {
+    const asked = { caller, digest, isDirect };
+    const arriving = await this.#state().awaitTurn(asked, false);
+    if (arriving.length === 0) return false;
+    // Content that must be read first waits for the manifest.
+    if (await this.#linkArrived(arriving, null)) return true;
+    await this.#state().awaitTurn(asked, true);
+    return false;
+  }
+
+  async startAsked({ key: caller }: AskingClient, named: Digest | null): Promise<AskedUpload | null> {
+    const { id, token, claim } = await this.#uploadIds.mint(this.name, 'sha256');
+    const draft = crypto.randomUUID();
+    const recorded = { upload: id, draft, expiresAt: claim.expiresAt };
+    const digest = await this.#state().takeTurn(this.name, caller, named, recorded);
+    if (digest === null) return null;
+    const upload = new DurableUpload(this.#env, this.name, id, token, claim, true);
+    return { id, key: await upload.startArriving(draft), digest };
+  }
+
+  async endTurn({ key: caller }: AskingClient): Promise<void> {
+    await this.#state().takeTurn(this.name, caller, null, null);
+  }
+
   async headManifest(reference: Reference): Promise<StoredManifest> {
     return this.#manifest(reference, false);
   }
@@ -141,7 +176,7 @@ export class DurableRepository implements Repository {
   }
 
   async putManifest(put: ManifestPut): Promise<void> {
-    const write = async () => this.#state().putManifest(this.name, put, this.#allowsSparse);
+    const write = async () => this.#write(put);
     // Without a mediaType field in the bytes, another push may have given them another media type.
     const { missing } = await (this.#edge === null || put.manifest.statesMediaType
       ? write()
@@ -151,6 +186,39 @@ export class DurableRepository implements Repository {
       message: `${missing.length} of what the manifest references is not in this repository: push it first`,
       detail: { missing: missing.slice(0, 20) },
     });
+  }
+
+  /** Links the blobs that have arrived past the Worker, and then writes the manifest. */
+  async #write(put: ManifestPut): Promise<{ missing: Digest[] }> {
+    const { allowsSparse, takesArrived } = this.#rules;
+    const written = await this.#state().putManifest(this.name, put, allowsSparse && !takesArrived);
+    if (!takesArrived || written.missing.length === 0) return written;
+    const isChanged = await this.#linkArrived(written.arriving, sizesIn(put.bytes));
+    if (!isChanged && !allowsSparse) return written;
+    return this.#state().putManifest(this.name, put, allowsSparse);
+  }
+
+  /**
+   * Links each blob if the bytes of one of its uploads are good. `sizes` are those that a manifest states; without them, content whose
+   * digest the store has not compared is not read. Returns whether a blob was linked.
+   */
+  async #linkArrived(arriving: ArrivingBlob[], sizes: Map<string, number> | null): Promise<boolean> {
+    const blobs = [...Map.groupBy(arriving, ({ digest }) => digest)];
+    // One that fails does not cut off the others in the middle.
+    const linked = await Promise.allSettled(
+      blobs.map(async ([digest, uploads]) => {
+        for (const { upload: id, draft, expiresAt } of uploads) {
+          const claim = { algorithm: 'sha256', expiresAt, begun: true } as const;
+          const upload = new DurableUpload(this.#env, this.name, id, '', claim, false);
+          const size = sizes === null ? null : sizes.get(digest);
+          if (size !== undefined && (await upload.linkArrived(digest, draft, size))) return true;
+        }
+        return false;
+      }),
+    );
+    const failed = linked.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return linked.some((result) => result.status === 'fulfilled' && result.value);
   }
 
   async deleteManifest(digest: Digest): Promise<void> {

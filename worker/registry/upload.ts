@@ -8,7 +8,7 @@ import { blobStore } from '../blob-store.ts';
 import { BodyReader, readWhole } from '../blobs/body.ts';
 import { digestOfStream, dropHash, leaveHash, NativeHash, resumeHash } from '../blobs/hash.ts';
 import { blobKey, inlineKey } from '../blobs/storage-key.ts';
-import type { Added, BlobStore, Draft } from '../blobs/store.ts';
+import type { Added, BlobStore, Draft, StoredByClient } from '../blobs/store.ts';
 import { bytesOf } from '../blobs/tail.ts';
 import type { Env } from '../env.ts';
 import { CountedCache, type Lease, memory } from '../memory/budget.ts';
@@ -80,6 +80,32 @@ export class DurableUpload implements Upload {
     }
     this.#direct = { key, multipart };
     this.#markBegun();
+  }
+
+  /** Begins an upload of content of any size under the key of `draft`, which is returned. */
+  async startArriving(draft: string): Promise<string> {
+    await this.#session().beginDirect(this.id, this.#claim, { draft, multipart: null }, 0);
+    return blobKey(draft);
+  }
+
+  /**
+   * Links what a client has stored for this digest. `size` is what a manifest states, in bytes; if it is null, content that the store
+   * has not compared with the digest is left alone. False if there is nothing of this size, or if it is other content, which is
+   * then dropped.
+   */
+  async linkArrived(digest: Digest, draft: string, size: number | null): Promise<boolean> {
+    const stored = (await this.#store.direct?.stored(blobKey(draft))) ?? null;
+    if (stored === null || (size === null ? stored.digest !== digest : stored.size !== size)) return false;
+    try {
+      const sealed = await this.#session().seal(this.id, digest, 0);
+      if (sealed.status === 'published') return await this.#isLinked(digest);
+      if (sealed.status !== 'open' || sealed.direct === null) return false;
+      await this.#publishStored(digest, sealed.draft, stored.size, stored, this.id);
+      return true;
+    } catch (error) {
+      if (error instanceof OciError && error.status < 500) return false;
+      throw error;
+    }
   }
 
   async direct(): Promise<DirectPlace | null> {
@@ -344,6 +370,18 @@ export class DurableUpload implements Upload {
     const stored = (await this.#store.direct?.stored(key)) ?? null;
     // The upload stays: the client's bytes may still be on their way.
     if (stored === null) throw notStored();
+    await this.#publishStored(digest, draft, size, stored, null);
+  }
+
+  /** `upload`: as for a publication. */
+  async #publishStored(
+    digest: Digest,
+    draft: Draft,
+    size: number,
+    stored: StoredByClient,
+    upload: string | null,
+  ): Promise<void> {
+    const key = this.#store.keyOf(draft);
     const isSame =
       stored.size === size &&
       (stored.digest !== null && algorithmOf(digest) === algorithmOf(stored.digest)
@@ -354,7 +392,7 @@ export class DurableUpload implements Upload {
       await this.#store.discard(draft);
       throw isSame ? otherHeaders() : wrongDigest(digest);
     }
-    const publication = { repository: this.#repository, digest, size, key, upload: null };
+    const publication = { repository: this.#repository, digest, size, key, upload };
     const used = await publish(this.#env, publication, async () => true);
     this.#reportPublished(used === key);
   }
