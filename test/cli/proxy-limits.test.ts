@@ -1,10 +1,15 @@
 /** What `longshore proxy` withstands: slow clients, registries that answer as none should, and other programs on its machine. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { announcement, S3_CREDENTIALS } from '../faults/direct.ts';
+import { makePair } from '../standalone/secured.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
 import { answerOf, assertStored, locationOf, MB, Proxied } from './support/proxied.ts';
@@ -128,6 +133,28 @@ describe('another program on the machine', () => {
       message: `Port ${port} of ::1 is in use.\nChoose another one with --port.`,
     });
     other.close();
+  });
+});
+
+describe('a registry whose certificate is not trusted', () => {
+  it('is asked once, and the message says how to trust it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'longshore-proxy-'));
+    const { cert, key } = makePair(folder, 'own');
+    const server = createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) });
+    let connections = 0;
+    server.on('connection', () => {
+      connections += 1;
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await assert.rejects(Proxied.start(`https://127.0.0.1:${port}`), {
+      message:
+        /^The certificate of https:\S+ is not trusted: DEPTH_ZERO_SELF_SIGNED_CERT\.\nIf it is your own, set NODE_EXTRA_CA_CERTS/,
+    });
+    assert.equal(connections, 1);
+    server.close();
+    rmSync(folder, { recursive: true });
   });
 });
 
