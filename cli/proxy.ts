@@ -98,7 +98,14 @@ run have ended.`,
     }
     // A program that waits for the file or the line may send a signal at once.
     const signal = signalled();
-    if (readyFile !== undefined) writeReady(readyFile, url);
+    try {
+      if (readyFile !== undefined) writeReady(readyFile, url);
+    } catch (error) {
+      await running.stop(0);
+      throw new CommandFailure(
+        `${readyFile} could not be written: ${(error as NodeJS.ErrnoException).code}.\nName a file in a folder that exists with --ready-file.`,
+      );
+    }
     say(`Ready: ${url} passes on to ${to}`);
     const stopped = await signal;
     if (readyFile !== undefined) rmSync(readyFile, { force: true });

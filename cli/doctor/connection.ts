@@ -3,7 +3,7 @@ import { connect } from 'node:tls';
 import { isLoopback } from '../../worker/oci/address.ts';
 import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
 import { credentialsFor } from '../transfer/credentials.ts';
-import { discard, readErrorText, send } from '../transfer/http.ts';
+import { type Answer, ConnectionLost, discard, readErrorText, send } from '../transfer/http.ts';
 import { pullPush, Registry } from '../transfer/registry.ts';
 import { type Finding, note, ok, reasonOf, wrong } from './finding.ts';
 
@@ -99,10 +99,17 @@ export async function checkWall(origin: string, env: NodeJS.ProcessEnv): Promise
     discard(started);
     try {
       const body = { size: OVER_THE_WALL_BYTES, open: zeros };
-      const answer = await registry.attempt({ method: 'PATCH', path: location, scope, body });
+      const advice = 'Push large layers with longshore push or longshore proxy (docs/large-layers.md).';
+      let answer: Answer;
+      try {
+        answer = await registry.attempt({ method: 'PATCH', path: location, scope, body });
+      } catch (error) {
+        // A front may close the connection before its 413 is read.
+        if (error instanceof ConnectionLost) return note(check, `are cut off (${error.message})`, advice);
+        throw error;
+      }
       discard(answer);
       if (answer.status === 202) return ok(check, 'pass');
-      const advice = 'Push large layers with longshore push or longshore proxy (docs/large-layers.md).';
       if (answer.status === 413) return note(check, 'are refused by a front (413)', advice);
       return wrong(check, `were answered with ${answer.status}`, 'Read the log of the registry.');
     } finally {

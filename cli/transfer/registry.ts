@@ -26,6 +26,8 @@ const ATTEMPTS_MAX = 6;
 /** Attempts before the registry has answered anything: its name may be wrong. */
 const FIRST_ATTEMPTS_MAX = 3;
 const REDIRECTS_MAX = 5;
+/** Codes of Node for a certificate. Another attempt does not help. Node docs, "TLS: X509 certificate error codes". */
+const CERTIFICATE_ERROR = /^(?:ERR_TLS_CERT_|CERT_|.*SELF_SIGNED_CERT|UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF))/;
 
 /** Every type of manifest that registries serve. */
 const MANIFEST_TYPES = [
@@ -204,6 +206,12 @@ export class Registry {
   /** Waits before the next attempt, and says so. Throws `error` if no attempt is left. */
   async pause(backoff: Backoff, error: Error, retryAfter: string | null, leastMs = 0): Promise<void> {
     this.signal?.throwIfAborted();
+    if (error instanceof ConnectionLost && CERTIFICATE_ERROR.test(error.message)) {
+      throw new CommandFailure(
+        `The certificate of ${this.origin} is not trusted: ${error.message}.\nIf it is your own, set NODE_EXTRA_CA_CERTS to its file, or to that of its authority.`,
+        EXIT.network,
+      );
+    }
     if (backoff.isSpent(retryAfter)) {
       if (!(error instanceof ConnectionLost)) throw error;
       throw new CommandFailure(

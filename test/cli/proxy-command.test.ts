@@ -195,6 +195,11 @@ onHome(
           /refused the credentials of this machine/,
           password,
         ],
+        [
+          'with a file in a folder that is not there',
+          () => ['--port', '0', '--ready-file', join(folder, 'no', 'ready')],
+          /could not be written: ENOENT\.\nName a file in a folder that exists with --ready-file\.\n$/,
+        ],
         ['with a time that is no number', () => ['--grace', 'soon'], /use a number of seconds/],
       ];
       for (const [name, args, says, env] of rows) {
