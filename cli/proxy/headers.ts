@@ -27,6 +27,9 @@ const NOT_ANSWERED = /^(?:strict-transport-security|alt-svc|set-cookie|www-authe
 export function sentHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const sent: Record<string, string> = {};
   for (const [name, value] of passed(headers)) if (!NOT_SENT.test(name)) sent[name] = String(value);
+  // A registry sends the bytes of clients that it knows past itself, and those do not come through the proxy.
+  const { 'user-agent': client } = headers;
+  if (client !== undefined) sent['user-agent'] = `longshore (for ${client})`;
   return sent;
 }
 

@@ -29,8 +29,23 @@ onHome(
       assert.equal(pushed.status, 201, pushed.body.toString());
       await assertStored(home.url, repository, bytes);
     });
+
+    it('takes the bytes of clients that the registry would send to the bucket', async () => {
+      await using proxied = await Proxied.start(home.url);
+      const [repository, bytes] = [repositoryName(), blob(MB)];
+      const headers = { 'User-Agent': 'containerd/2.3.0' };
+      const head = await proxied.send('HEAD', `/v2/${repository}/blobs/${digestOf(bytes)}`, { headers });
+      assert.equal(head.status, 404);
+      const location = await proxied.begin(repository, headers);
+      const pushed = await proxied.send('PUT', `${location}?digest=${digestOf(bytes)}`, {
+        body: bytes,
+        headers,
+      });
+      assert.equal(pushed.status, 201, pushed.body.toString());
+      await assertStored(home.url, repository, bytes);
+    });
   },
-  { s3Double: S3_CREDENTIALS },
+  { s3Double: S3_CREDENTIALS, vars: { DIRECT_UPLOAD: 'true' } },
 );
 
 describe('clients that are slow', () => {
