@@ -5,6 +5,7 @@
 import type { ArrivingBlob } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { allRows, firstRow } from '../rows.ts';
+import { ARRIVING_BLOBS } from './schema.ts';
 
 /** Rows of one repository. Further uploads are ordinary ones. */
 const ROWS_MAX = 500;
@@ -23,6 +24,7 @@ export class Arriving {
   /** False if there are too many. */
   add({ digest, upload, draft, expiresAt }: ArrivingBlob): boolean {
     if (this.#rows() >= ROWS_MAX) return false;
+    this.#sql.exec(ARRIVING_BLOBS);
     this.#sql.exec(
       'INSERT INTO arriving_blobs (digest, upload, draft, expires_at) VALUES (?, ?, ?, ?)',
       digest,
@@ -56,12 +58,14 @@ export class Arriving {
   }
 
   removeExpired(now: number): void {
+    if (this.#rows() === 0) return;
     this.#sql.exec('DELETE FROM arriving_blobs WHERE expires_at <= ?', now);
     this.#count = undefined;
   }
 
   /** Unix time, ms; null if nothing expires. */
   nextExpiry(): number | null {
+    if (this.#rows() === 0) return null;
     const query = 'SELECT MIN(expires_at) AS at FROM arriving_blobs';
     return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
@@ -72,8 +76,11 @@ export class Arriving {
   }
 
   #rows(): number {
-    this.#count ??=
-      firstRow<{ rows: number }>(this.#sql, 'SELECT COUNT(*) AS rows FROM arriving_blobs')?.rows ?? 0;
+    if (this.#count !== undefined) return this.#count;
+    const hasTable =
+      firstRow(this.#sql, `SELECT 1 FROM sqlite_master WHERE name = 'arriving_blobs'`) !== null;
+    const query = 'SELECT COUNT(*) AS rows FROM arriving_blobs';
+    this.#count = hasTable ? (firstRow<{ rows: number }>(this.#sql, query)?.rows ?? 0) : 0;
     return this.#count;
   }
 }

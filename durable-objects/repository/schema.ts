@@ -141,17 +141,18 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ) WITHOUT ROWID;
     `,
   },
-  {
-    // An older release answers that such a blob is missing, and the client pushes it again.
-    keepsOlderCode: true,
-    sql: `
-      CREATE TABLE arriving_blobs (
-        digest TEXT NOT NULL,
-        upload TEXT NOT NULL,        -- its id
-        draft TEXT NOT NULL,         -- the uuid of the content
-        expires_at INTEGER NOT NULL, -- when the upload expires
-        PRIMARY KEY (digest, upload)
-      ) WITHOUT ROWID;
-    `,
-  },
 ];
+
+/**
+ * Only repositories with such uploads have it, because a table costs a row in each. An older release answers that such a blob is missing,
+ * and the client pushes it again.
+ */
+export const ARRIVING_BLOBS = `
+  CREATE TABLE IF NOT EXISTS arriving_blobs (
+    digest TEXT NOT NULL,
+    upload TEXT NOT NULL,        -- its id
+    draft TEXT NOT NULL,         -- the uuid of the content
+    expires_at INTEGER NOT NULL, -- when the upload expires
+    PRIMARY KEY (digest, upload)
+  ) WITHOUT ROWID;
+`;
