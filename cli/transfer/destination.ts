@@ -3,6 +3,7 @@
  * manifest.json of `docker save`, which docker before version 25 needs. Image spec, "Image Layout".
  */
 import { createHash, type Hash, randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MEDIA_TYPES } from '../../worker/oci/descriptor.ts';
@@ -82,14 +83,18 @@ class Folder implements Destination {
       if (isUseless) await rm(partial, { force: true });
       throw error;
     }
-    await writing(path, () => rename(partial, path));
+    await writing(path, () => rename(partial, path)).catch(async (error) => {
+      // Another pull to this folder wrote the same file, and was first.
+      if (!(await prefixOf(path, blob.descriptor)).isComplete) throw error;
+    });
     return 'received';
   }
 
   async #fill(partial: string, blob: SourceBlob, options: PutOptions): Promise<void> {
     const { size, hash, isComplete } = await prefixOf(partial, blob.descriptor);
     if (isComplete) return;
-    const file = await writing(partial, () => open(partial, size > 0 ? 'r+' : 'w', 0o644));
+    // Not emptied: another pull to this folder may write the same bytes to it.
+    const file = await writing(partial, () => open(partial, constants.O_WRONLY | constants.O_CREAT, 0o644));
     try {
       options.started(size);
       let at = size;
@@ -98,6 +103,7 @@ class Folder implements Destination {
         at += piece.length;
         options.moved(at);
       }
+      await writing(partial, () => file.truncate(blob.descriptor.size));
       await writing(partial, () => file.datasync());
     } finally {
       await file.close();

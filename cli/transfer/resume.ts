@@ -55,7 +55,7 @@ export class ResumeStore {
       }
       const state = await read(own);
       if (state !== null && isOf(state, key)) yield new UploadEntry(this, key, own, state);
-      else await rm(own, { force: true });
+      else await rm(own, { force: true, recursive: true });
     }
   }
 
@@ -93,7 +93,7 @@ export class ResumeStore {
       const now = Date.now();
       for (const name of await readdir(this.#folder)) {
         if (now - (await this.#changedAt(name)) > LIFETIME_MS)
-          await rm(join(this.#folder, name), { force: true });
+          await rm(join(this.#folder, name), { force: true, recursive: true });
       }
       return true;
     } catch (error) {

@@ -161,7 +161,7 @@ export class ChunkedUpload {
     } catch (error) {
       if (error instanceof UploadLost) return null;
       // The location is old. Whatever the registry has against it, a new upload does not need it.
-      if (error instanceof RegistryError && [400, 403, 405, 410].includes(error.status)) return null;
+      if (error instanceof RegistryError && !isTransient(error.status)) return null;
       throw error;
     }
   }

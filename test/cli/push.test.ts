@@ -423,6 +423,34 @@ onHome('disk', (home) => {
       );
     });
 
+    it('write to one folder from two processes at once', async () => {
+      const { layout, repository } = await image([300_000]);
+      const image_ = `${repository}:v1`;
+      assert.equal((await run(['push', '--to', `${host()}/${image_}`, layout.path])).code, 0);
+      const pulled = join(folder, `pulled-${count}`);
+      const server = createServer(async ({ url = '', headers }, response) => {
+        const answer = await fetch(`${home.url}${url}`, { headers: { Accept: headers.accept ?? '' } });
+        const bytes = Buffer.from(await answer.arrayBuffer());
+        response.writeHead(answer.status, {
+          'Content-Type': answer.headers.get('Content-Type') ?? '',
+          'Content-Length': bytes.length,
+        });
+        response.write(bytes.subarray(0, 100_000));
+        // The second process finishes what the first one has begun.
+        if (bytes.length > 100_000)
+          assert.equal((await run(['pull', `${host()}/${image_}`, '--to', `oci:${pulled}`])).code, 0);
+        response.end(bytes.subarray(100_000));
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const slow = `127.0.0.1:${(server.address() as AddressInfo).port}/${image_}`;
+      const { err, code } = await run(['pull', slow, '--to', `oci:${pulled}`]);
+      server.closeAllConnections();
+      server.close();
+      assert.equal(code, 0, err);
+      assert.deepEqual(await contents(pulled), await contents(layout.path));
+    });
+
     it('use what an interrupted pull has written, and replace damaged bytes', async () => {
       const { layout, repository } = await image([3 * CHUNK_BYTES]);
       const image_ = `${host()}/${repository}:v1`;

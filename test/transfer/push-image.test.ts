@@ -1,12 +1,13 @@
 /** Pushes of images by the engine, to both homes. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { type PushOptions, pushImage } from '../../cli/transfer/push-image.ts';
+import { ResumeStore } from '../../cli/transfer/resume.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
 import { parseDigest } from '../../worker/oci/digest.ts';
 import { eachHome } from '../support/homes.ts';
@@ -87,6 +88,32 @@ eachHome((home) => {
           offsets,
           offsets.toSorted((one, other) => one - other),
         );
+      }
+    });
+
+    it('begins again if what is kept of an earlier push leads nowhere', async () => {
+      const host = new URL(home.url).host;
+      for (const path of ['/', '/v2/', '/v2/other/app/blobs/uploads/abc', null]) {
+        const image = imageOf([1_000]);
+        const target = newTarget(host);
+        const [digest] = image.contents.keys();
+        assert(digest !== undefined);
+        const env = { XDG_STATE_HOME: join(folder, `state-${target.repository.replaceAll('/', '-')}`) };
+        const { origin, repository } = target;
+        await new ResumeStore(env).create({ origin, repository, digest }).save(`${origin}${path}`);
+        const uploads = join(env.XDG_STATE_HOME, 'longshore/uploads');
+        const [own] = readdirSync(uploads);
+        assert(own !== undefined);
+        // As if another process had written it, which has ended.
+        const left = join(uploads, own.replace(/\.\d+\.\d+\./, '.999999999.1.'));
+        renameSync(join(uploads, own), left);
+        if (path === null) {
+          rmSync(left);
+          mkdirSync(left);
+        }
+        await push({ source: image, target, env });
+        await assertPushed(image, home.url, target);
+        assert.deepEqual(readdirSync(uploads), []);
       }
     });
 
