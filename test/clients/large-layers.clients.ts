@@ -10,7 +10,7 @@ import { startWall, type Wall } from '../support/wall.ts';
 import { client, needs } from './support/client.ts';
 import { startDocker } from './support/docker.ts';
 import { noise, writeLayout } from './support/layout.ts';
-import { scene } from './support/registry.ts';
+import { podmanStorage, scene } from './support/registry.ts';
 
 const CLIENTS = ['root', 'docker', 'dockerd', 'podman', 'skopeo', 'crane', 'oras'];
 const LIMIT = 20_000_000;
@@ -95,8 +95,7 @@ onHome(
         const context = await here.fresh('context');
         await writeFile(join(context, 'file'), noise(TOO_LARGE));
         await writeFile(join(context, 'Containerfile'), 'FROM scratch\nCOPY file /file\n');
-        const options = ['--root', here.path('podman'), '--runroot', here.path('run')];
-        const podman = client('podman', here.home, [...options, '--storage-driver', 'vfs']);
+        const podman = client('podman', here.home, podmanStorage(here));
         const reference = `${host()}/large/podman:1`;
         await podman(['build', '--isolation', 'chroot', '-t', reference, context]);
         await failing(podman(['push', '--tls-verify=false', reference]));

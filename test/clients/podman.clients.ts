@@ -6,17 +6,14 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { client, needs } from './support/client.ts';
 import { contents, hashFile, noise, writeLayout } from './support/layout.ts';
-import { type Scene, scene } from './support/registry.ts';
-
-/** The two keep their storage under the suite's folder, so that the machine's own is not touched. */
-function storage(here: Scene): string[] {
-  return ['--root', here.path('storage'), '--runroot', here.path('run'), '--storage-driver', 'vfs'];
-}
+import { podmanStorage, scene } from './support/registry.ts';
 
 describe('podman', needs('root', 'podman', 'skopeo'), () => {
   const here = scene('podman');
   const podman = async (...args: string[]) =>
-    (await client('podman', here.home, [...storage(here), '--cgroup-manager', 'cgroupfs'])(args)).trim();
+    (
+      await client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs'])(args)
+    ).trim();
 
   test('builds, pushes, and pulls back the same files', async () => {
     const context = await here.fresh('context');
@@ -65,7 +62,7 @@ describe('buildah', needs('root', 'buildah'), () => {
   const here = scene('buildah');
   const buildah = async (...args: string[]) =>
     (
-      await client('buildah', here.home, storage(here))(args, { env: { BUILDAH_ISOLATION: 'chroot' } })
+      await client('buildah', here.home, podmanStorage(here))(args, { env: { BUILDAH_ISOLATION: 'chroot' } })
     ).trim();
 
   test('commits a container, pushes it, and pulls back the same files', async () => {

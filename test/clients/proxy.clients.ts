@@ -16,7 +16,7 @@ import { type Client, client, needs } from './support/client.ts';
 import { startContainerd } from './support/containerd.ts';
 import { startDocker } from './support/docker.ts';
 import { contents, hashFile, type Layout, noise, writeLayout } from './support/layout.ts';
-import { type Scene, scene } from './support/registry.ts';
+import { podmanStorage, type Scene, scene } from './support/registry.ts';
 
 const MB = 1_000_000;
 const WALL_BYTES = 2 * MB;
@@ -176,15 +176,7 @@ describe('podman through the proxy', needs('root', 'podman', 'skopeo'), () => {
   const passage = new Passage('proxy-podman');
   const { here } = passage;
   const podman = (...args: string[]) => {
-    const storage = [
-      '--root',
-      here.path('storage'),
-      '--runroot',
-      here.path('run'),
-      '--storage-driver',
-      'vfs',
-    ];
-    return client('podman', here.home, [...storage, '--cgroup-manager', 'cgroupfs'])(args);
+    return client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs'])(args);
   };
 
   it('builds and pushes, and skopeo pulls the same from the registry', async () => {

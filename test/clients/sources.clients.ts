@@ -14,7 +14,7 @@ import { startContainerd } from './support/containerd.ts';
 import { startDaemon } from './support/daemon.ts';
 import { startDocker } from './support/docker.ts';
 import { blobPath, noise, writeLayout } from './support/layout.ts';
-import { type Scene, scene } from './support/registry.ts';
+import { podmanStorage, type Scene, scene } from './support/registry.ts';
 
 async function read(image: string, options: Partial<SourceOptions>): Promise<Given> {
   const source = await openSource(image, { compression: 'gzip', report: () => {}, env: {}, ...options });
@@ -112,15 +112,7 @@ describe('a source in podman', needs('root', 'podman'), () => {
     const sockets = await mkdtemp('/tmp/longshore-');
     here.onClose(() => rm(sockets, { recursive: true, force: true }));
     const socket = join(sockets, 'podman.sock');
-    const storage = [
-      '--root',
-      here.path('storage'),
-      '--runroot',
-      here.path('run'),
-      '--storage-driver',
-      'vfs',
-    ];
-    const podman = client('podman', here.home, [...storage, '--cgroup-manager', 'cgroupfs']);
+    const podman = client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs']);
     await podman([
       'build',
       '--isolation',
@@ -132,7 +124,7 @@ describe('a source in podman', needs('root', 'podman'), () => {
     ]);
     const daemon = await startDaemon({
       program: located('podman'),
-      args: [...storage, 'system', 'service', '--time', '0', `unix://${socket}`],
+      args: [...podmanStorage(here), 'system', 'service', '--time', '0', `unix://${socket}`],
       env: environment(here.home),
       cwd: here.home,
       ready: () => existsSync(socket),

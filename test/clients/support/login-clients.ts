@@ -8,7 +8,7 @@ import { startDocker } from './docker.ts';
 import { noise, writeLayout } from './layout.ts';
 import { type LoginClient, OWN_WORDS, type Person, SWALLOWED_AT_LOGIN } from './login.ts';
 import { crane, oras, regctl, skopeo, skopeoWithCredentials } from './login-copies.ts';
-import type { Scene } from './registry.ts';
+import { podmanStorage, type Scene } from './registry.ts';
 
 export function loginClients(): LoginClient[] {
   return [docker(), podman(), skopeo(), skopeoWithCredentials(), crane(), oras(), helm(), regctl(), ctr()];
@@ -56,15 +56,7 @@ function docker(): LoginClient {
 function podman(): LoginClient {
   let here: Scene;
   const as = ({ home }: Person, args: string[], input = '') => {
-    const storage = [
-      '--root',
-      here.path('storage'),
-      '--runroot',
-      here.path('run'),
-      '--storage-driver',
-      'vfs',
-    ];
-    const run = client('podman', home, [...storage, '--cgroup-manager', 'cgroupfs']);
+    const run = client('podman', home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs']);
     return run(args, { input });
   };
   return {

@@ -7,7 +7,7 @@ import { startContainerd } from './containerd.ts';
 import { PASSWORD, USER } from './delivery.ts';
 import { startDocker } from './docker.ts';
 import { contents, digestOf, type Layout } from './layout.ts';
-import type { Scene } from './registry.ts';
+import { podmanStorage, type Scene } from './registry.ts';
 
 export interface Pulled {
   reference: string;
@@ -145,8 +145,7 @@ async function pullWithDocker(docker: Client, here: Scene, { reference, layout }
 }
 
 async function pullWithPodman(here: Scene, { reference, layout }: Pulled): Promise<void> {
-  const storage = ['--root', here.path('storage'), '--runroot', here.path('run'), '--storage-driver', 'vfs'];
-  const podman = client('podman', here.home, [...storage, '--cgroup-manager', 'cgroupfs']);
+  const podman = client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs']);
   await podman(['pull', '--tls-verify=false', reference]);
   await assertFiles((await podman(['image', 'mount', reference])).trim(), layout);
   await podman(['image', 'umount', reference]);

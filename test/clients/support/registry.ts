@@ -20,7 +20,7 @@ export class Scene {
   #stops: (() => Promise<void>)[] = [];
 
   async open(name: string, start: Start | null): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), `longshore-${name}-`));
+    const folder = await mkdtemp(join(tmpdir(), `ls-${name}-`));
     this.#folder = folder;
     this.onClose(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
     if (start === null) return;
@@ -84,4 +84,9 @@ async function startRegistry(folder: string): Promise<Registry> {
   // Loaded only here: a run against another registry needs no server of ours.
   const { startMachine } = await import('../../../standalone/machine.ts');
   return await startMachine({ port: 0, stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
+}
+
+/** Options that keep the storage of podman and buildah in the suite's folder. podman takes no `--runroot` over 50 characters. */
+export function podmanStorage(here: Scene): string[] {
+  return ['--root', here.path('storage'), '--runroot', here.path('run'), '--storage-driver', 'vfs'];
 }
