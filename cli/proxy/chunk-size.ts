@@ -27,7 +27,7 @@ export class ChunkSize {
     this.#pool = pool;
   }
 
-  /** A chunk of so many bytes took so many ms. */
+  /** Records how long a chunk took. In bytes and ms. */
   learn(bytes: number, ms: number): void {
     if (bytes < SAMPLE_MIN_BYTES) return;
     const rate = bytes / Math.max(1, ms);

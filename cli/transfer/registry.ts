@@ -71,7 +71,7 @@ export interface RegistryRequest {
   method: string;
   /** A path of the registry, or a URL, such as a `Location`. */
   path: string;
-  /** What a token must allow: `repository:team/app:pull,push`. Several are separated by spaces; "" is none. */
+  /** What a token must allow: `repository:team/app:pull,push`. Several are separated by spaces; "" asks for nothing. */
   scope: string;
   headers?: Record<string, string>;
   body?: Body | null;

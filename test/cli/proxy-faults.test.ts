@@ -201,7 +201,7 @@ onHome('disk', (home) => {
       await assertStored(home.url, repository, bytes);
     });
 
-    it('may begin so many uploads, and the next when others were forgotten', async () => {
+    it('may begin a bounded number of uploads, and the next when others were forgotten', async () => {
       await using proxied = await Proxied.start(home.url, { uploadsMax: 3 });
       const repository = repositoryName();
       const locations = [];

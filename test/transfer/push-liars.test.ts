@@ -106,7 +106,7 @@ const ROWS: Row[] = [
     says: /lost the upload .* does not say how much/,
   },
   {
-    name: 'a Range that is none',
+    name: 'a malformed Range',
     lies: { chunk: { status: 416 }, status: { status: 204, headers: { Range: 'bytes=5-3' } } },
     says: /lost the upload .* does not say how much/,
   },
