@@ -135,6 +135,16 @@ describe('the budget of memory', () => {
     void second;
   });
 
+  it('holds no memory for bytes that come after a body was given up', async () => {
+    const budget = new MemoryBudget(LIMIT);
+    let late: (bytes: number) => Promise<void> = async () => {};
+    await budget.whileReceiving('one', async (arrived) => {
+      late = arrived;
+    });
+    await assert.rejects(late(LIMIT / 4), { code: 'UNAVAILABLE' });
+    assert.equal(budget.leased, 0);
+  });
+
   it('takes memory from caches, from those that are dear last', () => {
     const budget = new MemoryBudget(LIMIT);
     const dear = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT, last: true });

@@ -142,6 +142,8 @@ export class MemoryBudget {
     const lease = this.lease();
     lease.receive(sender);
     let arrivedAt = performance.now();
+    // A client may go on sending after its body was given up. Its bytes must not be counted for ever.
+    let isOver = false;
     // The runtime stops timers of a request that it ends.
     let look: ReturnType<typeof setInterval> | null = null;
     const stopped = new Promise<never>((_, reject) => {
@@ -153,10 +155,14 @@ export class MemoryBudget {
     const arrived = async (bytes: number) => {
       await lease.take(bytes);
       arrivedAt = performance.now();
+      if (!isOver) return;
+      lease.end();
+      throw outOfMemory();
     };
     try {
       return await Promise.race([read(arrived), stopped]);
     } finally {
+      isOver = true;
       clearInterval(look);
       lease.end();
     }
