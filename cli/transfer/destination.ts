@@ -4,13 +4,14 @@
  */
 import { createHash, type Hash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MEDIA_TYPES } from '../../worker/oci/descriptor.ts';
 import { algorithmOf, encodedOf } from '../../worker/oci/digest.ts';
 import { CommandFailure, EXIT } from '../failure.ts';
 import { type DownloadOptions, download } from './download.ts';
 import type { Outcome } from './events.ts';
+import { makeFolder } from './make-folder.ts';
 import type { SourceBlob, SourceDescriptor, SourceManifest } from './source.ts';
 import { TarWriter } from './tar-writer.ts';
 
@@ -72,7 +73,7 @@ class Folder implements Destination {
 
   async put(blob: SourceBlob, options: PutOptions): Promise<Outcome> {
     const path = join(this.#path, blobPath(blob.descriptor));
-    await writing(path, () => mkdir(dirname(path), { recursive: true }));
+    await writing(path, () => makeFolder(dirname(path)));
     if ((await prefixOf(path, blob.descriptor)).isComplete) return 'present';
     const partial = `${path}.partial`;
     try {
@@ -113,7 +114,7 @@ class Folder implements Destination {
   async finish(manifests: readonly SourceManifest[], image: ImageName): Promise<void> {
     for (const { descriptor, bytes } of manifests) {
       const path = join(this.#path, blobPath(descriptor));
-      await writing(path, () => mkdir(dirname(path), { recursive: true }));
+      await writing(path, () => makeFolder(dirname(path)));
       await replace(path, bytes);
     }
     await replace(join(this.#path, 'oci-layout'), Buffer.from(LAYOUT));

@@ -3,10 +3,11 @@
  * know its digests. A small file in the folder of the state, which only its owner can read. It is a cache: it may be deleted.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Digest, isDigest } from '../../worker/oci/digest.ts';
+import { makeFolder } from './make-folder.ts';
 
 export interface Remembered {
   digest: Digest;
@@ -67,7 +68,7 @@ export class CompressedLayers {
         ([key]) => !this.#layers.has(key) && !this.#forgotten.has(key),
       );
       const kept = [...others, ...this.#layers].slice(-LAYERS_MAX);
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      await makeFolder(dirname(this.#path), 0o700);
       await writeFile(temporary, JSON.stringify({ version: 1, layers: Object.fromEntries(kept) }), {
         mode: 0o600,
       });

@@ -5,9 +5,10 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { makeFolder } from './make-folder.ts';
 
 /** Registries forget an upload after a day. */
 const LIFETIME_MS = 24 * 3600 * 1000;
@@ -78,6 +79,7 @@ export class ResumeStore {
       }
       await rename(temporary, path);
     } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
       this.#failed(error);
     }
   }
@@ -89,12 +91,15 @@ export class ResumeStore {
 
   async #prepare(): Promise<boolean> {
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      const now = Date.now();
-      for (const name of await readdir(this.#folder)) {
-        if (now - (await this.#changedAt(name)) > LIFETIME_MS)
-          await rm(join(this.#folder, name), { force: true, recursive: true });
-      }
+      await makeFolder(this.#folder, 0o700);
+      const oldest = Date.now() - LIFETIME_MS;
+      const names = await readdir(this.#folder);
+      await Promise.all(
+        names.map(async (name) => {
+          if ((await this.#changedAt(name)) < oldest)
+            await rm(join(this.#folder, name), { force: true, recursive: true });
+        }),
+      );
       return true;
     } catch (error) {
       this.#failed(error);
