@@ -785,6 +785,65 @@ export interface Paths {
         };
       };
     };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            claims: {
+              [k: string]: unknown;
+            };
+            repository: string;
+            action: 'pull' | 'push' | 'delete';
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              issuer: string | null;
+              subject: string | null;
+              repository: string;
+              action: 'pull' | 'push' | 'delete';
+              allowed: boolean;
+              why: string;
+              tags: string[][] | null;
+              networks: string[][] | null;
+              certificates: string[][] | null;
+              problems: string[];
+              notes: string[];
+              trusts: {
+                id: string;
+                name: string;
+                isUsed: boolean;
+                why: string | null;
+                conditions: {
+                  claim: string;
+                  wanted: string;
+                  values: string[];
+                  isMet: boolean;
+                  why: string | null;
+                }[];
+                grants: {
+                  role: 'reader' | 'writer' | 'maintainer' | 'admin';
+                  repositories: string;
+                  tags: string | null;
+                  filled: {
+                    repositories: string;
+                    tags: string | null;
+                  } | null;
+                  why: string | null;
+                }[];
+              }[];
+            };
+          };
+        };
+      };
+    };
   };
   '/abandoned-uploads': {
     get: {

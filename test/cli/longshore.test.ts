@@ -196,6 +196,38 @@ onHome(
           /github +https:\/\/issuer\.example +here +repository=acme\/\* +writer:acme\/\{repository_name\}:pr-\*/,
         );
         await fails(['trust', 'remove', 'gitlab'], /^There is no trust gitlab\.\n$/);
+        const payload = {
+          iss: 'https://issuer.example',
+          aud: 'here',
+          sub: 'x',
+          repository: 'acme/api',
+          iat: 1,
+          exp: 9,
+        };
+        const claims = JSON.stringify(payload);
+        const jwt = `e30.${Buffer.from(claims).toString('base64url')}.c2lnbmVk`;
+        const told =
+          /^allowed: writer of acme\/api .*\n {2}only tags: pr-\*\ntrust github \(id 1\): used\n {2}met {6}aud: here .*\n {2}met {6}repository: acme\/api .*\n {2}grant {4}writer of acme\/api \(tags pr-\*\)\nnote: it has expired/;
+        await does(['explain', '--claims', '-', 'push', 'acme/api'], told, {}, claims);
+        await does(['explain', '--claims', '-', 'push', 'acme/api'], told, {}, `${jwt}\n`);
+        writeFileSync(join(folder, 'claims'), claims.replace('acme/api', 'evil/api'));
+        const of = ['explain', '--claims', join(folder, 'claims')];
+        await does(
+          [...of, 'push', 'acme/api'],
+          /^refused: its claim repository does not match acme\/\* \(trust github\)\ntrust github \(id 1\): not used: .*\n.*\n {2}not met {2}repository: its claim repository does not match acme\/\* \(evil\/api\)\n/,
+        );
+        await does([...of, '--json', 'push', 'acme/api'], /"isUsed": false/);
+        await does(['explain', '--json', 'anonymous', 'pull', 'a/x'], /"allowed": false/);
+        await fails([...of, 'push'], /The arguments are <action> <repository>\. There are 1/, {}, 2);
+        await fails(['explain', 'push', 'a'], /The arguments are <subject> <action> <repository>/, {}, 2);
+        await fails([...of, 'dance', 'a'], /The action is pull, push, delete\. It is not dance/, {}, 2);
+        await fails(['explain', '--claims', '-', 'push', 'a'], /^Standard input holds no claims/, {}, 2);
+        await fails(
+          ['explain', '--claims', '/missing', 'push', 'a'],
+          /Cannot read --claims \/missing/,
+          {},
+          2,
+        );
         await does(['trust', 'remove', 'github'], /^$/);
         await fails(['trust', 'remove', '1'], /^There is no trust 1\.\n$/);
       });

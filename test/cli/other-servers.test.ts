@@ -12,6 +12,9 @@ const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 const PASSWORD = 'the password of the admin';
 const MEBIBYTE = Buffer.alloc(1024 * 1024, ' ');
 
+/** Any JSON object can be claims. */
+const CLAIMS = join(import.meta.dirname, '../../package.json');
+
 const COMMANDS = [
   ['user', 'list'],
   ['token', 'add', 'ci'],
@@ -19,6 +22,7 @@ const COMMANDS = [
   ['whoami'],
   ['pull-secret', 'add', 'ci', '--repositories', 'acme/*'],
   ['explain', 'user:bob', 'pull', 'acme/api'],
+  ['explain', '--json', '--claims', CLAIMS, 'pull', 'acme/api'],
 ];
 
 /** Commands that print nothing, or only what they made themselves. */

@@ -81,7 +81,7 @@ async function perform(
   const accounts = accountsOf(services.env);
   const auditLog = auditLogOf(services.env);
   const answer = await row.run({ request, named, query, body, caller, services, accounts, auditLog });
-  if (row.method !== 'GET') {
+  if (row.method !== 'GET' && !row.isRead) {
     const { client, identity } = caller;
     services.audit.changed(request, client, identity.subject, row.id, answer.changed ?? named);
   }

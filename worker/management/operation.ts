@@ -70,6 +70,8 @@ export interface Operation {
   /** Below `/api/v1`, in the notation of OpenAPI. */
   path: string;
   requires: Requirement;
+  /** Set for a POST that only reads, because its input does not fit into a URL. It is not in the audit log. */
+  isRead?: boolean;
   summary: string;
   description?: string;
   query?: z.ZodMiniType;

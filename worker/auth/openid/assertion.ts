@@ -2,7 +2,7 @@
  * Verifies a token of an OpenID Connect issuer: its signature, issuer and times. The caller checks the audience and the
  * other claims. OpenID Connect Core, section 3.1.3.7; RFC 8725.
  */
-import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, UnsecuredJWT } from 'jose';
 import { OciError } from '../../oci/errors.ts';
 import { CLOCK_SKEW_S } from '../../oci/limits.ts';
 
@@ -20,6 +20,12 @@ export const ALGORITHMS = [
 /** The types of ID tokens and access tokens (RFC 9068). An issuer also signs tokens for other purposes, such as logouts. */
 const TYPES = /^(?:application\/)?(?:jwt|at\+jwt)$/i;
 
+const CLAIM_CHECKS = {
+  requiredClaims: ['sub', 'aud', 'exp', 'iat'],
+  maxTokenAge: ASSERTION_MAX_AGE_S,
+  clockTolerance: CLOCK_SKEW_S,
+};
+
 export type Assertion = JWTPayload & { iss: string; sub: string; exp: number; iat: number };
 
 /** Throws UNAUTHORIZED with what is wrong, and what `key` throws. */
@@ -32,20 +38,43 @@ export async function verifyAssertion(
     const { payload, protectedHeader } = await jwtVerify(token, key, {
       algorithms: ALGORITHMS,
       issuer,
-      requiredClaims: ['sub', 'aud', 'exp', 'iat'],
-      maxTokenAge: ASSERTION_MAX_AGE_S,
-      clockTolerance: CLOCK_SKEW_S,
+      ...CLAIM_CHECKS,
       currentDate: new Date(Date.now()),
     });
     const { typ } = protectedHeader;
     if (typ !== undefined && !TYPES.test(typ))
       throw refused('its type (typ) is not that of an ID token or access token');
-    if (typeof payload.sub !== 'string' || payload.sub === '') throw refused('its claim sub is not a text');
+    if (!isSubject(payload.sub)) throw refused(NO_SUBJECT);
     return payload as Assertion;
   } catch (error) {
     if (error instanceof OciError) throw error;
     throw isOfToken(error) ? refused(inWords(error)) : error;
   }
+}
+
+/**
+ * Why `verifyAssertion` would refuse these claims at a time; empty if it would not. The signature is not checked, so the
+ * result is only for explanations.
+ */
+export function claimProblems(claims: JWTPayload, at: Date): string[] {
+  const names = ['iss', ...CLAIM_CHECKS.requiredClaims];
+  const missing = names.filter((name) => !Object.hasOwn(claims, name));
+  if (missing.length > 0) return missing.map((name) => `it lacks the claim ${name}`);
+  if (typeof claims.iss !== 'string') return ['its claim iss is not a text'];
+  if (!isSubject(claims.sub)) return [NO_SUBJECT];
+  try {
+    UnsecuredJWT.decode(new UnsecuredJWT(claims).encode(), { ...CLAIM_CHECKS, currentDate: at });
+    return [];
+  } catch (error) {
+    if (isOfToken(error)) return [inWords(error)];
+    throw error;
+  }
+}
+
+const NO_SUBJECT = 'its claim sub is not a text';
+
+function isSubject(sub: unknown): sub is string {
+  return typeof sub === 'string' && sub !== '';
 }
 
 /** The error for a token that is refused. */

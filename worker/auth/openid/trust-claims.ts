@@ -4,33 +4,87 @@
  * a slash, `**` does not.
  */
 
-import type { Trust } from '../../access/model.ts';
+import type { Rule, Trust } from '../../access/model.ts';
 import { isPattern, matches, type Pattern } from '../../oci/pattern.ts';
 
 /** A claim that is longer meets no condition. */
 const CLAIM_MAX_LENGTH = 1024;
 
-type Claims = Record<string, unknown>;
+export type Claims = Record<string, unknown>;
+
+/** One condition of a trust. */
+export interface Condition {
+  claim: string;
+  /** The value or the pattern that the claim must match. */
+  wanted: string;
+  /** The values of the claim. */
+  values: string[];
+  /** Why the claims do not meet it; null if they do. */
+  why: string | null;
+}
 
 /** Why claims do not meet a trust; null if they do. */
-export function unmet({ audience, conditions }: Trust, claims: Claims): string | null {
-  // Another audience of the token could use it here.
-  const audiences = [claims.aud].flat();
-  if (audiences.length !== 1 || audiences[0] !== audience) return `its claim aud must be ${audience} alone`;
-  const names = Object.keys(conditions);
+export function unmet(trust: Trust, claims: Claims): string | null {
+  const [audience, ...others] = conditionsOf(trust, claims);
+  if (audience !== undefined && audience.why !== null) return audience.why;
   // An issuer signs tokens for all its customers.
-  if (names.length === 0) return 'the trust has no conditions (sub: ** accepts everyone of the issuer)';
-  // An unverified address may belong to another person.
-  if (names.includes('email') && !isTrue(claims.email_verified))
-    return 'its claim email_verified must be true';
-  for (const name of names) {
-    const pattern = conditions[name] ?? '';
-    const values = textsOf(claimOf(claims, name));
-    if (values.length === 0) return `it lacks the claim ${name}, which must match ${pattern}`;
-    if (!values.some((value) => value.length <= CLAIM_MAX_LENGTH && matches(pattern as Pattern, value)))
-      return `its claim ${name} does not match ${pattern}`;
-  }
-  return null;
+  if (others.length === 0) return 'the trust has no conditions (sub: ** accepts everyone of the issuer)';
+  return others.find(({ why }) => why !== null)?.why ?? null;
+}
+
+/** The conditions of a trust: the audience first, then those on other claims. */
+export function conditionsOf({ audience, conditions }: Trust, claims: Claims): Condition[] {
+  const audiences = [claims.aud].flat();
+  // Another audience of the token could use it here.
+  const isForUs = audiences.length === 1 && audiences[0] === audience;
+  const names = Object.keys(conditions);
+  return [
+    {
+      claim: 'aud',
+      wanted: audience,
+      values: textsOf(claims.aud),
+      why: isForUs ? null : `its claim aud must be ${audience} alone`,
+    },
+    // An unverified address may belong to another person.
+    ...(names.includes('email') ? [verifiedEmail(claims.email_verified)] : []),
+    ...names.map((name) => conditionOf(name, conditions[name] ?? '', textsOf(claimOf(claims, name)))),
+  ];
+}
+
+function verifiedEmail(value: unknown): Condition {
+  const why = isTrue(value) ? null : 'its claim email_verified must be true';
+  return { claim: 'email_verified', wanted: 'true', values: textsOf(value), why };
+}
+
+function conditionOf(claim: string, wanted: string, values: string[]): Condition {
+  const isMet = values.some((value) => {
+    return value.length <= CLAIM_MAX_LENGTH && matches(wanted as Pattern, value);
+  });
+  const why =
+    values.length === 0
+      ? `it lacks the claim ${claim}, which must match ${wanted}`
+      : `its claim ${claim} does not match ${wanted}`;
+  return { claim, wanted, values, why: isMet ? null : why };
+}
+
+/** A grant of a trust, and the rule that it gives for the claims, or why it gives none. */
+export type FilledGrant = { grant: Trust['grants'][number] } & ({ rule: Rule } | { why: string });
+
+export function filledGrants({ name, grants }: Trust, claims: Claims): FilledGrant[] {
+  return grants.map((grant, at) => {
+    const repositories = filled(grant.repositories, claims, 'repositories');
+    const tags = grant.tags === null ? { pattern: null } : filled(grant.tags, claims, 'tags');
+    if ('why' in repositories) return { grant, why: repositories.why };
+    if ('why' in tags) return { grant, why: tags.why };
+    const rule: Rule = {
+      id: `trust ${name} ${at + 1}`,
+      subject: `trust:${name}`,
+      role: grant.role,
+      repositories: repositories.pattern,
+      tags: tags.pattern,
+    };
+    return { grant, rule };
+  });
 }
 
 /** Some issuers, such as Amazon Cognito and Apple, send the truth value as a text. */
@@ -39,7 +93,7 @@ function isTrue(claim: unknown): boolean {
 }
 
 /** A template filled with the claims, or why the result is not a pattern. */
-export function filled(
+function filled(
   template: string,
   claims: Claims,
   kind: 'repositories' | 'tags',

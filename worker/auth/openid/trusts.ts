@@ -13,7 +13,7 @@ import type { Login } from '../tokens/access-tokens.ts';
 import { ASSERTION_MAX_AGE_S, type Assertion, refused, verifyAssertion } from './assertion.ts';
 import type { Issuers } from './issuer.ts';
 import { ISSUERS_REMEMBERED } from './issuer.ts';
-import { filled, unmet } from './trust-claims.ts';
+import { type FilledGrant, filledGrants, unmet } from './trust-claims.ts';
 
 /** A login by a token. `trust` contains the ids of all trusts that accepted it, separated by spaces. */
 export interface TrustedLogin extends Login {
@@ -117,29 +117,16 @@ async function outcomeOf(trust: Trust, verified: Promise<Assertion>): Promise<Ou
 
 /** The rules that a trust gives for the claims. Throws UNAUTHORIZED if no grant can be filled. */
 function rulesOf(trust: Trust, claims: Assertion): Rule[] {
-  const { name, grants } = trust;
-  const left: string[] = [];
-  const rules = grants.flatMap(({ role, ...templates }, at): Rule[] => {
-    const repositories = filled(templates.repositories, claims, 'repositories');
-    const tags = templates.tags === null ? { pattern: null } : filled(templates.tags, claims, 'tags');
-    if ('why' in repositories || 'why' in tags) {
-      left.push(...[repositories, tags].flatMap((part) => ('why' in part ? [part.why] : [])));
-      return [];
-    }
-    const pattern = repositories.pattern;
-    return [
-      {
-        id: `trust ${name} ${at + 1}`,
-        subject: `trust:${name}`,
-        role,
-        repositories: pattern,
-        tags: tags.pattern,
-      },
-    ];
-  });
-  if (rules.length === 0)
-    throw refused(`the trust ${name} gives it nothing: ${left[0] ?? 'it has no grants'}`);
+  const grants = filledGrants(trust, claims);
+  const rules = grants.flatMap((one) => ('rule' in one ? [one.rule] : []));
+  if (rules.length === 0) throw refused(givesNothing(trust, grants));
   return rules;
+}
+
+/** Why a trust of which no grant could be filled refuses a token. */
+export function givesNothing({ name }: Trust, grants: FilledGrant[]): string {
+  const [first] = grants.flatMap((one) => ('why' in one ? [one.why] : []));
+  return `the trust ${name} gives it nothing: ${first ?? 'it has no grants'}`;
 }
 
 function loginOf(assertion: string, outcomes: Outcome[]): TrustedLogin {
@@ -148,7 +135,7 @@ function loginOf(assertion: string, outcomes: Outcome[]): TrustedLogin {
   if (first === undefined) throw refusalOf(outcomes.flatMap((one) => ('error' in one ? [one.error] : [])));
   const { trust, claims } = first;
   return {
-    subject: shortened(`trust:${trust.name}:${claims.sub}`),
+    subject: subjectOf(trust, claims.sub),
     trust: holding.map((outcome) => outcome.trust.id).join(' '),
     rules: holding.flatMap(({ rules }) => rules),
     id: idOf(assertion, claims),
@@ -171,8 +158,9 @@ function idOf(assertion: string, { jti }: Assertion): string {
   return `sha256:${sha256(assertion.slice(0, assertion.lastIndexOf('.')))}`;
 }
 
-/** Shortens a subject. A hash of the whole keeps two long subjects apart. */
-function shortened(subject: string): string {
+/** The subject of a login. A long one is shortened, and a hash of the whole keeps it apart from others. */
+export function subjectOf({ name }: Trust, sub: string): string {
+  const subject = `trust:${name}:${sub}`;
   const text = subject.replace(/[^\x20-\x7e]/g, '?');
   if (text === subject && text.length <= SUBJECT_MAX_LENGTH) return text;
   return `${text.slice(0, SUBJECT_MAX_LENGTH - 17)}~${sha256(subject).slice(0, 16)}`;
