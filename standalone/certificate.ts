@@ -29,22 +29,53 @@ const SETTLE_MS = 500;
 /** Network file systems do not report changes. */
 const POLL_MS = 10_000;
 
-/** Throws a StartFailure that names the file. */
+/** Throws a StartFailure that names each file that is wrong. */
 export function readCertificate({ cert, key }: CertificateFiles): Certificate {
-  const pair = { cert: contentsOf('TLS_CERT', cert), key: contentsOf('TLS_KEY', key) };
-  const leaf = parsed(
-    () => new X509Certificate(pair.cert),
-    `TLS_CERT: ${cert} contains no certificate in PEM form.`,
-  );
-  const own: KeyObject = parsed(
-    () => createPrivateKey(pair.key),
-    `TLS_KEY: ${key} contains no private key in PEM form without a passphrase.`,
-  );
-  if (!leaf.checkPrivateKey(own)) {
+  const problems: string[] = [];
+  const certificate = readPart(problems, 'TLS_CERT', cert, NO_CERTIFICATE, (pem) => new X509Certificate(pem));
+  const own = readPart(problems, 'TLS_KEY', key, NO_KEY, (pem): KeyObject => createPrivateKey(pem));
+  if (certificate === null || own === null) throw new StartFailure(...problems);
+  const pair = { cert: certificate.pem, key: own.pem };
+  const leaf = certificate.parsed;
+  if (!leaf.checkPrivateKey(own.parsed)) {
     throw new StartFailure(`TLS_KEY: ${key} is not the key of the certificate in ${cert}.`);
   }
-  parsed(() => createSecureContext(pair), `TLS_CERT: the certificate in ${cert} cannot be used.`);
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    throw new StartFailure(`TLS_CERT: the certificate in ${cert} cannot be used.\n${messageOf(error)}`);
+  }
   return { ...pair, leaf };
+}
+
+const NO_CERTIFICATE = 'contains no certificate in PEM form.';
+const NO_KEY = 'contains no private key in PEM form without a passphrase.';
+
+/** A file and what `parse` makes of it. Null, and one more problem, if it cannot be read or parsed. */
+function readPart<T>(
+  problems: string[],
+  setting: string,
+  path: string,
+  wrong: string,
+  parse: (pem: Buffer) => T,
+): { pem: Buffer; parsed: T } | null {
+  let pem: Buffer;
+  try {
+    pem = readFileSync(path);
+  } catch (error) {
+    problems.push(`${setting}: ${path} cannot be read (${systemErrorCode(error) ?? error}).`);
+    return null;
+  }
+  try {
+    return { pem, parsed: parse(pem) };
+  } catch (error) {
+    problems.push(`${setting}: ${path} ${wrong}\n${messageOf(error)}`);
+    return null;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** The hosts that a certificate names. An IPv6 address is in brackets. */
@@ -109,21 +140,5 @@ function watchFolder(folder: string, changed: () => void): FSWatcher[] {
     return [watcher.on('error', () => watcher.close())];
   } catch {
     return [];
-  }
-}
-
-function contentsOf(setting: string, path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new StartFailure(`${setting}: ${path} cannot be read (${systemErrorCode(error) ?? error}).`);
-  }
-}
-
-function parsed<T>(parse: () => T, message: string): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw new StartFailure(`${message}\n${error instanceof Error ? error.message : error}`);
   }
 }

@@ -7,8 +7,9 @@ import { isLoopback } from '../worker/oci/address.ts';
 import { ONE_MACHINE_NAME, platformOf } from '../worker/platform.ts';
 import { parseEach, parseSettings, SETTINGS, START_SETTINGS, WrongSetting } from '../worker/settings.ts';
 import { type AdminPassword, adminPassword } from './admin-password.ts';
-import type { CertificateFiles } from './certificate.ts';
-import { StartFailure, systemErrorCode } from './failure.ts';
+import { type CertificateFiles, readCertificate } from './certificate.ts';
+import { collect, StartFailure, systemErrorCode } from './failure.ts';
+import { checkAddress } from './port.ts';
 
 export interface Settings {
   readonly host: string;
@@ -33,22 +34,25 @@ const WORKER_NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[];
 const NOT_AS_THEY_ARE: readonly string[] = ['ADMIN_PASSWORD', 'HTPASSWD'];
 const PLATFORM = { PLATFORM: ONE_MACHINE_NAME };
 
-/** Throws a StartFailure that names every setting that is wrong. */
-export function readSettings(env: NodeJS.ProcessEnv): Settings {
+/** Throws a StartFailure that names every setting that is wrong, also an address or a file that cannot be used. */
+export async function readSettings(env: NodeJS.ProcessEnv): Promise<Settings> {
   const { values, problems } = parseEach(START_NAMES, env, platformOf(PLATFORM));
   const host = values.HOST ?? '';
+  const port = values.PORT ?? 0;
   const stateDir = resolve(values.STATE_DIR ?? '');
-  const certificate = certificateFiles(env, problems);
-  const vars = varsOf(env, problems);
   const isOpen = env.AUTH === 'off';
   if (isOpen && !isLoopback(host)) {
     problems.push(
       `AUTH=off gives all rights to all clients, so it works only on loopback. HOST is ${host}.\nUnset AUTH, or unset HOST.`,
     );
+  } else {
+    await collect(problems, () => checkAddress(host, port));
   }
+  const certificate = await collect(problems, () => certificateFiles(env));
+  const vars = await collect(problems, () => varsOf(env));
   if (env.ADMIN_PASSWORD && !isOpen) problems.push(...weaknesses(env.ADMIN_PASSWORD, 'ADMIN_PASSWORD'));
   try {
-    parseSettings({ ...vars, ...PLATFORM });
+    parseSettings({ ...asTheyAre(env), ...vars, ...PLATFORM });
   } catch (error) {
     if (!(error instanceof WrongSetting)) throw error;
     problems.push(...error.problems);
@@ -57,34 +61,26 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const password = isOpen || env.ADMIN_PASSWORD ? null : adminPassword(stateDir);
   if (password !== null) throwAny(weaknesses(password.text, password.path));
   const secret = password?.text ?? env.ADMIN_PASSWORD;
-  if (secret && !isOpen) vars.ADMIN_PASSWORD = secret;
-  return { host, port: values.PORT ?? 0, stateDir, certificate, isOpen, password, vars };
+  const admin = secret && !isOpen ? { ADMIN_PASSWORD: secret } : {};
+  return { host, port, stateDir, certificate, isOpen, password, vars: { ...vars, ...admin } };
 }
 
 function throwAny(problems: string[]): void {
-  if (problems.length === 0) return;
-  const [only = ''] = problems;
-  throw new StartFailure(
-    problems.length === 1
-      ? only
-      : `${problems.length} settings are wrong:\n${problems.map((problem) => `- ${problem.replaceAll('\n', '\n  ')}`).join('\n')}`,
-  );
+  if (problems.length > 0) throw new StartFailure(...problems);
 }
 
-/** The settings of the Worker, as they are, and the contents of an htpasswd file. */
-function varsOf(env: NodeJS.ProcessEnv, problems: string[]): Record<string, string> {
-  const vars: Record<string, string> = {};
-  for (const name of WORKER_NAMES) {
-    const value = env[name];
-    if (value !== undefined && !NOT_AS_THEY_ARE.includes(name)) vars[name] = value;
-  }
-  try {
-    if (env.HTPASSWD) vars.HTPASSWD = contentsOf(env.HTPASSWD);
-  } catch (error) {
-    if (!(error instanceof StartFailure)) throw error;
-    problems.push(error.message);
-  }
-  return vars;
+/** The settings of the Worker, with the contents of an htpasswd file. Throws a StartFailure if it cannot be read. */
+function varsOf(env: NodeJS.ProcessEnv): Record<string, string> {
+  return { ...asTheyAre(env), ...(env.HTPASSWD ? { HTPASSWD: contentsOf(env.HTPASSWD) } : {}) };
+}
+
+function asTheyAre(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    WORKER_NAMES.flatMap((name) => {
+      const value = env[name];
+      return value === undefined || NOT_AS_THEY_ARE.includes(name) ? [] : [[name, value]];
+    }),
+  );
 }
 
 function weaknesses(password: string, place: string): string[] {
@@ -94,17 +90,18 @@ function weaknesses(password: string, place: string): string[] {
     : [`The password in ${place} is too weak. A password ${weakness}.\nSet another one.`];
 }
 
-function certificateFiles(
-  { TLS_CERT, TLS_KEY }: NodeJS.ProcessEnv,
-  problems: string[],
-): CertificateFiles | null {
-  if (TLS_CERT && TLS_KEY) return { cert: resolve(TLS_CERT), key: resolve(TLS_KEY) };
+/** Throws a StartFailure also if the files are not a certificate and its key. */
+function certificateFiles({ TLS_CERT, TLS_KEY }: NodeJS.ProcessEnv): CertificateFiles | null {
+  if (TLS_CERT && TLS_KEY) {
+    const files = { cert: resolve(TLS_CERT), key: resolve(TLS_KEY) };
+    readCertificate(files);
+    return files;
+  }
   if (!TLS_CERT && !TLS_KEY) return null;
   const [given, missing] = TLS_CERT ? ['TLS_CERT', 'TLS_KEY'] : ['TLS_KEY', 'TLS_CERT'];
-  problems.push(
+  throw new StartFailure(
     `${given} is set, and ${missing} is not.\nTLS needs both: the paths of a certificate and of its key (PEM).`,
   );
-  return null;
 }
 
 /** The contents of the htpasswd file that the setting names. As on Cloudflare, the setting may be the contents. */

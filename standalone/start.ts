@@ -82,7 +82,7 @@ interface Started {
 
 /** `samePort` is the port of the registry that ended. */
 async function begin(env: NodeJS.ProcessEnv, samePort?: number): Promise<Started> {
-  const settings = readSettings(env);
+  const settings = await readSettings(env);
   const { host, stateDir, vars, certificate } = settings;
   const port = samePort ?? settings.port;
   // Also prints what workerd writes before it ends.

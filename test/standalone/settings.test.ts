@@ -2,26 +2,32 @@
 // secret of them can be read by others on the machine.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import bcrypt from 'bcryptjs';
 import { StartFailure } from '../../standalone/failure.ts';
 import { readSettings } from '../../standalone/settings.ts';
-import { refused, started } from './command.ts';
+import { START_SETTINGS } from '../../worker/settings.ts';
+import { refused, run, started } from './command.ts';
 import { descendants, temporaryFolder } from './temporary.ts';
 
 const LIMIT = { timeout: 30_000 };
 const LINES = `alice:${bcrypt.hashSync('wonderland', 4)}\nbob:${bcrypt.hashSync('builder', 4).replace('$2b', '$2y')}\n`;
 
-test('without any there are an address, a folder and an admin', (t) => {
+test('without any there are an address, a folder and an admin', async (t) => {
   const STATE_DIR = temporaryFolder(t);
-  const { host, port, stateDir, certificate, isOpen, password, vars } = readSettings({ STATE_DIR });
+  const { host, port, stateDir, certificate, isOpen, password, vars } = await readSettings({
+    STATE_DIR,
+    PORT: '0',
+  });
   assert.deepEqual(
     { host, port, stateDir, certificate, isOpen, vars },
     {
       host: '127.0.0.1',
-      port: 8787,
+      port: 0,
       stateDir: STATE_DIR,
       certificate: null,
       isOpen: false,
@@ -30,7 +36,7 @@ test('without any there are an address, a folder and an admin', (t) => {
   );
 });
 
-test('those of the Worker are handed on as they are, and others are not', () => {
+test('those of the Worker are handed on as they are, and others are not', async () => {
   const handedOn = {
     AUTH: 'off',
     HTPASSWD_ROLE: 'reader',
@@ -45,7 +51,8 @@ test('those of the Worker are handed on as they are, and others are not', () => 
     PUBLIC_URL: 'https://registry.example',
     PREFETCH: '',
   };
-  assert.deepEqual(readSettings({ ...handedOn, STATE_DIR: '/nowhere', PATH: '/bin' }).vars, handedOn);
+  const env = { ...handedOn, STATE_DIR: '/nowhere', PORT: '0', PATH: '/bin' };
+  assert.deepEqual((await readSettings(env)).vars, handedOn);
 });
 
 for (const { name, env, want } of [
@@ -62,37 +69,75 @@ for (const { name, env, want } of [
   { name: 'an open door to a network', env: { AUTH: 'off', HOST: '127.example' }, want: /^AUTH=off/ },
   { name: 'a port that is no number', env: { PORT: '1e3' }, want: /^PORT is "1e3"/ },
 ]) {
-  test(`${name} is refused`, () => {
-    assert.throws(() => readSettings({ STATE_DIR: '/nowhere', AUTH: 'off', ...env }), {
+  test(`${name} is refused`, async () => {
+    await assert.rejects(readSettings({ STATE_DIR: '/nowhere', AUTH: 'off', PORT: '0', ...env }), {
       name: 'StartFailure',
       message: want,
     });
   });
 }
 
-test('settings that are wrong are named together, those of npm start and those of the registry', () => {
+test('the default port is 8787', () => {
+  assert.equal(START_SETTINGS.PORT.default, '8787');
+});
+
+const WRONG = {
+  STATE_DIR: '/nowhere',
+  HTPASSWD: '/missing',
+  TOKEN_LIFETIME: '1',
+  ADMIN_PASSWORD: 'password1234',
+  PREFETCH: 'all',
+};
+for (const { name, env } of [
+  { name: 'a port that is no number', env: { PORT: 'x', TLS_KEY: 'a.key' } },
+  { name: 'a host of another machine', env: { HOST: '192.0.2.1', PORT: '-1', TLS_CERT: 'a.crt' } },
+  { name: 'a host that has no address', env: { HOST: 'registry.invalid', TLS_CERT: '/a', TLS_KEY: '/b' } },
+  {
+    name: 'a file that is no certificate',
+    env: { TLS_CERT: import.meta.filename, TLS_KEY: '/b', PORT: '0' },
+  },
+]) {
+  test(`settings that are wrong are named together: ${name}, and others`, async () => {
+    await assert.rejects(readSettings({ ...env, ...WRONG }), (error) => {
+      assert.ok(error instanceof StartFailure);
+      const { STATE_DIR: _, ...wrong } = WRONG;
+      const names = [...Object.keys(wrong), ...Object.keys(env)].filter(
+        (setting) => !(setting === 'PORT' && 'PORT' in env && env.PORT === '0'),
+      );
+      for (const setting of names) assert.match(error.message, new RegExp(`^- .*${setting}`, 'm'));
+      assert.match(error.message, new RegExp(`^${names.length} settings are wrong:\n`));
+      return true;
+    });
+  });
+}
+
+test('a port that is used is told with the other settings', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
   const env = {
     STATE_DIR: '/nowhere',
-    PORT: 'x',
-    TLS_KEY: 'a.key',
-    HTPASSWD: '/missing',
+    PORT: String(port),
+    TLS_CERT: '/a',
+    TLS_KEY: '/b',
     TOKEN_LIFETIME: '1',
   };
-  assert.throws(
-    () => readSettings({ ...env, ADMIN_PASSWORD: 'password1234', PREFETCH: 'all' }),
-    (error) => {
-      assert.ok(error instanceof StartFailure);
-      const names = [
-        ...Object.keys(env).filter((name) => name !== 'STATE_DIR'),
-        'ADMIN_PASSWORD',
-        'PREFETCH',
-      ];
-      assert.match(error.message, /^6 settings are wrong:\n/);
-      for (const name of names) assert.match(error.message, new RegExp(`^- .*${name}`, 'm'));
-      return true;
-    },
-  );
+  await refusedTogether(t, env, [`Port ${port} `, 'TLS_CERT', 'TLS_KEY', 'TOKEN_LIFETIME']);
 });
+
+/** The command ends with one message that has a line for each problem, and has made nothing. */
+async function refusedTogether(
+  t: TestContext,
+  env: Record<string, string>,
+  problems: string[],
+): Promise<void> {
+  const command = run(t, env);
+  assert.equal(await command.code, 1);
+  assert.equal(command.stdout, '');
+  assert.match(command.stderr, new RegExp(`^${problems.length} settings are wrong:\n`));
+  for (const problem of problems) assert.match(command.stderr, new RegExp(`^- ${problem}`, 'm'));
+}
 
 for (const { name, setting } of [
   { name: 'the path of a file', setting: (folder: string) => join(folder, 'htpasswd') },
