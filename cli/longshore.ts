@@ -6,6 +6,7 @@ import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } fr
 import { printableLines } from '../worker/oci/printable.ts';
 import { abandonedUploads } from './abandoned-uploads.ts';
 import { audit } from './audit.ts';
+import { watchOutputs } from './closed-output.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
 import { dockerCliPluginMetadata, installDockerPlugin } from './docker-plugin.ts';
@@ -84,8 +85,7 @@ const shell: StricliProcess = {
   stderr: { write: (text) => process.stderr.write(printableLines(text)) },
   env: process.env,
 };
-// For example, `longshore user list | head` closes the pipe.
-process.stdout.on('error', () => process.exit(1));
+watchOutputs();
 // Without a top-level await, because the package of the command is CommonJS.
 run(application, process.argv.slice(2), { ...CONTEXT, process: shell }).finally(() => {
   process.exitCode = exitCodeOf(shell.exitCode);

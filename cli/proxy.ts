@@ -2,6 +2,7 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { buildCommand } from '@stricli/core';
 import { isLoopback } from '../worker/oci/address.ts';
+import { goOnWithoutOutput } from './closed-output.ts';
 import { type Context, text, texts } from './command.ts';
 import { CommandFailure } from './failure.ts';
 import type { Names } from './proxy/admission.ts';
@@ -70,6 +71,7 @@ run have ended.`,
   },
   async func(this: Context, options: Options) {
     const { to, port, listen = null, readyFile, grace, quiet } = options;
+    goOnWithoutOutput();
     const isLocal = listen === null || isLoopback(listen);
     const credentials = await credentialsOf(options, isLocal);
     const say = (line: string) => {
@@ -103,7 +105,7 @@ run have ended.`,
     } catch (error) {
       await running.stop(0);
       throw new CommandFailure(
-        `${readyFile} could not be written: ${(error as NodeJS.ErrnoException).code}.\nName a file in a folder that exists with --ready-file.`,
+        `${readyFile} could not be written: ${(error as NodeJS.ErrnoException).code}.\nName another file with --ready-file: its folder must exist, and its disk must have space.`,
       );
     }
     say(`Ready: ${url} passes on to ${to}`);
@@ -138,8 +140,13 @@ function namesOf({ allowHost = [] }: Options, isLocal: boolean, lends: boolean):
 /** The file is there with its content, or not at all. */
 function writeReady(path: string, url: string): void {
   const draft = `${path}.${process.pid}`;
-  writeFileSync(draft, `${url}\n`);
-  renameSync(draft, path);
+  try {
+    writeFileSync(draft, `${url}\n`);
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
 }
 
 /** The second signal ends the process at once. */

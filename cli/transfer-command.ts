@@ -1,5 +1,6 @@
 // What the commands that move images share: options, progress, signals, and the result on standard output.
 import { escapedJson } from '../worker/oci/printable.ts';
+import { goOnWithoutOutput } from './closed-output.ts';
 import { type Context, text } from './command.ts';
 import { CommandFailure, EXIT } from './failure.ts';
 import { openProgress } from './progress/progress.ts';
@@ -59,6 +60,7 @@ export async function transfer(
   advice: string,
   work: (transfer: Transfer) => Promise<Summary>,
 ): Promise<void> {
+  goOnWithoutOutput();
   const { stdout, stderr, env } = process;
   const progress = openProgress({ json, quiet, output: stdout, errors: stderr, env });
   const { listen } = progress;

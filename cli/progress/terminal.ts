@@ -30,13 +30,16 @@ export function terminalProgress(terminal: Terminal): { listen: Listener; end():
   let drawn = 0;
   let isEnded = false;
   const draw = (isLast = false) => {
-    const width = Math.max(20, (terminal.columns ?? 80) - 1);
-    const room = Math.max(1, (terminal.rows ?? 24) - 2);
+    // A terminal that does not know its size says 0.
+    const width = Math.max(1, (terminal.columns || 80) - 1);
+    const room = Math.max(1, (terminal.rows || 24) - 2);
     const live = isLast ? [] : liveLines(blobs, width, room);
-    const above = printed.splice(0).map((line) => fit(line, width));
+    // Lines that stay may wrap: the cursor never goes up over them.
+    const above = printed.splice(0).map((line) => `\r${printable(line)}\n`);
     const up = drawn === 0 ? '' : `${ESC}${drawn}A`;
-    const lines = [...above, ...live].map((line) => `\r${line}${CLEAR_LINE_REST}\n`).join('');
-    terminal.write(`${up}${lines}${CLEAR_BELOW}`);
+    const clear = above.length === 0 ? '' : CLEAR_BELOW;
+    const below = live.map((line) => `\r${line}${CLEAR_LINE_REST}\n`);
+    terminal.write(`${up}${clear}${above.join('')}${below.join('')}${CLEAR_BELOW}`);
     drawn = live.length;
   };
   const showCursor = () => terminal.write(SHOW_CURSOR);
@@ -73,7 +76,8 @@ function liveLines(blobs: Blobs, width: number, room: number): string[] {
   const shown = lines.length < room ? lines : lines.slice(0, Math.max(0, room - 2));
   const hidden = lines.length - shown.length;
   const more = hidden > 0 ? [`and ${hidden} more`] : [];
-  return [...shown, ...more, `${blobs.ended} of ${countText(blobs.count, 'blob')} done`];
+  const whole = `${blobs.ended} of ${countText(blobs.count, 'blob')} done`;
+  return [...shown, ...[...more, whole].map((line) => fit(line, width))];
 }
 
 /** `4f4fb700ef54  [######>      ]  45%  40.1 MB of 88.1 MB  12.0 MB/s  4 s left`. */

@@ -198,7 +198,7 @@ onHome(
         [
           'with a file in a folder that is not there',
           () => ['--port', '0', '--ready-file', join(folder, 'no', 'ready')],
-          /could not be written: ENOENT\.\nName a file in a folder that exists with --ready-file\.\n$/,
+          /could not be written: ENOENT\.\nName another file with --ready-file: its folder must exist/,
         ],
         ['with a time that is no number', () => ['--grace', 'soon'], /use a number of seconds/],
       ];

@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -271,6 +281,43 @@ onHome('disk', (home) => {
         assert.equal(code, 0, err);
         assert.match(err, /Cannot write .*a push that is killed starts again\. Set XDG_STATE_HOME/);
       }
+    });
+  });
+
+  describe('a closed output', () => {
+    it('ends no push: of the result, of its progress, and of its events', async () => {
+      for (const [args, closed] of [
+        [[], 'stdout'],
+        [[], 'stderr'],
+        [['--json'], 'stdout'],
+      ] as const) {
+        const { layout, repository } = await image();
+        const child = start(['push', ...args, '--to', `${host()}/${repository}:v1`, layout.path]);
+        const { stdout, stderr } = child;
+        assert(stdout !== null && stderr !== null);
+        const [gone, other] = closed === 'stdout' ? [stdout, stderr] : [stderr, stdout];
+        gone.destroy();
+        const [said, [code]] = await Promise.all([text(other), once(child, 'exit')]);
+        assert.equal(code, 0, said);
+        await isPushed(repository, layout);
+      }
+    });
+
+    it('is named if it should have kept the result', async (t) => {
+      if (!existsSync('/dev/full')) return t.skip('there is no /dev/full');
+      const { layout, repository } = await image([10]);
+      const full = openSync('/dev/full', 'w');
+      const child = spawn(
+        process.execPath,
+        [COMMAND, 'push', '--to', `${host()}/${repository}:v1`, layout.path],
+        { env: { PATH: process.env.PATH, HOME: folder }, stdio: ['ignore', full, 'pipe'] },
+      );
+      assert(child.stderr !== null);
+      const [err, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+      closeSync(full);
+      assert.equal(code, 1);
+      assert.match(err, /\nThe result could not be printed: ENOSPC\.\nCheck where/);
+      await isPushed(repository, layout);
     });
   });
 
