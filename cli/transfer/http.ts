@@ -23,7 +23,10 @@ export interface Sent {
 export interface Body {
   /** In bytes. */
   readonly size: number;
-  /** Opens the bytes from the beginning. A request that is sent again opens them again. */
+  /**
+   * Opens the bytes from the beginning. A request that is sent again opens them again. A piece may be overwritten when the next one
+   * has been asked for.
+   */
   open(): AsyncIterable<Uint8Array>;
   /** Gets the number of bytes that were handed to the connection since it was last called. */
   sent?(bytes: number): void;
@@ -175,35 +178,35 @@ async function sendBody(request: ClientRequest, body: Body): Promise<boolean> {
   const pieces = body.open()[Symbol.asyncIterator]();
   let size = 0;
   while (true) {
-    // The source may wait for bytes of its own, and the end of the request must not.
-    const next = await Promise.race([over.promise, pieces.next()]);
+    // The source may wait for bytes of its own, and the end of the request must not. After the last byte the source only checks itself,
+    // and the server may answer before it has.
+    const asked = pieces.next();
+    const next = size === body.size ? await asked : await Promise.race([over.promise, asked]);
     if (next?.done === true) break;
     size += next?.value.length ?? 0;
-    if (next === null || size > body.size) {
-      pieces.return?.().catch(() => {});
-      if (next === null) return false;
-      break;
-    }
-    const isFull = !request.write(next.value);
-    body.sent?.(next.value.length);
-    if (isFull) await drained(request);
+    const isSent =
+      next !== null && size <= body.size && (await write(request, next.value, body, over.promise));
+    if (isSent) continue;
+    asked.then(() => pieces.return?.()).catch(() => {});
+    if (size <= body.size) return false;
+    break;
   }
   if (size !== body.size) throw new SourceChanged();
   request.end();
   return true;
 }
 
-/** Waits until more can be written, or until nothing more needs to be. */
-function drained(request: ClientRequest): Promise<void> {
-  return new Promise((resolve) => {
-    const events = ['drain', 'response', 'close'];
-    const done = () => {
-      for (const event of events) request.off(event, done);
-      resolve();
-    };
-    for (const event of events) request.on(event, done);
-    if (!request.writableNeedDrain || request.destroyed) done();
-  });
+/** True when the system has all bytes of the piece, and its memory can be used again. False if no more can be sent. */
+async function write(
+  request: ClientRequest,
+  piece: Uint8Array,
+  { sent }: Body,
+  over: Promise<null>,
+): Promise<boolean> {
+  const written = deferred<boolean>();
+  request.write(piece, (error) => written.resolve(!error));
+  sent?.(piece.length);
+  return (await Promise.race([written.promise, over])) ?? false;
 }
 
 /** The source gave more or fewer bytes than it had said. */

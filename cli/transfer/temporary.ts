@@ -54,8 +54,8 @@ export class TemporaryFile implements RandomAccess, AsyncDisposable {
     this.length += piece.length;
   }
 
-  read(position: number, length: number): Promise<Buffer> {
-    return readAt(this.#file, position, Math.max(0, Math.min(length, this.length - position)));
+  read(position: number, length: number, into?: Buffer): Promise<Buffer> {
+    return readAt(this.#file, position, Math.max(0, Math.min(length, this.length - position)), into);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -93,10 +93,10 @@ export class Spool implements RandomAccess, AsyncDisposable {
   }
 
   /** Waits for the bytes. Throws what the stream threw. */
-  async read(position: number, length: number): Promise<Buffer> {
+  async read(position: number, length: number, into?: Buffer): Promise<Buffer> {
     while (this.#file.length < position + length && !this.#isEnded) await this.#progress.promise;
     if (this.#failure !== null) throw this.#failure;
-    return this.#file.read(position, length);
+    return this.#file.read(position, length, into);
   }
 
   /** Waits for the end of the stream. Throws what the stream threw. */

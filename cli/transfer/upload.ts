@@ -42,7 +42,7 @@ export class ChunkLimit {
 export interface Content {
   /** In bytes. */
   readonly size: number;
-  /** The bytes from `start` to before `end`. */
+  /** The bytes from `start` to before `end`. A piece may be overwritten when the next one has been asked for. */
   open(start: number, end: number): AsyncIterable<Uint8Array>;
 }
 

@@ -93,7 +93,7 @@ describe('an image that is pushed again', () => {
       for await (const { descriptor, open, size } of source.blobs()) {
         const part = async (start: number, end: number) => {
           const pieces: Uint8Array[] = [];
-          for await (const piece of open(start, end)) pieces.push(piece);
+          for await (const piece of open(start, end)) pieces.push(Buffer.from(piece));
           return Buffer.concat(pieces);
         };
         const middle = Math.floor(size / 2);

@@ -33,7 +33,8 @@ export async function digestOfLayer({
   const pieces = async function* () {
     for await (const piece of content.open(0, content.size)) {
       compressed.update(piece);
-      yield piece;
+      // The stream reads ahead.
+      yield Buffer.from(piece);
     }
   };
   const transform = uncompressor(form);

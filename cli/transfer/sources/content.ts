@@ -8,12 +8,15 @@ import type { SourceBlob, SourceDescriptor } from '../source.ts';
 import type { Content } from '../upload.ts';
 import { sourceFailure } from './failure.ts';
 
-/** Larger pieces are not quicker, and more of them wait for the garbage collection. */
-const PIECE_BYTES = 128 * 1024;
+/** Larger pieces are not quicker. */
+const PIECE_BYTES = 256 * 1024;
+/** Buffers that are kept for later: two for each of some contents that are read at once. */
+const FREE_MAX = 16;
 
 /** Reads at a position. Fewer bytes than asked for mean the end. */
 export interface RandomAccess {
-  read(position: number, length: number): Promise<Buffer>;
+  /** The bytes are written to `into`, which has at least `length` bytes, if it is given. */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>;
 }
 
 export interface ImageFile extends Content {
@@ -36,14 +39,44 @@ export function partOf(access: RandomAccess, offset: number, size: number, name:
   return {
     size,
     async *open(start, end) {
-      for (let at = start; at < end; ) {
-        const piece = await access.read(offset + at, Math.min(PIECE_BYTES, end - at));
-        if (piece.length === 0) throw changed(name);
-        yield piece;
-        at += piece.length;
+      const read = (at: number) => readAhead(access, offset + at, Math.min(PIECE_BYTES, end - at));
+      let next = start < end ? read(start) : null;
+      try {
+        for (let at = start; next !== null; ) {
+          const { piece, buffer } = await next;
+          next = null;
+          if (piece.length === 0) throw changed(name);
+          at += piece.length;
+          if (at < end) next = read(at);
+          yield piece;
+          // Only if the caller has asked for more it is done with this one.
+          give(buffer);
+        }
+      } finally {
+        next?.then(({ buffer }) => give(buffer)).catch(() => {});
       }
     },
   };
+}
+
+interface Read {
+  readonly piece: Buffer;
+  readonly buffer: Buffer;
+}
+
+/** Memory that no one uses. Fresh memory for each piece would wait for the garbage collection, which counts objects and not bytes. */
+const freeBuffers: Buffer[] = [];
+
+function readAhead(access: RandomAccess, position: number, length: number): Promise<Read> {
+  const buffer = freeBuffers.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const reading = access.read(position, length, buffer).then((piece) => ({ piece, buffer }));
+  // The caller hears of the error when it asks for this piece.
+  reading.catch(() => {});
+  return reading;
+}
+
+function give(buffer: Buffer): void {
+  if (freeBuffers.length < FREE_MAX) freeBuffers.push(buffer);
 }
 
 /** A file that must stay as it is. Throws a CommandFailure if it was changed or replaced by a shorter or longer one. */
@@ -58,7 +91,7 @@ export function fileContent(path: string, { size, mtimeMs }: Stats): Content {
       };
       try {
         await check();
-        const access = { read: (position: number, length: number) => readAt(file, position, length) };
+        const access: RandomAccess = { read: (...where) => readAt(file, ...where) };
         yield* partOf(access, 0, size, path).open(start, end);
         await check();
       } finally {
@@ -76,8 +109,14 @@ export async function openForReading(path: string): Promise<FileHandle> {
   }
 }
 
-export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(length);
+/** See RandomAccess. */
+export async function readAt(
+  file: FileHandle,
+  position: number,
+  length: number,
+  into?: Buffer,
+): Promise<Buffer> {
+  const buffer = into ?? Buffer.allocUnsafeSlow(length);
   let filled = 0;
   while (filled < length) {
     const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
@@ -95,7 +134,7 @@ export async function readWhole(content: Content, maxBytes: number, what: string
     );
   }
   const pieces: Uint8Array[] = [];
-  for await (const piece of content.open(0, content.size)) pieces.push(piece);
+  for await (const piece of content.open(0, content.size)) pieces.push(Buffer.from(piece));
   return Buffer.concat(pieces);
 }
 

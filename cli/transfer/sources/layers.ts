@@ -209,6 +209,6 @@ export function formOf(beginning: Uint8Array): LayerForm {
 /** Reads how a content begins. */
 export async function beginningOf(content: Content, length: number): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of content.open(0, Math.min(length, content.size))) pieces.push(piece);
+  for await (const piece of content.open(0, Math.min(length, content.size))) pieces.push(Buffer.from(piece));
   return Buffer.concat(pieces);
 }

@@ -185,8 +185,8 @@ class FileSource implements ArchiveSource {
     return new FileSource(path, await openForReading(path), found);
   }
 
-  read(position: number, length: number): Promise<Buffer> {
-    return readAt(this.#file, position, length);
+  read(position: number, length: number, into?: Buffer): Promise<Buffer> {
+    return readAt(this.#file, position, length, into);
   }
 
   async complete(): Promise<void> {

@@ -104,7 +104,7 @@ export async function readSource(source: Source): Promise<Given> {
   const blobs = new Map<string, Buffer>();
   for await (const { descriptor, size, open } of source.blobs()) {
     const pieces: Uint8Array[] = [];
-    for await (const piece of open(0, size)) pieces.push(piece);
+    for await (const piece of open(0, size)) pieces.push(Buffer.from(piece));
     const bytes = Buffer.concat(pieces);
     assert.equal(`sha256:${sha256(bytes)}`, descriptor.digest);
     assert.equal(bytes.length, descriptor.size);
