@@ -27,10 +27,18 @@ export interface ImageName {
   readonly tag: string;
 }
 
+/** A layer that the registry does not have, as the base layers of Windows. Clients fetch it from its publisher. */
+export interface AbsentLayer {
+  readonly digest: string;
+  readonly url: string;
+}
+
 export interface Destination extends AsyncDisposable {
   readonly name: string;
   /** Blobs that can be written at once. */
   readonly jobs: number;
+  /** Throws a CommandFailure if it cannot hold the image. */
+  check(manifests: readonly SourceManifest[], absent: readonly AbsentLayer[]): void;
   /** Throws a CommandFailure if the bytes do not have their digest. */
   put(blob: SourceBlob, options: PutOptions): Promise<Outcome>;
   /** Writes the manifests, the last of which is the image. Nothing is there under its name before. */
@@ -70,6 +78,8 @@ class Folder implements Destination {
     this.name = `oci:${path}`;
     this.#path = path;
   }
+
+  check(): void {}
 
   async put(blob: SourceBlob, options: PutOptions): Promise<Outcome> {
     const path = join(this.#path, blobPath(blob.descriptor));
@@ -152,6 +162,7 @@ class Archive implements Destination {
   readonly #path: string;
   readonly #partial: string;
   readonly #isForDocker: boolean;
+  #isWhole = true;
   #file: FileHandle | null = null;
   #tar: TarWriter | null = null;
 
@@ -160,6 +171,20 @@ class Archive implements Destination {
     this.#path = path;
     this.#partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
     this.#isForDocker = isForDocker;
+  }
+
+  check(manifests: readonly SourceManifest[], [absent]: readonly AbsentLayer[]): void {
+    this.#isWhole = absent === undefined;
+    if (!this.#isForDocker) return;
+    if (!isImage(manifests.at(-1))) {
+      throw new CommandFailure(
+        'An archive for docker holds one image, and this is an index of several.\nChoose one with --platform, or write oci:FILE.tar.',
+      );
+    }
+    if (absent === undefined) return;
+    throw new CommandFailure(
+      `The layer ${absent.digest} is not in the registry, and an archive for docker needs every layer.\nWrite oci:FILE.tar, which leaves it out, or push the image again with this layer. Its publisher has it at ${absent.url}`,
+    );
   }
 
   async put(blob: SourceBlob, options: PutOptions): Promise<Outcome> {
@@ -179,12 +204,7 @@ class Archive implements Destination {
   }
 
   async finish(manifests: readonly SourceManifest[], image: ImageName): Promise<void> {
-    const docker = dockerManifest(manifests, image);
-    if (docker === null && this.#isForDocker) {
-      throw new CommandFailure(
-        'An archive for docker holds one image, and this is an index of several.\nChoose one with --platform, or write oci:FILE.tar.',
-      );
-    }
+    const docker = this.#isWhole ? dockerManifest(manifests, image) : null;
     const tar = await this.#open();
     const files: [string, Uint8Array][] = manifests.map(({ descriptor, bytes }) => [
       blobPath(descriptor),
@@ -234,14 +254,18 @@ function indexOf(manifests: readonly Entry[]): Buffer {
 /** Null if the image is an index, or no image. */
 function dockerManifest(manifests: readonly SourceManifest[], { full }: ImageName): Buffer | null {
   const image = manifests.at(-1);
-  const types: readonly string[] = [MEDIA_TYPES.imageManifest, MEDIA_TYPES.dockerManifest];
-  if (image === undefined || !types.includes(image.descriptor.mediaType)) return null;
+  if (!isImage(image)) return null;
   const { config, layers } = JSON.parse(Buffer.from(image.bytes).toString()) as {
     config: SourceDescriptor;
     layers: SourceDescriptor[];
   };
   const entry = { Config: blobPath(config), RepoTags: [full], Layers: layers.map(blobPath) };
   return Buffer.from(JSON.stringify([entry]));
+}
+
+function isImage(manifest: SourceManifest | undefined): manifest is SourceManifest {
+  const types: readonly string[] = [MEDIA_TYPES.imageManifest, MEDIA_TYPES.dockerManifest];
+  return manifest !== undefined && types.includes(manifest.descriptor.mediaType);
 }
 
 function blobPath({ digest }: SourceDescriptor): string {

@@ -1,10 +1,10 @@
 // Writes an image to files: its blobs, then its manifests.
 
 import { CommandFailure } from '../failure.ts';
-import type { Destination, ImageName } from './destination.ts';
+import type { AbsentLayer, Destination, ImageName } from './destination.ts';
 import { eachAtOnce } from './each-at-once.ts';
 import { type Listener, type Summary, Tally } from './events.ts';
-import type { Source } from './source.ts';
+import type { Source, SourceBlob, SourceManifest } from './source.ts';
 
 export interface SaveOptions {
   readonly source: Source;
@@ -38,7 +38,18 @@ export async function saveImage({
     signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
     note: (message: string) => listen({ event: 'note', message }),
   };
-  await eachAtOnce(source.blobs(), destination.jobs, stop, async (blob) => {
+  // An image of a registry is known as a whole before its first byte.
+  const blobs: SourceBlob[] = [];
+  for await (const blob of source.blobs()) blobs.push(blob);
+  const manifests = await source.manifests();
+  const absent = absentLayers(manifests, blobs);
+  destination.check(manifests, absent);
+  for (const { digest, url } of absent) {
+    options.note(
+      `The layer ${digest} is not in the registry, and was left out. Clients fetch it from ${url}`,
+    );
+  }
+  await eachAtOnce(each(blobs), destination.jobs, stop, async (blob) => {
     const { digest, mediaType, size } = blob.descriptor;
     listen({ event: 'blob', digest, mediaType, size });
     const outcome = await destination.put(blob, {
@@ -48,7 +59,6 @@ export async function saveImage({
     });
     listen({ event: 'blob-end', digest, outcome });
   });
-  const manifests = await source.manifests();
   const root = manifests.at(-1);
   if (root === undefined) throw new CommandFailure(`${source.name} has no manifest.\nPush the image again.`);
   await destination.finish(manifests, image);
@@ -56,4 +66,22 @@ export async function saveImage({
   const summary = tally.summary('pull', root.descriptor.digest, destination.name);
   listen({ event: 'end', ...summary });
   return summary;
+}
+
+/** Layers that clients fetch from their URLs, and that the source does not have. */
+function absentLayers(manifests: readonly SourceManifest[], blobs: readonly SourceBlob[]): AbsentLayer[] {
+  const present = new Set<string>(blobs.map(({ descriptor }) => descriptor.digest));
+  const absent = manifests
+    .flatMap(({ bytes }) => (JSON.parse(Buffer.from(bytes).toString()) as { layers?: Layer[] }).layers ?? [])
+    .filter(({ digest }) => !present.has(digest));
+  return [...new Map(absent.map(({ digest, urls }) => [digest, { digest, url: urls?.[0] ?? '' }])).values()];
+}
+
+interface Layer {
+  digest: string;
+  urls?: string[];
+}
+
+async function* each<Item>(items: readonly Item[]): AsyncGenerator<Item> {
+  yield* items;
 }

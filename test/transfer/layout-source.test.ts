@@ -35,4 +35,21 @@ describe('an OCI layout', () => {
       [...layout.manifests.map(({ digest }) => digest), layout.root.digest],
     );
   });
+
+  it('that lacks a platform names the ones that are here', async () => {
+    const layout = await writeLayout(join(folder, 'part'), { architectures: ['amd64', 'arm64', 's390x'] });
+    await rm(join(layout.path, 'blobs', layout.manifests[1]?.digest.replace(':', '/') ?? ''));
+    for (const platform of [undefined, 'linux/arm64']) {
+      await using source = await openSource(layout.path, {
+        compression: 'gzip',
+        report: assert.fail,
+        env: {},
+        platform,
+      });
+      await assert.rejects(
+        source.manifests(),
+        /incomplete: .* \(linux\/arm64\) missing\.\nChoose a platform that is here with --platform: linux\/amd64, linux\/s390x\.$/,
+      );
+    }
+  });
 });

@@ -1,14 +1,18 @@
 // An image in a registry as a source: it keeps its digests, and lost connections are opened again where they ended.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, it } from 'node:test';
+import { openDestination } from '../../cli/transfer/destination.ts';
+import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { openSource } from '../../cli/transfer/open-source.ts';
 import { Registry } from '../../cli/transfer/registry.ts';
+import { saveImage } from '../../cli/transfer/save-image.ts';
 import type { SourceBlob, SourceOptions } from '../../cli/transfer/source.ts';
 import { ChunkedUpload, ChunkLimit } from '../../cli/transfer/upload.ts';
 import { blobPath, hashFile, type Layout, writeLayout } from '../clients/support/layout.ts';
@@ -87,7 +91,7 @@ onHome('disk', (home) => {
     }
   };
 
-  it('leaves out a layer that clients fetch elsewhere, if the registry does not have it', async () => {
+  it('leaves out a layer that clients fetch elsewhere, or says that an archive for docker needs it', async () => {
     const image = await openSource(layout.path, {
       compression: 'gzip',
       report: () => {},
@@ -116,6 +120,31 @@ onHome('disk', (home) => {
     );
     assert.equal(found.blobs.size, json.layers.length);
     assert(!found.blobs.has(digest));
+    const save = async (to: string) => {
+      const events: string[] = [];
+      await using source = await openSource(`registry:${home.url}/team/app:windows`, {
+        compression: 'gzip',
+        report: () => {},
+        env: {},
+      });
+      await using destination = openDestination(to);
+      const name = { full: 'registry.example.com/team/app:windows', tag: 'windows' };
+      const listen = (event: TransferEvent) => void events.push(JSON.stringify(event));
+      await saveImage({ source, destination, image: name, listen });
+      return events.join('\n');
+    };
+    const archive = join(folder, 'windows.tar');
+    await assert.rejects(
+      save(`docker-archive:${archive}`),
+      /0000 is not in the registry, and an archive for docker needs every layer\.\nWrite oci:FILE\.tar/,
+    );
+    assert(!existsSync(archive), 'nothing was read');
+    assert.match(await save(`oci:${archive}`), /0000 is not in the registry, and was left out/);
+    assert.equal(
+      (await readSource(await openSource(archive, { compression: 'gzip', report: () => {}, env: {} }))).blobs
+        .size,
+      json.layers.length,
+    );
   });
 
   it('gives all manifests and blobs of an index', async () => {

@@ -58,7 +58,7 @@ export async function readGraph(store: ContentStore, root: Entry, selection: Sel
   const walk = new Walk(store);
   await walk.visit(start, 0);
   if (walk.missing.length === 0) return walk;
-  const children = takesOnlyPresent ? await childrenOf(store, start) : [];
+  const children = await childrenOf(store, root);
   const present: { child: Entry; graph: Walk }[] = [];
   for (const child of children) {
     const graph = new Walk(store);
@@ -66,7 +66,7 @@ export async function readGraph(store: ContentStore, root: Entry, selection: Sel
     if (isPlatform(child.platform) && graph.missing.length === 0) present.push({ child, graph });
   }
   const [only, another] = present;
-  if (only !== undefined && another === undefined) {
+  if (takesOnlyPresent && platform === null && only !== undefined && another === undefined) {
     report(
       `Of the ${children.filter(({ platform }) => isPlatform(platform)).length} platforms of ${store.name}, only ${platformText(only.child.platform)} is here. It is sent alone.`,
     );
@@ -248,6 +248,6 @@ function incomplete(
   const advice =
     platforms.length > 0
       ? `Choose a platform that is here with --platform: ${platforms.join(', ')}.`
-      : 'Write the source again with all of its content, or choose a platform that is there with --platform.';
+      : 'Write the source again with all of its content.';
   return sourceFailure(`${source} is incomplete: ${named}${rest} missing.\n${advice}`);
 }
