@@ -3,6 +3,7 @@
  * Distribution spec, "Pushing blobs".
  */
 import { randomBytes } from 'node:crypto';
+import { isDigest } from '../../worker/oci/digest.ts';
 import { OciError } from '../../worker/oci/errors.ts';
 import { type ByteRange, lengthOf, parseContentRange } from '../../worker/oci/range.ts';
 import { type Answer, discard } from '../transfer/http.ts';
@@ -246,11 +247,33 @@ export class Uploads {
       this.#forget(upload);
     } else if (answer.status === 404) {
       this.#forget(upload);
+      // An earlier attempt, whose answer was lost, may have ended the upload. Longshore would say 201 again.
+      if (await this.#isStored(exchange, upload, digest)) {
+        discard(answer);
+        this.#log.blob(upload.repository, upload.received);
+        const Location = `/v2/${upload.repository}/blobs/${digest}`;
+        return reply(exchange, 201, { Location, 'Docker-Content-Digest': digest });
+      }
     } else if (answer.status === 400) {
       // The bytes are not those of the digest. They are not kept for another one.
       void this.#cancel(upload);
     }
     await relay(exchange, answer, this.#upstream.origin);
+  }
+
+  async #isStored({ signal }: Exchange, upload: RelayedUpload, digest: string): Promise<boolean> {
+    if (!isDigest(digest)) return false;
+    const { repository, login, received } = upload;
+    const path = `/v2/${repository}/blobs/${digest}`;
+    const scope = pushScope(repository, null);
+    try {
+      const answer = await this.#upstream.registry(login).attempt({ method: 'HEAD', path, scope, signal });
+      discard(answer);
+      return answer.status === 200 && answer.header('Content-Length') === String(received);
+    } catch {
+      // The client gets the first answer.
+      return false;
+    }
   }
 
   #accepted(exchange: Exchange, upload: RelayedUpload): void {

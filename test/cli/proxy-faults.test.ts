@@ -1,12 +1,14 @@
 /** `longshore proxy` when the network, the registry or the client fails. Chunks have 1 MiB here. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, describe, it, mock } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { type Fault, type Passing, startFront } from '../transfer/support/front.ts';
 import { answerOf, assertStored, locationOf, MB, Proxied } from './support/proxied.ts';
 
 const MIB = 1024 * 1024;
+/** What other registries answer if an upload has ended. */
+const UNKNOWN = { status: 404, body: '{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"unknown"}]}' };
 /** Of one upload at a time, a chunk has half of it. */
 const MEMORY = { memoryBytes: 2 * MIB };
 
@@ -57,6 +59,12 @@ onHome('disk', (home) => {
       }
     });
 
+    it('the answer to the last request is lost, and the registry does not know the upload any more', () =>
+      pushThrough(home, ({ method, number }) => {
+        if (method !== 'PUT') return undefined;
+        return number === 1 ? { loseAnswer: true } : UNKNOWN;
+      }));
+
     it('the registry crashes at every chunk', async () => {
       const restarted = new Set<number>();
       await pushThrough(home, ({ method, number }) => {
@@ -104,6 +112,36 @@ onHome('disk', (home) => {
         assert.equal(here.proxy.uploads.memoryBytes, 0);
       });
     }
+  });
+
+  it('an upload that the registry does not know, and whose blob it does not have, is an error', async () => {
+    await using front = await startFront(
+      () => home.url,
+      ({ method }) => (method === 'PUT' ? UNKNOWN : undefined),
+    );
+    await using here = await Proxied.start(front.url, MEMORY);
+    const answer = await here.push(repositoryName(), blob(3 * MIB));
+    assert.equal(answer.status, 404);
+    assert.match(answer.body.toString(), /BLOB_UPLOAD_UNKNOWN/);
+  });
+
+  it('an upload whose client is silent for 15 minutes is cancelled, here and in the registry', async (t) => {
+    mock.timers.enable({ apis: ['setInterval', 'Date'], now: Date.now() });
+    t.after(() => mock.timers.reset());
+    await using front = await startFront(() => home.url);
+    await using here = await Proxied.start(front.url, MEMORY);
+    const location = await here.begin(repositoryName());
+    const minutes = (count: number) => mock.timers.tick(count * 60_000);
+    assert.equal((await here.send('PATCH', location, { body: blob(1000) })).status, 202);
+    minutes(14);
+    // Any request of the upload begins the time anew.
+    assert.equal((await here.send('GET', location)).headers.range, '0-999');
+    minutes(14);
+    assert.equal((await here.send('GET', location)).status, 204);
+    minutes(16);
+    assert.equal((await here.send('GET', location)).status, 404);
+    await here.proxy.stop(0);
+    assert.equal(front.passed.filter(({ method }) => method === 'DELETE').length, 1);
   });
 
   describe('a client', () => {
