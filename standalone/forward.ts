@@ -94,6 +94,7 @@ function refuse(incoming: IncomingMessage, response: ServerResponse, status: num
   const headers = {
     'Content-Type': 'application/json',
     'Content-Length': body.length,
+    'Cache-Control': 'no-store',
     Link: helpLink('UNKNOWN'),
   };
   response.writeHead(status, headers).end(body);

@@ -62,10 +62,15 @@ export default {
 
 const AS_DATA_HEADERS = Object.entries(AS_DATA);
 
-/** Sets the headers that every answer has. The pages of the sign-in keep their own Content-Security-Policy. */
+/**
+ * Sets the headers that every answer has. The pages of the sign-in keep their own Content-Security-Policy. An answer that does not
+ * say what caches may keep is not for them: without no-store, a cache may keep a 404 for some time, and some keep a 401, in which
+ * the realm says where clients send their password. RFC 9111, section 4.2.2.
+ */
 function withCommonHeaders(answer: Response, request: Request): Response {
   const { headers } = answer;
   headers.set('Docker-Distribution-API-Version', 'registry/2.0');
+  if (!headers.has('Cache-Control')) headers.set('Cache-Control', 'no-store');
   const isPage = headers.has('Content-Security-Policy');
   for (const [name, value] of AS_DATA_HEADERS) {
     if (!isPage || !headers.has(name)) headers.set(name, value);

@@ -12,6 +12,9 @@ const ELSEWHERE: { name: string; headers: Record<string, string>; want: RegExp }
     'X-Forwarded-Host',
     'X-Forwarded-Proto',
     'X-Real-IP',
+    'X-Client-IP',
+    'X-Cluster-Client-IP',
+    'True-Client-IP',
     'Via',
     'CF-Ray',
   ].map((header) => ({

@@ -25,7 +25,7 @@ describe('a URL whose blob has been deleted', () => {
           const answer = await send(home.url, target, { headers: range === '' ? {} : { Range: range } });
           assert.equal(answer.status, 404);
           assert.equal(errorOf(answer).code, 'BLOB_UNKNOWN');
-          assert.equal(answer.headers['cache-control'], undefined);
+          assert.equal(answer.headers['cache-control'], 'no-store');
         });
       }
     },

@@ -1,12 +1,12 @@
 /** The client of a request: its address and its certificate. */
-import { inNetwork } from '../oci/address.ts';
+import { inNetwork, plainAddress } from '../oci/address.ts';
 
 /** A proxy that is not trusted is told of in the log no more often than this. */
 const FORWARDED_WARNING_MS = 3600 * 1000;
 
 /** What the platform says about the sender of a request. */
 export interface Client {
-  /** Empty where it is not known. */
+  /** Empty where the platform does not know it. `unknown` where a trusted proxy does not name it. */
   address: string;
   /** The subject of a verified client certificate; null without one. */
   certificate: string | null;
@@ -51,11 +51,22 @@ export function isProxied(request: Request, trustedProxies: string[]): boolean {
   return isAmong(peer, trustedProxies);
 }
 
-/** The last address that is not a trusted proxy. Any client can forge the addresses before it. */
+/**
+ * The last address that is not a trusted proxy. Any client can forge the addresses before it. If all are trusted, the client is a
+ * trusted host too, and the first address is its own.
+ */
 function behindProxies(peer: string, forwarded: string | null, trusted: string[]): string {
-  const chain = [...(forwarded?.split(',').map((entry) => withoutPort(entry.trim())) ?? []), peer];
-  return chain.findLast((address) => !isAmong(address, trusted)) ?? peer;
+  if (forwarded === null || !isAmong(peer, trusted)) return peer;
+  const chain = forwarded.split(',').map((entry) => withoutPort(entry.trim()));
+  const client = chain.findLast((address) => !isAmong(address, trusted)) ?? chain[0] ?? peer;
+  return plainAddress(client) ?? UNKNOWN;
 }
+
+/**
+ * The address of a client that its proxy does not name, such as the `unknown` of Squid. All of them count as one client, and no
+ * policy allows it. An empty address would have no limits.
+ */
+const UNKNOWN = 'unknown';
 
 function isAmong(address: string, networks: string[]): boolean {
   return networks.some((network) => inNetwork(address, network));

@@ -6,7 +6,7 @@ import { isLoopback } from '../oci/address.ts';
 import { OciError } from '../oci/errors.ts';
 import { clientOf } from './client.ts';
 
-const FORWARDED = /^(?:forwarded$|via$|x-forwarded(?:$|-)|x-real-ip$|true-client-ip$|cf-)/;
+const FORWARDED = /^(?:forwarded$|via$|x-forwarded(?:$|-)|x-real-ip$|(?:[a-z]+-)*client-ip$|cf-)/;
 
 /** Throws DENIED for a request that may come from elsewhere. */
 export function checkLocal(request: Request, setsCfHeaders: boolean): void {

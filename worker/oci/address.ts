@@ -43,6 +43,16 @@ export function isNetwork(text: string): boolean {
   return ipaddr.isValidCIDR(text) || ipaddr.isValid(text);
 }
 
+/**
+ * An address in its usual form: IPv4 where it is written as IPv6, and without the zone of a link-local address. Null for other
+ * texts, also for short and octal forms of IPv4.
+ */
+export function plainAddress(text: string): string | null {
+  const address = text.replace(/%[\w.-]+$/, '');
+  if (!ipaddr.IPv4.isValidFourPartDecimal(address) && !ipaddr.IPv6.isValid(address)) return null;
+  return ipaddr.process(address).toString();
+}
+
 /** The network of one client: its IPv4 address, or the /64 of its IPv6 address, in which it may choose any address. */
 export function clientNetwork(address: string): string {
   if (!ipaddr.isValid(address)) return address;
