@@ -69,6 +69,7 @@ export class ConnectionLost extends Error {
  */
 export async function send({ method, url, headers = {}, body = null, signal }: Sent): Promise<Answer> {
   signal?.throwIfAborted();
+  const opened = body === null ? null : await open(body, signal);
   const { protocol, hostname } = new URL(url);
   const isSecure = protocol === 'https:';
   // Programs in Go never ask a proxy for this machine, which it cannot reach. It would get the password of the admin, too.
@@ -83,7 +84,8 @@ export async function send({ method, url, headers = {}, body = null, signal }: S
   const abort = () => request.destroy(new Error('aborted'));
   signal?.addEventListener('abort', abort, { once: true });
   try {
-    const isWhole = body === null ? endWithout(request) : await sendBody(request, body);
+    const isWhole =
+      body === null || opened === null ? endWithout(request) : await sendBody(request, body, opened);
     request.setTimeout(ANSWER_MS);
     const message = await answered;
     // The server did not read the rest of the body, so the connection cannot be used again.
@@ -171,16 +173,41 @@ function answerOf(request: ClientRequest): Promise<IncomingMessage> {
   return answered;
 }
 
+/** A body whose first piece is ready. */
+interface Opened {
+  readonly pieces: AsyncIterator<Uint8Array>;
+  readonly first: IteratorResult<Uint8Array>;
+}
+
+/**
+ * Waits for the first piece. A layer may first have to be compressed, and servers close a connection on which nothing comes for a
+ * minute.
+ */
+async function open(body: Body, signal: AbortSignal | undefined): Promise<Opened> {
+  const pieces = body.open()[Symbol.asyncIterator]();
+  const asked = pieces.next();
+  const aborted = deferred<never>();
+  const abort = () => aborted.reject(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    return { pieces, first: await Promise.race([aborted.promise, asked]) };
+  } catch (error) {
+    asked.then(() => pieces.return?.()).catch(() => {});
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+  }
+}
+
 /** False if the server answered, or the connection ended, before the whole body was sent. */
-async function sendBody(request: ClientRequest, body: Body): Promise<boolean> {
+async function sendBody(request: ClientRequest, body: Body, { pieces, first }: Opened): Promise<boolean> {
   const over = deferred<null>();
   for (const event of ['response', 'close']) request.once(event, () => over.resolve(null));
-  const pieces = body.open()[Symbol.asyncIterator]();
   let size = 0;
-  while (true) {
+  for (let isFirst = true; ; isFirst = false) {
     // The source may wait for bytes of its own, and the end of the request must not. After the last byte the source only checks itself,
     // and the server may answer before it has.
-    const asked = pieces.next();
+    const asked = isFirst ? Promise.resolve(first) : pieces.next();
     const next = size === body.size ? await asked : await Promise.race([over.promise, asked]);
     if (next?.done === true) break;
     size += next?.value.length ?? 0;
