@@ -32,7 +32,7 @@ export const JOBS_OPTION = {
   kind: 'parsed',
   parse: jobsOf,
   default: '4',
-  brief: 'Blobs that are sent at once, 1 to 32',
+  brief: 'Large blobs that are sent at once, 1 to 32',
   placeholder: 'count',
 } as const;
 

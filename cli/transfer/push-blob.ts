@@ -11,6 +11,7 @@ import type { Slots } from './slots.ts';
 import type { SourceBlob } from './source.ts';
 import { ChunkedUpload, type ChunkLimit, type Content, UploadLost } from './upload.ts';
 
+const SMALL_MAX_BYTES = 2 * 1024 * 1024;
 /** Times that one blob is sent again from its beginning. */
 const RESTARTS_MAX = 3;
 
@@ -23,8 +24,9 @@ export interface BlobPush {
   readonly limit: ChunkLimit;
   readonly direct: DirectWay;
   readonly resume: ResumeStore;
-  /** Of blobs whose bytes are being sent. */
+  /** Of blobs whose bytes are being sent. Those of small ones are more, because small blobs mostly wait for answers. */
   readonly slots: Slots;
+  readonly smallSlots: Slots;
   /** For messages. */
   readonly sourceName: string;
   readonly listen: Listener;
@@ -60,7 +62,8 @@ async function attempt(blob: SourceBlob, push: BlobPush, sendsWhole: boolean): P
   const { registry, repository, limit, mountFrom } = push;
   const { digest, size } = blob.descriptor;
   if (await registry.hasBlob(repository, digest, size)) return 'present';
-  return push.slots.run(async () => {
+  const slots = size <= SMALL_MAX_BYTES ? push.smallSlots : push.slots;
+  return slots.run(async () => {
     const [unfinished, entry] = await claim(blob, push);
     const direct = unfinished === null ? await sendDirect(blob, push, entry) : null;
     if (typeof direct === 'string') return direct;

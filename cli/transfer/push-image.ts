@@ -15,6 +15,8 @@ import { ChunkLimit } from './upload.ts';
 
 /** Blobs that are looked for in the registry at once. Each is a short request. */
 const LOOKUPS_MAX = 16;
+/** Small blobs that are sent at once, for each large one. */
+const SMALL_JOBS = 3;
 /** Attempts of a request. A network that is away for a minute does not end a push. */
 const ATTEMPTS_MAX = 10;
 
@@ -23,7 +25,7 @@ export interface PushOptions {
   readonly target: Target;
   /** Asked again if the registry refuses what it gave before: credentials of a CI job expire. */
   readonly credentials: () => Promise<Credentials | null>;
-  /** Blobs that are sent at once. */
+  /** Large blobs that are sent at once. */
   readonly jobs: number;
   /** A repository of the same registry that has the blobs. */
   readonly mountFrom?: string | null;
@@ -69,6 +71,7 @@ export async function pushImage(options: PushOptions): Promise<Summary> {
     direct: new DirectWay(registry, { report: note, limit, ...directOptions(options.env) }),
     resume: new ResumeStore(options.env, note),
     slots: new Slots(jobs),
+    smallSlots: new Slots(jobs * SMALL_JOBS),
     sourceName: source.name,
     listen,
   };

@@ -1,15 +1,21 @@
 /** Pushes through a network that fails, to registries that restart. Nothing is lost, and at most one chunk is sent twice. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { type Credentials, credentialsFor } from '../../cli/transfer/credentials.ts';
 import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { pushImage } from '../../cli/transfer/push-image.ts';
 import type { Source } from '../../cli/transfer/source.ts';
 import type { Target } from '../../cli/transfer/target.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
 import { eachHome, onHome } from '../support/homes.ts';
+import { TestIssuer } from '../support/issuer.ts';
 import { blobBytes, type Fault, type Passing, startFront } from './support/front.ts';
 import { assertPushed, blobOf, imageOf, newTarget } from './support/memory-images.ts';
 
@@ -18,6 +24,8 @@ const CHUNK_BYTES = 1024 * 1024;
 const LAYER_BYTES = 3 * CHUNK_BYTES + 1000;
 const CHUNKS = [1, 2, 3, 4];
 const ADMIN = { username: 'admin', password: 'the password of the admin' };
+const AUTHORIZATION = `Basic ${btoa(`${ADMIN.username}:${ADMIN.password}`)}`;
+const ISSUER = 'https://token.actions.githubusercontent.com';
 
 let folder = '';
 before(() => {
@@ -25,12 +33,16 @@ before(() => {
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const push = async (source: Source, target: Target, credentials: typeof ADMIN | null = null) => {
+const push = async (
+  source: Source,
+  target: Target,
+  credentials: () => Promise<Credentials | null> = async () => null,
+) => {
   const events: TransferEvent[] = [];
   const summary = await pushImage({
     source,
     target,
-    credentials: async () => credentials,
+    credentials,
     jobs: 4,
     env: { XDG_STATE_HOME: folder },
     limit: new ChunkLimit(CHUNK_BYTES),
@@ -208,32 +220,118 @@ onHome('disk', (home) => {
 onHome(
   'disk',
   (home) => {
+    const statusOf = async ({ repository }: Target) => {
+      const headers = { Authorization: AUTHORIZATION, Accept: '*/*' };
+      return (await fetch(`${home.url}/v2/${repository}/manifests/v1`, { headers })).status;
+    };
+
     describe('a push whose credentials expire', () => {
-      it('logs in again in the middle', async () => {
-        let logins = 0;
-        await using front = await startFront(
-          () => home.url,
-          async ({ method, path, number }) => {
-            if (path.startsWith('/token')) logins += 1;
-            // Every token is older than it may be.
-            if (method === 'PATCH' && number === 2) await home.setClockAhead(3600_000);
-            return undefined;
-          },
+      const issuer = new TestIssuer();
+      /** Where GitHub gives identity tokens to its jobs. */
+      const github = createServer(async (request, response) => {
+        const audience = new URL(request.url ?? '', 'http://github').searchParams.get('audience');
+        response.end(JSON.stringify({ value: await identity(String(audience)) }));
+      });
+      const identity = (audience: string) =>
+        issuer.sign(
+          { iss: ISSUER, aud: audience, sub: 'job', jti: randomUUID() },
+          { issuedAt: aheadMs / 1000, expiresIn: aheadMs / 1000 + 300 },
         );
-        const image = imageOf([LAYER_BYTES]);
-        const target = newTarget(front.host);
-        await push(image, target, ADMIN);
-        assert(logins > 1, `${logins} log-ins`);
-        const authorization = `Basic ${btoa(`${ADMIN.username}:${ADMIN.password}`)}`;
-        const found = await fetch(`${home.url}/v2/${target.repository}/manifests/v1`, {
-          headers: { Authorization: authorization, Accept: '*/*' },
+      let aheadMs = 0;
+      let audience = '';
+      before(async () => {
+        await issuer.start();
+        await once(github.listen(0, '127.0.0.1'), 'listening');
+      });
+      after(async () => {
+        github.close();
+        await issuer.stop();
+      });
+
+      const manage = async (path: string, body: object) => {
+        const answer = await fetch(`${home.url}/api/v1${path}`, {
+          method: 'POST',
+          headers: { Authorization: AUTHORIZATION, 'Content-Type': 'application/json' },
+          body: JSON.stringify(body),
         });
-        assert.equal(found.status, 200);
+        assert.equal(answer.status, 201, await answer.clone().text());
+        return (await answer.json()) as { token?: string };
+      };
+      const trust = async (host: string) => {
+        audience = host;
+        const grants = [{ role: 'writer', repositories: 'team/**' }];
+        const conditions = { sub: 'job' };
+        await manage('/trusts', {
+          name: `job-${host.replace(':', '-')}`,
+          issuer: ISSUER,
+          audience,
+          conditions,
+          grants,
+          jwks: issuer.keySet,
+        });
+      };
+
+      for (const { name, env } of [
+        { name: 'a password', env: async () => ({ LONGSHORE_PASSWORD: ADMIN.password }) },
+        {
+          name: 'a token of the registry',
+          env: async () => {
+            const grants = [{ role: 'writer', repositories: 'team/**' }];
+            const { token } = await manage('/tokens', { name: 'ci', grants });
+            return { LONGSHORE_USER: 'ci', LONGSHORE_PASSWORD: token };
+          },
+        },
+        {
+          name: 'the job of GitHub',
+          env: async (host: string) => {
+            await trust(host);
+            const { port } = github.address() as AddressInfo;
+            return {
+              ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${port}/?a=b`,
+              ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'of the job',
+            };
+          },
+        },
+      ] as { name: string; env: (host: string) => Promise<NodeJS.ProcessEnv> }[]) {
+        it(`logs in again in the middle: ${name}`, async () => {
+          let logins = 0;
+          await using front = await startFront(
+            () => home.url,
+            async ({ method, path, number }) => {
+              if (path.startsWith('/token')) logins += 1;
+              if (method !== 'PATCH' || number !== 2) return undefined;
+              // Every token is older than it may be, also the login of a job.
+              aheadMs += 2 * 3600_000;
+              await home.setClockAhead(aheadMs);
+              return undefined;
+            },
+          );
+          const image = imageOf([LAYER_BYTES]);
+          const target = newTarget(front.host);
+          const found = { HOME: folder, ...(await env(front.host)) };
+          await push(image, target, () => credentialsFor(target, found));
+          assert(logins > 1, `${logins} log-ins`);
+          assert.equal(await statusOf(target), 200);
+        });
+      }
+
+      it('goes on with one identity token in a variable, for several pushes of a job', async () => {
+        const host = new URL(home.url).host;
+        await trust(host);
+        const env = { HOME: folder, LONGSHORE_ID_TOKEN: await identity(audience) };
+        for (let count = 0; count < 2; count += 1) {
+          const target = newTarget(host);
+          await push(imageOf([10]), target, () => credentialsFor(target, env));
+          assert.equal(await statusOf(target), 200);
+        }
       });
 
       it('says so if the password is no longer taken', async () => {
         await assert.rejects(
-          push(imageOf([10]), newTarget(new URL(home.url).host), { ...ADMIN, password: 'another one' }),
+          push(imageOf([10]), newTarget(new URL(home.url).host), async () => ({
+            ...ADMIN,
+            password: 'another one',
+          })),
           { status: 401, exitCode: 3 },
         );
       });
