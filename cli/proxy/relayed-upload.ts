@@ -4,7 +4,7 @@
  */
 import type { Answer } from '../transfer/http.ts';
 import { discard } from '../transfer/http.ts';
-import type { ChunkedUpload, ChunkLimit } from '../transfer/upload.ts';
+import { type ChunkedUpload, type ChunkLimit, UploadLost } from '../transfer/upload.ts';
 import { type BlockPool, Chunk, type Holder } from './block-pool.ts';
 import type { ChunkSize } from './chunk-size.ts';
 import type { ClientLogin } from './client-login.ts';
@@ -119,7 +119,7 @@ export class RelayedUpload implements Holder {
 
   /** Gives the memory back. The upload is not used after this. */
   close(): void {
-    this.#failure ??= new Error('the upload has ended');
+    this.#failure ??= new UploadLost('the upload has ended');
     clearTimeout(this.#silence);
     this.#parts.pool.forget(this);
     this.#parts.pool.drop(this.#filling.blocks);

@@ -1,5 +1,6 @@
 /** `longshore proxy` when the network, the registry or the client fails. Chunks have 1 MiB here. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, it, mock } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
@@ -200,6 +201,20 @@ onHome('disk', (home) => {
       const cancelled = front.passed.filter(({ method }) => method === 'DELETE');
       assert.equal(cancelled.length, 1);
       assert.equal((await fetch(`${home.url}${cancelled[0]?.path}`)).status, 404);
+    });
+
+    it('whose upload is cut by the end of the proxy gets an error, and nothing is printed', async () => {
+      await using proxied = await Proxied.start(home.url, MEMORY);
+      const location = await proxied.begin(repositoryName());
+      const request = proxied.open('PATCH', location);
+      await new Promise<void>((sent) => request.write(blob(3 * MIB), () => sent()));
+      // The proxy reads the body when it says how much of it arrived.
+      while ((await proxied.send('GET', location)).headers.range === '0-0');
+      const closed = once(request, 'close');
+      await proxied.proxy.stop(0);
+      request.end(blob(3 * MIB));
+      await closed;
+      assert.deepEqual(proxied.lines, []);
     });
 
     it('that is silent holds no memory, and 60 of them do not stop another', async () => {
