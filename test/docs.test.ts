@@ -37,6 +37,14 @@ for (const page of PAGES) {
   });
 }
 
+describe('the page of clients', () => {
+  it('names the versions that are installed', () => {
+    const page = read('docs/clients.md');
+    for (const [, module, version = ''] of read('.ci/install-clients').matchAll(/^(\S+)@v(\S+) /gm))
+      assert.ok(page.includes(version), `${module} is installed in version ${version}`);
+  });
+});
+
 function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }
