@@ -1,16 +1,13 @@
 // Docker with its classic store, a real daemon: it builds from nothing, pushes, forgets, pulls back, and the files in
 // the layers that came back are compared. Last, a big image, pulled back by Docker and by skopeo.
 import assert from 'node:assert/strict';
-import { createCipheriv, createHash, randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { before, describe, test } from 'node:test';
 import { type Client, client, needs } from './support/client.ts';
 import { startDocker } from './support/docker.ts';
-import { hashFile, noise } from './support/layout.ts';
+import { hashFile, noise, writeNoise } from './support/layout.ts';
 import { scene } from './support/registry.ts';
 
 const MIB = 1 << 20;
@@ -139,20 +136,4 @@ describe('docker', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
 
 async function readManifest(path: string): Promise<{ layers: { digest: string; size: number }[] }> {
   return JSON.parse(await readFile(path, 'utf8'));
-}
-
-/** Writes bytes that nothing compresses, and answers their digest. */
-async function writeNoise(path: string, bytes: number): Promise<string> {
-  const hash = createHash('sha256');
-  const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));
-  const zeros = Buffer.alloc(MIB);
-  const chunks = function* () {
-    for (let written = 0; written < bytes; written += MIB) {
-      const chunk = cipher.update(zeros);
-      hash.update(chunk);
-      yield chunk;
-    }
-  };
-  await pipeline(Readable.from(chunks()), createWriteStream(path));
-  return `sha256:${hash.digest('hex')}`;
 }

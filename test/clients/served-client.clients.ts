@@ -8,9 +8,10 @@ import { after, before, describe, test } from 'node:test';
 import { onHome } from '../support/homes.ts';
 import { startWall } from '../support/wall.ts';
 import { client, located, needs } from './support/client.ts';
-import { contents, writeLayout } from './support/layout.ts';
+import { contents, writeLargeLayout, writeLayout } from './support/layout.ts';
 
 const LIMIT = 100_000_000;
+const LARGE_BYTES = 1_500_000_000;
 
 /** The folders of the Node that runs the tests, and of another that is installed. */
 const NODES = [
@@ -60,6 +61,24 @@ onHome('disk', (home) => {
         rmSync(pulled, { recursive: true });
       });
     }
+
+    test('pushes a layer of 1.5 GB, and crane pulls the same', needs('crane'), async () => {
+      await using wall = await startWall(home.url, LIMIT);
+      const layout = await writeLargeLayout(join(folder, 'large'), LARGE_BYTES);
+      const pushed = await contents(layout.path);
+      const target = `${new URL(wall.url).host}/served/large:1`;
+      const [node = ''] = NODES;
+      assert.equal(
+        await npx(node, 'push', '--quiet', '--to', target, layout.path),
+        `${target}@${layout.root.digest}\n`,
+      );
+      assert.deepEqual(wall.refused, []);
+      rmSync(layout.path, { recursive: true });
+      const pulled = join(folder, 'pulled');
+      await client('crane', folder)(['pull', '--insecure', '--format', 'oci', target, pulled]);
+      assert.deepEqual(await contents(pulled), pushed);
+      rmSync(pulled, { recursive: true });
+    });
 
     test('becomes a plugin of docker, which stays without the cache of npx', async () => {
       const path = (await npx(NODES[0] ?? '', 'install-docker-plugin')).trim();
