@@ -1,25 +1,22 @@
 /**
- * Real clients push through `longshore proxy` to a registry behind a wall, and another client pulls from the registry itself. The wall is
- * lowered, but for one layer of 1.5 GB.
+ * Real clients push through `longshore proxy` to a registry behind a wall, and another client pulls from the registry itself. Where
+ * the size is not the point, the wall is lowered.
  */
 import assert from 'node:assert/strict';
-import { createCipheriv, createHash, randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { after, before, describe, it } from 'node:test';
 import { Proxied } from '../cli/support/proxied.ts';
-import { startWall, type Wall } from '../support/wall.ts';
+import { startWall, WALL_BYTES, type Wall } from '../support/wall.ts';
 import { type Client, client, needs } from './support/client.ts';
-import { startContainerd } from './support/containerd.ts';
+import { assertPushed, containerdFamily, type Push } from './support/containerd-family.ts';
 import { startDocker } from './support/docker.ts';
-import { contents, hashFile, type Layout, noise, writeLayout } from './support/layout.ts';
+import { contents, hashFile, type Layout, noise, writeLayout, writeNoise } from './support/layout.ts';
 import { podmanStorage, type Scene, scene } from './support/registry.ts';
 
 const MB = 1_000_000;
-const WALL_BYTES = 2 * MB;
+const LOW_WALL_BYTES = 2 * MB;
 /** Several chunks, one chunk, and next to nothing. */
 const LAYERS = [9 * MB, MB, 100];
 
@@ -29,7 +26,7 @@ class Passage {
   #wall: Wall | null = null;
   #proxied: Proxied | null = null;
 
-  constructor(name: string, wallBytes = WALL_BYTES) {
+  constructor(name: string, wallBytes = LOW_WALL_BYTES) {
     this.here = scene(name);
     before(async () => {
       this.#wall = await startWall(this.here.url, wallBytes);
@@ -191,29 +188,33 @@ describe('podman through the proxy', needs('root', 'podman', 'skopeo'), () => {
   });
 });
 
-describe('ctr through the proxy', needs('root', 'containerd', 'ctr', 'skopeo'), () => {
-  const passage = new Passage('proxy-ctr');
+describe('the containerd family through the proxy', needs('crane'), () => {
+  const passage = new Passage('proxy-containerd-family', WALL_BYTES);
   const { here } = passage;
-  let ctr: Client;
+  let image: Layout;
   before(async () => {
-    ctr = await startContainerd(here);
+    image = await writeLayout(await here.fresh('image'), { layerBytes: [105 * MB, MB, 100] });
   });
 
-  it('pushes, and skopeo pulls the same from the registry', async () => {
-    const layout = await passage.layout();
-    const archive = `${layout.path}.tar`;
-    await client('tar', here.home)(['-cf', archive, '-C', layout.path, '.']);
-    const { pushed, direct } = passage.names('ctr');
-    await ctr(['images', 'import', '--all-platforms', '--no-unpack', '--base-name', pushed, archive]);
-    await ctr(['images', 'push', '--plain-http', `${pushed}:latest`]);
-    assert.deepEqual(await contents(await pullDirect(here, `${direct}:latest`)), await contents(layout.path));
-    passage.assertDone(pushed);
-  });
+  for (const member of containerdFamily()) {
+    describe(member.name, member.options, () => {
+      let push: Push;
+      before(async () => {
+        push = await member.start(here);
+      });
+
+      it(`pushes, and crane pulls the same from the registry (${member.name})`, async () => {
+        const { pushed, direct } = passage.names('family');
+        await push(image, `${pushed}:v1`);
+        await assertPushed(here, member, image, `${direct}:v1`);
+        passage.assertDone(pushed);
+      });
+    });
+  }
 });
 
 describe('docker through the proxy', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
-  // The wall of Cloudflare.
-  const passage = new Passage('proxy-docker', 100 * MB);
+  const passage = new Passage('proxy-docker', WALL_BYTES);
   const { here } = passage;
   let docker: Client;
   before(async () => {
@@ -257,19 +258,3 @@ describe('docker through the proxy', needs('root', 'docker', 'dockerd', 'skopeo'
     assert.equal(await digestPulled(context, 'docker-large'), digest);
   });
 });
-
-/** Writes bytes that nothing compresses, and returns their digest. */
-async function writeNoise(path: string, bytes: number): Promise<string> {
-  const hash = createHash('sha256');
-  const cipher = createCipheriv('aes-128-ctr', randomBytes(16), randomBytes(16));
-  const zeros = Buffer.alloc(MB);
-  const pieces = function* () {
-    for (let written = 0; written < bytes; written += MB) {
-      const piece = cipher.update(zeros);
-      hash.update(piece);
-      yield piece;
-    }
-  };
-  await pipeline(Readable.from(pieces()), createWriteStream(path));
-  return `sha256:${hash.digest('hex')}`;
-}

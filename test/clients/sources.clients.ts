@@ -10,7 +10,7 @@ import type { SourceOptions } from '../../cli/transfer/source.ts';
 import { classicEntries, type Given, layerTar, readSource, sha256 } from '../transfer/support/images.ts';
 import { archive } from '../transfer/support/tar.ts';
 import { type Client, client, environment, located, needs } from './support/client.ts';
-import { startContainerd } from './support/containerd.ts';
+import { startContainerdAt } from './support/containerd.ts';
 import { startDaemon } from './support/daemon.ts';
 import { startDocker } from './support/docker.ts';
 import { blobPath, noise, writeLayout } from './support/layout.ts';
@@ -151,9 +151,9 @@ describe('a source in containerd', needs('root', 'containerd', 'ctr'), () => {
   let ctr: Client;
   let env: NodeJS.ProcessEnv;
   before(async () => {
-    ctr = await startContainerd(here);
-    const settings = await readFile(here.path('containerd.toml'), 'utf8');
-    const [, socket = ''] = /^address = "(.*)"$/m.exec(settings) ?? [];
+    const containerd = await startContainerdAt(here);
+    const { socket } = containerd;
+    ctr = containerd.ctr;
     env = { PATH: dirname(located('ctr')), CONTAINERD_ADDRESS: socket, HOME: here.home, TMPDIR: here.home };
   });
 

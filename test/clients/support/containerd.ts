@@ -8,14 +8,26 @@ import type { Scene } from './registry.ts';
 
 /** `transfer` are settings of the transfer service, by which `ctr images pull` pulls. */
 export async function startContainerd(here: Scene, transfer: readonly string[] = []): Promise<Client> {
+  return (await startContainerdAt(here, transfer)).ctr;
+}
+
+export interface Containerd {
+  ctr: Client;
+  /** The path of its socket. */
+  socket: string;
+}
+
+export async function startContainerdAt(here: Scene, transfer: readonly string[] = []): Promise<Containerd> {
   // A socket's path may have 107 bytes at most, so it cannot stand in a deep temporary folder.
   const sockets = await mkdtemp('/tmp/longshore-');
   here.onClose(() => rm(sockets, { recursive: true, force: true }));
   const socket = join(sockets, 'containerd.sock');
-  const config = here.path('containerd.toml');
+  // A suite may have several.
+  const folder = await here.fresh('containerd');
+  const config = join(folder, 'containerd.toml');
   const settings = [
     'version = 3',
-    `root = ${JSON.stringify(here.path('containerd'))}`,
+    `root = ${JSON.stringify(join(folder, 'root'))}`,
     `state = ${JSON.stringify(join(sockets, 'state'))}`,
     'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]',
     '[grpc]',
@@ -33,5 +45,5 @@ export async function startContainerd(here: Scene, transfer: readonly string[] =
     ready: async () => existsSync(socket) && (await ctr(['version'])).includes('Server:'),
   });
   here.onClose(() => daemon.stop());
-  return ctr;
+  return { ctr, socket };
 }

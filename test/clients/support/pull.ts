@@ -152,7 +152,7 @@ async function pullWithPodman(here: Scene, { reference, layout }: Pulled): Promi
   await podman(['rmi', reference]);
 }
 
-async function assertFiles(folder: string, { files }: Layout): Promise<void> {
+export async function assertFiles(folder: string, { files }: Layout): Promise<void> {
   for (const [name, bytes] of files) {
     assert.equal(digestOf(await readFile(join(folder, name))), digestOf(bytes), `the file ${name}`);
   }
