@@ -98,6 +98,8 @@ async function ofJob(
   });
   if (answer.status !== 200) {
     const reason = await readErrorText(answer);
+    // A variable of a job holds one token, and an earlier command of the job has exchanged it. It is a password until it expires.
+    if (given && reason.includes('exchanged before')) return { username: 'oidc', password: given };
     // A job can have an identity token that is meant for others.
     if (!given && (await ofConfigurations({ origin, host }, env)) !== null) return null;
     if (!given && report !== undefined) {
