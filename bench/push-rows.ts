@@ -9,14 +9,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { gunzipSync } from 'node:zlib';
-import { clientPackage } from '../deploy/client-package.ts';
 import { startMachine } from '../standalone/machine.ts';
 import { digestOf, noise } from '../test/clients/support/layout.ts';
+import { servedProgram } from '../test/support/served-program.ts';
 
 const MiB = 1024 * 1024;
 const OCI = 'application/vnd.oci.image';
-const BLOCK_BYTES = 512;
 /** regctl sends smaller chunks unless it is told. */
 const REGCTL_CHUNK_BYTES = 32 * MiB;
 const READY_MS = 20_000;
@@ -177,14 +175,6 @@ function writeNoise(path: string, layerBytes: number[]): void {
     json({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
   );
   writeFileSync(join(path, 'oci-layout'), json({ imageLayoutVersion: '1.0.0' }));
-}
-
-/** The program in the package: the content of the second file of its archive. */
-function servedProgram(): Buffer {
-  const tar = gunzipSync(clientPackage());
-  const sizeAt = (at: number) => Number.parseInt(tar.toString('latin1', at + 124, at + 136), 8);
-  const second = BLOCK_BYTES * (1 + Math.ceil(sizeAt(0) / BLOCK_BYTES));
-  return tar.subarray(second + BLOCK_BYTES, second + BLOCK_BYTES + sizeAt(second));
 }
 
 function started(program: string, args: string[], home: string): ChildProcess {
