@@ -12,9 +12,11 @@ const IDLE_MS = 10_000;
 /** How long a client may continue to send after it got the answer. Then its connection is closed. */
 const LINGER_MS = 5_000;
 
-/** Headers for one connection only (RFC 9110, section 7.6.1). Transfer-Encoding stays, because Node frames the body by it. */
+/**
+ * Headers for one connection only (RFC 9110, section 7.6.1). Transfer-Encoding stays, because Node frames the body by it. Headers that
+ * `Connection` names stay too: a client could name X-Forwarded-For, a proxy may pass that on, and the proxy would seem to be the client.
+ */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade'];
-const FRAMING = ['host', 'content-length', 'transfer-encoding'];
 /** Headers that only this server may set. */
 const OWN = [CF_HEADER, PROTOCOL_HEADER].map((name) => name.toLowerCase());
 
@@ -114,8 +116,7 @@ function linger(incoming: IncomingMessage, response: ServerResponse): void {
 function requestHeaders(incoming: IncomingMessage): string[] {
   const { rawHeaders, headers, socket, method } = incoming;
   const clientIp = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/, '');
-  const named = (headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase());
-  const dropped = [...HOP_BY_HOP, ...OWN, ...named.filter((name) => !FRAMING.includes(name))];
+  const dropped = [...HOP_BY_HOP, ...OWN];
   const isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
   return [
     ...pairs(rawHeaders, dropped),

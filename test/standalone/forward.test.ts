@@ -31,8 +31,8 @@ test(
       'hOsT: Registry.Example:8787',
       'X-Twice: one',
       'x-twice: two',
-      'X-Named: of this connection only',
-      'Connection: x-named, content-length, close',
+      'X-Named: by the client',
+      'Connection: x-named, x-forwarded-for, content-length, close',
       'TE: trailers',
       'X-Forwarded-For: 10.0.0.1',
       'x-forwarded-host: elsewhere.example',
@@ -44,7 +44,7 @@ test(
     ]);
     const got: unknown = JSON.parse(answer.slice(answer.indexOf('[')).replace(/\][^\]]*$/, ']'));
     assert.deepEqual(got, [
-      ...['hOsT', 'Registry.Example:8787', 'X-Twice', 'one', 'x-twice', 'two'],
+      ...['hOsT', 'Registry.Example:8787', 'X-Twice', 'one', 'x-twice', 'two', 'X-Named', 'by the client'],
       ...['X-Forwarded-For', '10.0.0.1', 'x-forwarded-host', 'elsewhere.example'],
       ...['X-Forwarded-Proto', 'http', 'Forwarded', 'for=10.0.0.1', 'Content-Length', '3'],
       ...['Longshore-Protocol', 'https', 'Longshore-Cf', '{"clientIp":"127.0.0.1"}'],
