@@ -18,6 +18,7 @@ import { type Cost, cost, type Row } from './budgets/row.ts';
 import type { Counts } from './support/counts.ts';
 import { blob, digest } from './support/fixtures.ts';
 import { eachHome, type Home, type HomeOptions } from './support/homes.ts';
+import { basic } from './support/visitor.ts';
 
 const BACKGROUND = ['CATALOG.announce', 'BLOB_SHARD.release', 'AUDIT.record', 'UPLOAD_SESSION.published'];
 
@@ -137,9 +138,7 @@ async function useSessions(home: Home): Promise<void> {
 
 /** Pushes a blob into each shard, because the first one makes its tables. On one machine there is one. */
 async function useShards(home: Home, user?: string): Promise<void> {
-  const headers =
-    user === undefined ? {} : { Authorization: `Basic ${Buffer.from(user).toString('base64')}` };
-  const registry = new Registry(home, headers);
+  const registry = new Registry(home, user === undefined ? null : basic(user));
   const blobs = new Map<string, Buffer>();
   for (const shards = home.name === 'r2' ? 256 : 1; blobs.size < shards; ) {
     const bytes = blob(home.name === 'disk' ? 100_000 : 64); // On disk, small blobs reach no shard.

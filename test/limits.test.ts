@@ -9,6 +9,7 @@ import { PART_BYTES } from '../worker/blobs/r2.ts';
 import { MANIFEST_MAX_BYTES } from '../worker/oci/limits.ts';
 import { blob, digest, imageManifest, manifestFrom, mediaTypes, repositoryName } from './support/fixtures.ts';
 import { eachHome } from './support/homes.ts';
+import { type Answer, Visitor } from './support/visitor.ts';
 
 const MiB = 1024 * 1024;
 const DAY_MS = 24 * 3600 * 1000;
@@ -30,18 +31,15 @@ function blobsOf(shard: string, count: number): Buffer[] {
 const WITHOUT_INLINE = { vars: { INLINE_BLOB_BYTES: '0' } };
 
 eachHome((home) => {
-  const request = async (
+  const visitor = new Visitor(home, null);
+  const request = (
     method: string,
     path: string,
     status: number,
     body?: Uint8Array | ReadableStream,
     headers: Record<string, string> = {},
-  ): Promise<Response> => {
-    const init = { method, headers, ...(body && { body, duplex: 'half' }) } as RequestInit;
-    const response = await fetch(new URL(path, home.url), init);
-    await response.arrayBuffer();
-    assert.equal(response.status, status, `${method} ${path}`);
-    return response;
+  ): Promise<Answer> => {
+    return visitor.must(status, method, path, { headers, ...(body && { body }) });
   };
   const start = async (name: string): Promise<string> =>
     (await request('POST', `/v2/${name}/blobs/uploads/`, 202)).headers.get('Location') ?? '';

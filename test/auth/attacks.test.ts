@@ -7,11 +7,10 @@ import { after, before, describe, it } from 'node:test';
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { ADMIN, GUARDED } from '../management/api.ts';
 import { Home, onHome } from '../support/homes.ts';
+import { sendHead, Visitor } from '../support/visitor.ts';
 import { HEADS, PATHS, SCOPES } from './attacks/rows.ts';
 import { PASSWORD, SECRET_MANIFEST, Stage } from './attacks/stage.ts';
 import { FORGERIES, type StolenCredentials } from './attacks/tokens.ts';
-import { Visitor } from './visitor.ts';
-import { sendHead } from './wire.ts';
 
 const STOLEN = 'repository:private/app:pull,push,delete';
 const logged: string[] = [];
@@ -117,7 +116,7 @@ onHome(
         }
         const scope = 'repository:own/app:pull';
         const target = `http://localhost:${port}/token?scope=${scope}`;
-        const { text } = await stage.mallory.must(200, 'GET', target);
+        const { text } = await stage.mallory.must(200, 'GET', target, { authorization: stage.mallory.basic });
         lines[0] = `Authorization: Bearer ${JSON.parse(text).token}`;
         for (const name of [`localhost:${port}`, `LOCALHOST:${port}`])
           assert.equal((await at(name)).status, 200);

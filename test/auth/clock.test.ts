@@ -2,7 +2,7 @@
 import { it } from 'node:test';
 import { ADMIN, GUARDED } from '../management/api.ts';
 import { eachHome } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const DAY_MS = 24 * 3600_000;
 

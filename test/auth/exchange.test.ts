@@ -7,6 +7,7 @@ import type { Trust } from '../../worker/access/model.ts';
 import { githubClaims, githubPullRequest } from '../support/claims.ts';
 import { eachHome, type Home } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 import { accounts, scopeOf } from './signing-in.ts';
 
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -20,10 +21,11 @@ async function exchanged(
 ): Promise<{ status: number; text: string; login: string }> {
   const form = new URLSearchParams({ grant_type: EXCHANGE, subject_token: token });
   form.set('subject_token_type', 'urn:ietf:params:oauth:token-type:id_token');
-  const response = await fetch(`${home.url}/token`, { method: 'POST', body: form });
-  const text = await response.text();
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' };
+  const sent = { body: String(form), headers };
+  const { status, text } = await new Visitor(home, null).send('POST', '/token', sent);
   const { access_token: login = '' } = JSON.parse(text) as { access_token?: string };
-  return { status: response.status, text, login };
+  return { status, text, login };
 }
 
 eachHome(
@@ -78,17 +80,9 @@ eachHome(
           manifests: [],
         });
         const put = async (tag: string) => {
-          const headers = {
-            'Content-Type': 'application/vnd.oci.image.index.v1+json',
-            Authorization: `Basic ${btoa(`ci:${token}`)}`,
-          };
-          const response = await fetch(`${home.url}/v2/acme/api/manifests/${tag}`, {
-            method: 'PUT',
-            headers,
-            body,
-          });
-          await response.arrayBuffer();
-          return response.status;
+          const headers = { 'Content-Type': 'application/vnd.oci.image.index.v1+json' };
+          const job = new Visitor(home, `ci:${token}`);
+          return (await job.send('PUT', `/v2/acme/api/manifests/${tag}`, { headers, body })).status;
         };
         assert.deepEqual([await put('pr-7'), await put('latest')], [201, 403]);
       });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { blob, digest, unknownDigest } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const COMMAND = /npx wrangler secret put ADMIN_PASSWORD/;
 

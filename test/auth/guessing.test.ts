@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { GUARDED } from '../management/api.ts';
 import { onHome } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { PASSWORD, Stage } from './attacks/stage.ts';
-import { Visitor } from './visitor.ts';
 
 /** `the password of the file` */
 const FILE = '$2b$05$xKSFEtlNLYC3PYZ7gotsWOKQqmPKV7/Mw9MfcZNOc7FJwHNjzkOpa';

@@ -7,8 +7,8 @@ import { before, describe, it } from 'node:test';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { type Answer, Visitor } from '../support/visitor.ts';
 import { pushBlob } from './matrix/endpoints.ts';
-import { type Answer, Visitor } from './visitor.ts';
 
 const minute = 60_000;
 const PASSWORD = 'the password of a user';

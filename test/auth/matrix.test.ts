@@ -8,6 +8,7 @@ import { before, describe, it } from 'node:test';
 import { ADMIN as ADMIN_SHOWN, Api, GUARDED } from '../management/api.ts';
 import { imageManifest, type Manifest } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
+import { type Answer, Visitor } from '../support/visitor.ts';
 import { ask, type Cell, found, wanted } from './matrix/cell.ts';
 import { ENDPOINTS, type Endpoint, OF_ALL, pushImage, SOURCES, type Target } from './matrix/endpoints.ts';
 import {
@@ -21,7 +22,6 @@ import {
   RULES,
   type Way,
 } from './matrix/model.ts';
-import { type Answer, Visitor } from './visitor.ts';
 
 const AT_A_TIME = 12;
 const PASSWORD = 'the password of a user';

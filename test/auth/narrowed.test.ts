@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const ADMIN_PASSWORD = 'the password of the admin';
 /** It does not say itself what it is. */

@@ -6,7 +6,7 @@ import { checkClient } from '../../worker/access/conditions.ts';
 import { isNetwork } from '../../worker/oci/address.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const ADMIN_PASSWORD = 'the password of the admin';
 const INSIDE = '203.0.113.7';

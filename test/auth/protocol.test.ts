@@ -7,8 +7,8 @@ import { before, describe, it } from 'node:test';
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { eachHome, type HomeOptions } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { pushBlob } from './matrix/endpoints.ts';
-import { Visitor } from './visitor.ts';
 
 /** `the password of the file`, as `htpasswd -B` and its relatives write it. */
 const HTPASSWD = [

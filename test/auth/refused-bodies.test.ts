@@ -13,7 +13,7 @@ const HEAD_END = '\r\n\r\n';
 eachHome((home) => {
   // The released conformance suite, and other clients, send a chunk before they log in.
   it('a chunk of the recommended size is read whole, and the connection stays open', async () => {
-    const answers = await exchange(home.url, [
+    const answers = await statusesOf(home.url, [
       headOf(CHUNK_RECOMMENDED_BYTES),
       Buffer.alloc(CHUNK_RECOMMENDED_BYTES),
       Buffer.from(`GET /v2/ HTTP/1.1\r\nHost: ${new URL(home.url).host}\r\nConnection: close${HEAD_END}`),
@@ -28,7 +28,7 @@ eachHome((home) => {
 }, GUARDED);
 
 /** Sends bytes over one connection, and gives the status of each answer once the registry closes it. */
-async function exchange(url: string, bytes: Buffer[]): Promise<string[]> {
+async function statusesOf(url: string, bytes: Buffer[]): Promise<string[]> {
   const socket = open(url);
   let text = '';
   socket.setEncoding('latin1').on('data', (piece) => {

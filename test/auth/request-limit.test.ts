@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { REQUESTERS_MAX, RequestCounter, requestLimit } from '../../worker/auth/request-limit.ts';
 import { parseSettings } from '../../worker/settings.ts';
 import { Home } from '../support/homes.ts';
-import { type Answer, Visitor } from './visitor.ts';
+import { type Answer, Visitor } from '../support/visitor.ts';
 
 const ADMIN_PASSWORD = 'the password of the admin';
 const LIMIT = 20;

@@ -4,8 +4,8 @@ import { before, describe, it } from 'node:test';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { blob } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { pushBlob } from './matrix/endpoints.ts';
-import { Visitor } from './visitor.ts';
 
 const PASSWORD = 'the password of a user';
 const SCOPE = 'repository:own/app:pull,push';

@@ -7,8 +7,8 @@ import type { Assertion } from '../../worker/auth/openid/assertion.ts';
 import { personOf } from '../../worker/auth/openid/sign-in-person.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 import { ACCOUNT, accounts, Browser, loginOf, refused, scopeOf, VARS } from './signing-in.ts';
-import { Visitor } from './visitor.ts';
 
 const issuer = await new TestIssuer().start();
 after(() => issuer.stop());

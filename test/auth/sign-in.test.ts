@@ -9,6 +9,7 @@ import type { User } from '../../worker/access/model.ts';
 import { SIGN_IN_TOKENS_MAX } from '../../worker/auth/openid/sign-in.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { CLIENT, TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 import { ACCOUNT, accounts, Browser, loginOf, refused, scopeOf, TYPED, VARS } from './signing-in.ts';
 
 const issuer = await new TestIssuer().start();
@@ -120,8 +121,7 @@ function suite(home: Home): void {
 
     describe('begins only where the person wants it', () => {
       const from = (site: string | null, path = '/auth/login', cookie = '') =>
-        fetch(home.url + path, {
-          redirect: 'manual',
+        new Visitor(home, null).open('GET', path, {
           headers: { Cookie: cookie, ...(site === null ? {} : { 'Sec-Fetch-Site': site }) },
         });
 
@@ -207,12 +207,12 @@ function suite(home: Home): void {
     });
 
     it('with a code that was used', async () => {
-      const headers: Record<string, string> = {};
-      const login = await fetch(`${home.url}/auth/login`, { redirect: 'manual', headers: TYPED });
-      headers.Cookie = (login.headers.getSetCookie()[0] ?? '').replace(/;.*/, '');
-      const answer = await fetch(login.headers.get('Location') ?? '', { redirect: 'manual' });
+      const browser = new Visitor(home, null);
+      const login = await browser.send('GET', '/auth/login', { headers: TYPED });
+      const headers = { Cookie: (login.headers.getSetCookie()[0] ?? '').replace(/;.*/, '') };
+      const answer = await browser.send('GET', login.headers.get('Location') ?? '');
       const url = new URL(answer.headers.get('Location') ?? '');
-      const back = () => fetch(home.url + url.pathname + url.search, { headers });
+      const back = () => new Visitor(home, null).open('GET', url.pathname + url.search, { headers });
       await loginOf(await back());
       await refused(await back(), 401, /invalid_grant/);
     });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Home } from '../support/homes.ts';
 import { CLIENT, type TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const HTPASSWD = 'file:$2y$05$abcdefghijklmnopqrstuuVXyV4OQ3v0S0YQmZ0S8yV0u8m4i8k1K';
 const PASSWORD = 'a password of the admin';
@@ -19,15 +20,14 @@ export const ACCOUNT = /^oidc-[0-9a-f]{16}$/;
 /** What a browser says of an address that a person typed. */
 export const TYPED = { 'Sec-Fetch-Site': 'none' };
 
-/** A browser that goes where it is sent, step by step, and keeps the registry's cookie. */
+/** A browser that goes where it is sent, step by step. */
 export class Browser {
-  readonly #home: Home;
+  readonly #visitor: Visitor;
   readonly #issuer: TestIssuer;
   readonly #headers: Record<string, string>;
-  #cookie = '';
 
   constructor(home: Home, issuer: TestIssuer, headers: Record<string, string> = {}) {
-    this.#home = home;
+    this.#visitor = new Visitor(home, null);
     this.#issuer = issuer;
     this.#headers = headers;
   }
@@ -39,7 +39,7 @@ export class Browser {
     const url = new URL(login.headers.get('Location') ?? '');
     assert.equal(url.origin, this.#issuer.url);
     change(url.searchParams);
-    const answer = await fetch(url, { redirect: 'manual' });
+    const answer = await this.#visitor.send('GET', url.href);
     return new URL(answer.headers.get('Location') ?? '');
   }
 
@@ -51,12 +51,8 @@ export class Browser {
     return this.get(url.pathname + url.search);
   }
 
-  async get(path: string, more: Record<string, string> = {}): Promise<Response> {
-    const headers = { ...this.#headers, ...more, Cookie: this.#cookie };
-    const response = await fetch(this.#home.url + path, { headers, redirect: 'manual' });
-    const [cookie] = response.headers.getSetCookie();
-    if (cookie !== undefined) this.#cookie = cookie.slice(0, cookie.indexOf(';'));
-    return response;
+  get(path: string, more: Record<string, string> = {}): Promise<Response> {
+    return this.#visitor.open('GET', path, { headers: { ...this.#headers, ...more } });
   }
 }
 
@@ -76,10 +72,6 @@ export async function refused(response: Response, status: number, why: RegExp): 
   assert.doesNotMatch(page, /lsr_/);
 }
 
-function basic(name: string, password: string): { Authorization: string } {
-  return { Authorization: `Basic ${btoa(`${name}:${password}`)}` };
-}
-
 /** What a login is given of a scope, or the status of the refusal. */
 export async function scopeOf(
   home: Home,
@@ -87,10 +79,9 @@ export async function scopeOf(
   password: string,
   scope: string,
 ): Promise<string | number> {
-  const url = `${home.url}/token?${new URLSearchParams({ service: new URL(home.url).host, scope })}`;
-  const response = await fetch(url, { headers: basic(name, password) });
-  const { scope: given } = (await response.json()) as { scope: string };
-  return response.ok ? given : response.status;
+  const query = new URLSearchParams({ service: new URL(home.url).host, scope });
+  const { status, json } = await new Visitor(home, `${name}:${password}`).send('GET', `/token?${query}`);
+  return status === 200 ? String(json.scope) : status;
 }
 
 export function accounts<T>(home: Home, method: string, ...args: unknown[]): Promise<T> {

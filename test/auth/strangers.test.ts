@@ -5,8 +5,8 @@ import { before, describe, it } from 'node:test';
 import { HASHES_OF_KNOWN, HASHES_OF_STRANGERS } from '../../worker/auth/credentials/passwords.ts';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { eachHome } from '../support/homes.ts';
+import { type Answer, Visitor } from '../support/visitor.ts';
 import { pushBlob } from './matrix/endpoints.ts';
-import { type Answer, Visitor } from './visitor.ts';
 
 const PASSWORD = 'the password of a user';
 const SCOPE = 'repository:own/app:pull';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { GUARDED } from '../management/api.ts';
 import { Home } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const WARNING = /X-Forwarded-For.*TRUSTED_PROXIES/;
 

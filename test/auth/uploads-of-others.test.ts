@@ -5,9 +5,9 @@ import { GUARDED } from '../management/api.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { begin as beginRaw } from '../support/socket.ts';
+import { Visitor } from '../support/visitor.ts';
 import { PASSWORD, Stage, secretBlob } from './attacks/stage.ts';
 import { pushBlob } from './matrix/endpoints.ts';
-import { Visitor } from './visitor.ts';
 
 eachHome((home) => {
   const stage = new Stage(home);

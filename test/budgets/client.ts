@@ -1,56 +1,53 @@
-/** A client that the budgets are counted with: the requests of pushes and pulls as clients send them, each held to its status. */
-import assert from 'node:assert/strict';
+/** What the budgets are counted with: the requests of pushes and pulls as clients send them, each held to its status. */
 import { REDIRECT_MIN_BYTES } from '../../worker/oci/limits.ts';
 import { blob, digest, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import { type Answer, Visitor } from '../support/visitor.ts';
 
 /** A new repository, and the requests of a client to it. */
 export class Registry {
   readonly name: string;
   readonly #home: Home;
-  readonly #headers: Record<string, string>;
+  readonly #visitor: Visitor;
+  readonly #authorization: string | null;
 
-  constructor(home: Home, headers: Record<string, string> = {}, name = repositoryName()) {
+  constructor(home: Home, authorization: string | null = null, name = repositoryName()) {
     this.#home = home;
-    this.#headers = headers;
+    this.#visitor = new Visitor(home, null);
+    this.#authorization = authorization;
     this.name = name;
   }
 
   another(): Registry {
-    return new Registry(this.#home, this.#headers);
+    return new Registry(this.#home, this.#authorization);
   }
 
   /** The same repository, by requests that show a token or credentials. */
   as(authorization: string): Registry {
-    return new Registry(this.#home, { Authorization: authorization }, this.name);
+    return new Registry(this.#home, authorization, this.name);
   }
 
   /** A token for the repository, as clients get it before they push or pull. */
   async token(user: string, actions: string): Promise<string> {
     const query = new URLSearchParams({ service: 'longshore', scope: `repository:${this.name}:${actions}` });
-    const headers = { Authorization: `Basic ${Buffer.from(user).toString('base64')}` };
-    const response = await fetch(`${this.#home.url}/token?${query}`, { headers });
-    assert.equal(response.status, 200);
-    return `Bearer ${((await response.json()) as { token: string }).token}`;
+    const { json } = await new Visitor(this.#home, user).must(200, 'GET', `/token?${query}`);
+    return `Bearer ${json.token}`;
   }
 
-  async send(
+  send(
     method: string,
     path: string,
     status: number,
     body?: Uint8Array,
     headers: Record<string, string> = {},
-  ): Promise<Response> {
-    const url = new URL(path, `${this.#home.url}/v2/${this.name}/`);
-    const response = await fetch(url, {
-      method,
-      headers: { ...this.#headers, ...headers },
-      redirect: 'manual',
-      ...(body && { body: body as BodyInit }),
-    });
-    await response.arrayBuffer();
-    assert.equal(response.status, status, `${method} ${url.pathname}`);
-    return response;
+  ): Promise<Answer> {
+    const sent = { headers, authorization: this.#authorization, ...(body && { body }) };
+    return this.#visitor.must(status, method, this.#at(path), sent);
+  }
+
+  /** The target of a path below the repository, or of a Location. */
+  #at(path: string): string {
+    return new URL(path, `${this.#home.url}/v2/${this.name}/`).href;
   }
 
   async pushWhole(bytes: Buffer): Promise<Buffer> {
@@ -62,18 +59,15 @@ export class Registry {
   /** The bytes go to the double of S3, which has no budget; where the registry gives no grant, they go to the registry. */
   async pushDirect(bytes: Buffer): Promise<void> {
     const announced = { 'Longshore-Direct': `${digest(bytes)}; size=${bytes.length}` };
-    const url = new URL('blobs/uploads/', `${this.#home.url}/v2/${this.name}/`);
-    const started = await fetch(url, { method: 'POST', headers: { ...this.#headers, ...announced } });
-    const text = await started.text();
+    const started = await this.send('POST', 'blobs/uploads/', 202, undefined, announced);
     const commit = `${locationOf(started)}&digest=${digest(bytes)}`;
-    if (text === '') return void (await this.send('PUT', commit, 201, bytes));
-    const grant = JSON.parse(text) as { url: string; headers: Record<string, string> };
-    const stored = await fetch(grant.url, { method: 'PUT', headers: grant.headers, body: bytes as BodyInit });
-    assert.equal(stored.status, 200);
+    if (started.text === '') return void (await this.send('PUT', commit, 201, bytes));
+    const grant = JSON.parse(started.text) as { url: string; headers: Record<string, string> };
+    await this.#visitor.must(200, 'PUT', grant.url, { headers: grant.headers, body: bytes });
     await this.send('PUT', commit, 201);
   }
 
-  pushAtOnce(bytes: Buffer): Promise<Response> {
+  pushAtOnce(bytes: Buffer): Promise<Answer> {
     return this.send('POST', `blobs/uploads/?digest=${digest(bytes)}`, 201, bytes);
   }
 
@@ -112,7 +106,7 @@ export class Registry {
   }
 
   /** Small blobs come at once; on Cloudflare, larger ones are redirected, and this client does not follow. */
-  getBlob(bytes: Buffer): Promise<Response> {
+  getBlob(bytes: Buffer): Promise<Answer> {
     const redirected = this.#home.name === 'r2' && bytes.length >= REDIRECT_MIN_BYTES;
     return this.send('GET', `blobs/${digest(bytes)}`, redirected ? 307 : 200);
   }
@@ -125,6 +119,6 @@ export class Registry {
   }
 }
 
-function locationOf(response: Response): string {
+function locationOf(response: Answer): string {
   return response.headers.get('Location') ?? '';
 }

@@ -10,6 +10,7 @@ import { beforeEach, describe, it } from 'node:test';
 import { S3_CREDENTIALS } from '../faults/direct.ts';
 import { onHome } from '../support/homes.ts';
 import { freePort } from '../support/simulator.ts';
+import { Visitor } from '../support/visitor.ts';
 import { startWall } from '../support/wall.ts';
 
 const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
@@ -114,26 +115,17 @@ onHome(
     }
 
     it('a probe that is not deleted expires, and is never a blob', async () => {
-      const api = async (method: string, path: string, body?: object) =>
-        fetch(`${home.url}/api/v1/direct-uploads/probes${path}`, {
-          method,
-          headers: {
-            Authorization: `Basic ${Buffer.from(`admin:${PASSWORD}`).toString('base64')}`,
-            'Content-Type': 'application/json',
-          },
-          ...(body && { body: JSON.stringify(body) }),
-        });
+      const admin = new Visitor(home, `admin:${PASSWORD}`);
+      const api = (method: string, path: string, json?: object) =>
+        admin.send(method, `/api/v1/direct-uploads/probes${path}`, { json });
       const bytes = Buffer.from('not a blob');
       const digest = `sha256:${Buffer.from(await crypto.subtle.digest('SHA-256', bytes)).toString('hex')}`;
       const made = await api('POST', '', { way: 'put', digest, size: bytes.length });
-      const { id, grant } = (await made.json()) as {
+      const { id, grant } = JSON.parse(made.text) as {
         id: string;
         grant: { url: string; headers: Record<string, string> };
       };
-      assert.equal(
-        (await fetch(grant.url, { method: 'PUT', headers: grant.headers, body: bytes })).status,
-        200,
-      );
+      await admin.must(200, 'PUT', grant.url, { headers: grant.headers, body: bytes });
       assert.equal((await home.storedKeys()).length, 1);
       await home.passDays(1, [['UPLOAD_SESSION', id]]);
       assert.deepEqual(await home.storedKeys(), []);
@@ -171,14 +163,8 @@ onHome(
       const { out, code } = await doctor(home.url, [], { LONGSHORE_PASSWORD: 'wrong' });
       assert.equal(code, 1);
       assert.match(out, /log-in +wrong .* Set LONGSHORE_USER and LONGSHORE_PASSWORD/);
-      await fetch(`${home.url}/api/v1/users`, {
-        method: 'POST',
-        headers: {
-          Authorization: `Basic ${Buffer.from(`admin:${PASSWORD}`).toString('base64')}`,
-          'Content-Type': 'application/json',
-        },
-        body: JSON.stringify({ name: 'bob', password: 'the password of bob' }),
-      });
+      const json = { name: 'bob', password: 'the password of bob' };
+      await new Visitor(home, `admin:${PASSWORD}`).must(201, 'POST', '/api/v1/users', { json });
       const bob = { LONGSHORE_USER: 'bob', LONGSHORE_PASSWORD: 'the password of bob' };
       const asBob = await doctor(home.url, [], bob);
       assert.equal(asBob.code, 0, asBob.out);

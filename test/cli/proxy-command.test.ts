@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
-import { send } from '../support/http.ts';
+import { answerTo, open, send } from '../support/http.ts';
+import { Visitor } from '../support/visitor.ts';
 
 const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 const PASSWORD = 'the password of the admin';
@@ -83,21 +83,20 @@ onHome(
       const [repository, bytes] = [repositoryName(), blob(2_000_000)];
       const begin = () => send(url, 'POST', `/v2/${repository}/blobs/uploads/`);
       const location = String((await begin()).headers.location);
-      const patch = httpRequest(`${url}${location}`, { method: 'PATCH', agent: false });
+      const patch = open(url, 'PATCH', location);
       await new Promise<void>((sent) => patch.write(bytes.subarray(0, 1_000_000), () => sent()));
       while ((await send(url, 'GET', location)).headers.range !== '0-999999');
       child.kill('SIGTERM');
       while (!said.out.includes('SIGTERM: waiting for 1')) await once(child.stdout, 'data');
       assert.equal((await begin()).status, 503);
+      const patched = answerTo(patch);
       patch.end(bytes.subarray(1_000_000));
-      const [patched] = await once(patch, 'response');
-      patched.resume();
-      assert.equal(patched.statusCode, 202);
+      assert.equal((await patched).status, 202);
       assert.equal((await send(url, 'PUT', `${location}?digest=${digestOf(bytes)}`)).status, 201);
       assert.equal((await ended).code, 0);
-      const login = { headers: { Authorization: `Basic ${btoa(`admin:${PASSWORD}`)}` } };
-      const stored = await fetch(`${home.url}/v2/${repository}/blobs/${digestOf(bytes)}`, login);
-      assert.equal(digestOf(new Uint8Array(await stored.arrayBuffer())), digestOf(bytes));
+      const admin = new Visitor(home, `admin:${PASSWORD}`);
+      const stored = await admin.send('GET', `/v2/${repository}/blobs/${digestOf(bytes)}`);
+      assert.equal(digestOf(stored.bytes), digestOf(bytes));
     });
 
     it('cuts uploads that take longer than --grace, and ends with 1', async () => {
@@ -107,7 +106,7 @@ onHome(
       const location = String(
         (await send(url, 'POST', `/v2/${repositoryName()}/blobs/uploads/`)).headers.location,
       );
-      const patch = httpRequest(`${url}${location}`, { method: 'PATCH', agent: false });
+      const patch = open(url, 'PATCH', location);
       patch.on('error', () => {});
       await new Promise<void>((sent) => patch.write(blob(1000), () => sent()));
       while ((await send(url, 'GET', location)).headers.range !== '0-999');

@@ -3,24 +3,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
-import { begin, type Head, parse, type RawAnswer } from '../support/socket.ts';
+import { exchange, type Head } from '../support/socket.ts';
 import { type Front, startFront } from '../transfer/support/front.ts';
 import { assertRefused, assertStored, locationOf, Proxied } from './support/proxied.ts';
-
-/** The bytes go over a connection of their own, as they are. */
-async function raw(origin: string, head: Head): Promise<RawAnswer> {
-  const socket = begin(origin, head);
-  const pieces: Buffer[] = [];
-  for await (const piece of socket) {
-    pieces.push(piece as Buffer);
-    const answer = parse(Buffer.concat(pieces), false);
-    if (answer !== null) {
-      socket.destroy();
-      return answer;
-    }
-  }
-  return parse(Buffer.concat(pieces), true) ?? { status: 0, rawHeaders: [], body: Buffer.alloc(0) };
-}
 
 const get = (target: string, ...lines: string[]): Head => ({ method: 'GET', target, lines });
 const upload = (...lines: string[]): Head => ({ method: 'POST', target: '/v2/a/blobs/uploads/', lines });
@@ -102,7 +87,7 @@ onHome('disk', (home) => {
     for (const { name, head, status } of rows) {
       it(name, async () => {
         const before = front.passed.length;
-        const answer = await raw(here.url, head);
+        const answer = await exchange(here.url, head);
         assert([status].flat().includes(answer.status), `${answer.status}: ${answer.body}`);
         assert.equal(front.passed.length, before);
       });
@@ -124,7 +109,7 @@ onHome('disk', (home) => {
         const location = await here.begin(repositoryName());
         const lines = ['Transfer-Encoding: chunked', 'Connection: keep-alive'];
         const before = front.passed.length;
-        const answer = await raw(here.url, { method: 'PATCH', target: location, lines, body });
+        const answer = await exchange(here.url, { method: 'PATCH', target: location, lines, body });
         assert([0, 202, 400].includes(answer.status), String(answer.status));
         const status = await here.send('GET', location);
         assert.match(String(status.headers.range), /^0-[012]$/);
@@ -208,7 +193,7 @@ onHome('disk', (home) => {
       ['proxy.ci.example', 200],
       ['evil.example', 421],
     ] as const) {
-      assert.equal((await raw(open.url, get('/v2/', `Host: ${host}`))).status, status, host);
+      assert.equal((await exchange(open.url, get('/v2/', `Host: ${host}`))).status, status, host);
     }
   });
 });

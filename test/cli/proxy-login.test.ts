@@ -6,13 +6,13 @@ import type { AddressInfo } from 'node:net';
 import { after, before, it } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
+import { basic, Visitor } from '../support/visitor.ts';
 import { startFront } from '../transfer/support/front.ts';
 import { assertRefused, locationOf, Proxied } from './support/proxied.ts';
 
 const PASSWORD = 'the password of the admin';
-const basic = (name: string, password: string) => `Basic ${btoa(`${name}:${password}`)}`;
-const ADMIN = basic('admin', PASSWORD);
-const READER = basic('rita', 'the password of rita');
+const ADMIN = `admin:${PASSWORD}`;
+const READER = 'rita:the password of rita';
 const MIB = 1024 * 1024;
 
 onHome(
@@ -21,23 +21,20 @@ onHome(
     let here: Proxied;
     before(async () => {
       here = await Proxied.start(home.url, { memoryBytes: 2 * MIB });
-      const manage = async (what: string, body: object) => {
-        const headers = { Authorization: ADMIN, 'Content-Type': 'application/json' };
-        const init = { method: 'POST', headers, body: JSON.stringify(body) };
-        assert.equal((await fetch(`${home.url}/api/v1/${what}`, init)).status, 201);
-      };
-      await manage('users', { name: 'rita', password: 'the password of rita' });
-      await manage('rules', { subject: 'user:rita', role: 'reader', repositories: '**' });
+      const admin = new Visitor(home, ADMIN);
+      const rita = { name: 'rita', password: 'the password of rita' };
+      await admin.must(201, 'POST', '/api/v1/users', { json: rita });
+      const rule = { subject: 'user:rita', role: 'reader', repositories: '**' };
+      await admin.must(201, 'POST', '/api/v1/rules', { json: rule });
     });
     after(() => here[Symbol.asyncDispose]());
 
     /** A token for pushing, by way of an origin. */
-    const tokenFrom = async (origin: string, repository: string, authorization: string) => {
+    const tokenFrom = async (url: string, repository: string, shown: string) => {
       const query = new URLSearchParams({ service: new URL(home.url).host });
       query.append('scope', `repository:${repository}:pull,push`);
-      const answer = await fetch(`${origin}/token?${query}`, { headers: { Authorization: authorization } });
-      assert.equal(answer.status, 200);
-      return `Bearer ${((await answer.json()) as { token: string }).token}`;
+      const { json } = await new Visitor({ url }, shown).must(200, 'GET', `/token?${query}`);
+      return `Bearer ${json.token}`;
     };
 
     it('leads clients to its own token endpoint, by the name that they use, and keeps the service', async () => {
@@ -60,8 +57,11 @@ onHome(
         password: PASSWORD,
         scope,
       });
-      const posted = await fetch(`${here.url}/token`, { method: 'POST', body: form });
-      const byPost = `Bearer ${((await posted.json()) as { token: string }).token}`;
+      const posted = await here.send('POST', '/token', {
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+        body: String(form),
+      });
+      const byPost = `Bearer ${JSON.parse(posted.body.toString()).token}`;
       for (const Authorization of [byGet, byPost]) {
         const bytes = blob(100);
         const location = await here.begin(repository, { Authorization });
@@ -70,7 +70,7 @@ onHome(
         assert.equal(pushed.status, 201, pushed.body.toString());
       }
       const wrong = await here.send('GET', '/token', {
-        headers: { Authorization: basic('admin', 'a guess') },
+        headers: { Authorization: basic('admin:a guess') },
       });
       assert.equal(wrong.status, 401);
       assertRefused(wrong, 'UNAUTHORIZED');

@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { githubClaims } from '../support/claims.ts';
 import { Home } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 import { client, needs } from './support/client.ts';
 import { writeLayout } from './support/layout.ts';
 import { scene } from './support/registry.ts';
@@ -40,22 +41,16 @@ describe('the action for GitHub', needs('npx', 'bash'), () => {
     await new Promise<void>((resolve) => {
       runner.listen(0, '127.0.0.1', resolve);
     });
-    const answer = await fetch(`${home.url}/api/v1/trusts`, {
-      method: 'POST',
-      headers: {
-        Authorization: `Basic ${Buffer.from(`admin:${PASSWORD}`).toString('base64')}`,
-        'Content-Type': 'application/json',
-      },
-      body: JSON.stringify({
+    await new Visitor(home, `admin:${PASSWORD}`).must(201, 'POST', '/api/v1/trusts', {
+      json: {
         name: 'github',
         issuer: ISSUER,
         audience: host(),
         conditions: { repository: 'acme/api' },
         grants: [{ role: 'writer', repositories: 'team/*' }],
         jwks: issuer.keySet,
-      }),
+      },
     });
-    assert.equal(answer.status, 201, await answer.text());
   });
   after(async () => {
     runner.close();

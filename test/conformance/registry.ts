@@ -1,10 +1,11 @@
-// The HTTP client of the conformance table. It sends exactly what a row says (a body in chunks or with a
-// length, any path, any header) and follows redirects, as the specification asks of clients.
+// The requests of the conformance table, over `http.ts`: exactly what a row says (a body in chunks or with a
+// length, any path, any header). Redirects are followed, as the specification asks of clients.
 
 import { randomBytes } from 'node:crypto';
 import { Agent } from 'node:http';
 import { Agent as TlsAgent } from 'node:https';
 import * as http from '../support/http.ts';
+import { basic } from '../support/visitor.ts';
 import { Answer } from './answer.ts';
 import { Repository } from './repository.ts';
 
@@ -39,8 +40,7 @@ export class Registry implements Disposable {
   ) {
     this.chunkMinBytes = chunkMinBytes;
     this.#base = new URL(url.includes('://') ? url : `http://${url}`);
-    const pair = login === null ? '' : Buffer.from(`${login.name}:${login.password}`).toString('base64');
-    this.#authorization = login === null ? {} : { Authorization: `Basic ${pair}` };
+    this.#authorization = login === null ? {} : { Authorization: basic(`${login.name}:${login.password}`) };
     const options = { keepAlive: true, maxSockets: 4 };
     this.#agent = this.#base.protocol === 'https:' ? new TlsAgent(options) : new Agent(options);
   }

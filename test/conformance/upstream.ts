@@ -21,6 +21,7 @@ import { delimiter, join } from 'node:path';
 import { startMachine } from '../../standalone/machine.ts';
 import { Proxied } from '../cli/support/proxied.ts';
 import { startDevelopment } from '../clients/support/development.ts';
+import { Visitor } from '../support/visitor.ts';
 import { startWall } from '../support/wall.ts';
 
 const HOMES = ['machine', 'cloudflare', 'proxy'] as const;
@@ -143,14 +144,9 @@ async function startFront(url: string): Promise<{ url: string; stop(): Promise<v
 /** A maintainer of these repositories: that is the least role that may delete. */
 async function makeRobot(url: string, password: string, repositories: readonly string[]): Promise<Login> {
   const grants = repositories.map((name) => ({ role: 'maintainer', repositories: name }));
-  const response = await fetch(`${url}/api/v1/tokens`, {
-    method: 'POST',
-    headers: { Authorization: `Basic ${btoa(`admin:${password}`)}`, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ name: 'conformance', grants }),
-  });
-  if (response.status !== 201) throw new Error(`no robot: ${response.status} ${await response.text()}`);
-  const { token } = (await response.json()) as { token: string };
-  return { OCI_USERNAME: 'conformance', OCI_PASSWORD: token };
+  const admin = new Visitor({ url }, `admin:${password}`);
+  const { json } = await admin.must(201, 'POST', '/api/v1/tokens', { json: { name: 'conformance', grants } });
+  return { OCI_USERNAME: 'conformance', OCI_PASSWORD: String(json.token) };
 }
 
 /** Runs a program to its end. Meanwhile this process has to answer: it syncs the files of a registry on one machine. */

@@ -1,12 +1,10 @@
-/**
- * The client of these tests: it sends a request target as it is written, where fetch would tidy it up, follows nothing, and
- * pushes blobs to be pulled.
- */
+/** Blobs that these tests push, and requests for them over `http.ts`: a request target is sent as it is written, and no redirect is followed. */
 import assert from 'node:assert/strict';
 import { blob, digest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 import type { Answer } from '../support/http.ts';
 import * as http from '../support/http.ts';
+import { basic } from '../support/visitor.ts';
 
 export type { Answer } from '../support/http.ts';
 
@@ -18,7 +16,7 @@ export interface Sent {
 
 /** Settings with which the registry lets the client in under any host: without access control it does so on loopback alone. */
 export const GUARDED = { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' };
-const AUTHORIZATION = `Basic ${Buffer.from(`admin:${GUARDED.ADMIN_PASSWORD}`).toString('base64')}`;
+const AUTHORIZATION = basic(`admin:${GUARDED.ADMIN_PASSWORD}`);
 
 /** `target` is path and query as they go into the request line. Only the registry gets credentials. */
 export function send(origin: string, target: string, sent: Sent = {}): Promise<Answer> {

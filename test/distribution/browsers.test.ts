@@ -2,12 +2,11 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { CHUNK_RECOMMENDED_BYTES } from '../../worker/oci/limits.ts';
-import { Visitor } from '../auth/visitor.ts';
-import { sendHead } from '../auth/wire.ts';
 import { blob, digest, imageManifest } from '../support/fixtures.ts';
 import { eachHome, type Home } from '../support/homes.ts';
 import { send } from '../support/http.ts';
 import { begin } from '../support/socket.ts';
+import { sendHead, Visitor } from '../support/visitor.ts';
 
 const PASSWORD = 'the password of the admin';
 const MiB = 1024 * 1024;

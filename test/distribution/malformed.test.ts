@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { Answer } from '../conformance/answer.ts';
-import { expectBody, expectHeader, expectManifest, expectStatus } from '../conformance/answer.ts';
+import { Answer, expectBody, expectHeader, expectManifest, expectStatus } from '../conformance/answer.ts';
 import { Registry } from '../conformance/registry.ts';
 import { blob, digest as digestOf, imageManifest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { exchange } from '../support/socket.ts';
 import { endpoints } from './malformed/endpoints.ts';
 import { http } from './malformed/http.ts';
 import { lists } from './malformed/lists.ts';
@@ -17,7 +17,6 @@ import { names } from './malformed/names.ts';
 import { ranges } from './malformed/ranges.ts';
 import { references } from './malformed/references.ts';
 import { Given, type Request, type Row } from './malformed/row.ts';
-import { sendRaw } from './malformed/socket.ts';
 import { expired, uploads } from './malformed/uploads.ts';
 
 const SUBJECTS = { names, references, uploads, ranges, manifests, lists, endpoints, http };
@@ -147,6 +146,13 @@ eachHome((home) => {
     return registry.send(method, path, sent);
   }
 });
+
+/** Sends bytes that are no valid request. Throws if there is no complete answer. */
+async function sendRaw(url: string, bytes: string | Buffer, ends = false): Promise<Answer> {
+  const { status, rawHeaders, body } = await exchange(url, bytes, ends);
+  if (status === 0) throw new Error(`the connection was closed after ${JSON.stringify(String(body))}`);
+  return new Answer('RAW', 'http://socket/', status, rawHeaders, body);
+}
 
 /** Distribution spec, "Error Codes". */
 function judgeError(answer: Answer, code: string): void {

@@ -1,10 +1,9 @@
 /** The registry decides what it is called: realm, audience and redirects follow its settings, and no header of a stranger. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
-import { Visitor } from '../auth/visitor.ts';
-import { sendHead } from '../auth/wire.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome, type Home, onHome } from '../support/homes.ts';
+import { sendHead, Visitor } from '../support/visitor.ts';
 
 const ADMIN = 'admin:the password of the admin';
 const VARS = { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin', BLOB_DELIVERY: 'redirect' };

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { blob, digest as digestOf, imageManifest, mediaTypes, repositoryName } from '../support/fixtures.ts';
 import * as homes from '../support/homes.ts';
+import { basic } from '../support/visitor.ts';
 import { Asking, isDirect } from './asked.ts';
 import { assertRefused, Client } from './client.ts';
 import { S3_CREDENTIALS } from './direct.ts';
@@ -404,7 +405,7 @@ homes.onHome(
     it('who may only pull waits for nothing, and holds up nothing', async () => {
       const client = new Client(home);
       const asking = new Asking(client, repositoryName());
-      asking.headers.Authorization = `Basic ${btoa('reader:the password of the file')}`;
+      asking.headers.Authorization = basic('reader:the password of the file');
       assert.equal(await asking.head(digestOf(blob())), 404);
       await home.settled();
       await home.reset();

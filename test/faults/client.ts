@@ -1,12 +1,12 @@
 /**
- * The HTTP client of the fault tests: a connection for each request, nothing sent again behind the test's back. It notes the
- * repositories, uploads and digests that it has to do with, so that a test can look at what the registry keeps of them.
+ * Pushes and pulls of the fault tests, with a connection for each request. The client notes the repositories, uploads and digests
+ * that it asks about, so that a test can look at what the registry keeps of them.
  */
 import assert from 'node:assert/strict';
 import { digest as digestOf, type Manifest } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
 import { type Answer, type Sent, send } from '../support/http.ts';
-import { bytesOf, open } from '../support/socket.ts';
+import { cut } from '../support/socket.ts';
 
 export type { Answer } from '../support/http.ts';
 
@@ -51,11 +51,8 @@ export class Client {
     this.#note(target);
     const { origin, pathname, search } = new URL(target, this.home.url);
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-    const socket = open(origin);
-    const head = { method, target: pathname + search, lines: ['Connection: keep-alive', ...lines] };
-    socket.write(bytesOf(origin, head));
-    await new Promise<void>((sent) => socket.end(some, () => sent()));
-    socket.destroy();
+    lines.push('Connection: keep-alive');
+    await cut(origin, { method, target: pathname + search, lines, body: some });
   }
 
   async startUpload(repository: string): Promise<string> {

@@ -3,11 +3,10 @@
  * the upload says where it stands and goes on from there, and its content is not read back.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { request as httpRequest } from 'node:http';
 import { test } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import { answerTo, open } from '../support/http.ts';
 import { Client, locationOf, offsetOf, rangeOf, withDigest } from './client.ts';
 import { eachHome } from './homes.ts';
 import { expectNoRemains, letTimePass, stored } from './remains.ts';
@@ -113,19 +112,17 @@ eachHome((home) => {
     const location = await client.startUpload(repository);
     const headers = rangeOf(0, slow.length);
     await home.reset({ at: 'UPLOAD_SESSION.begin', how: 'wait' });
-    const request = httpRequest(new URL(location, home.url).href, {
-      method: 'PATCH',
-      agent: false,
+    const request = open(home.url, 'PATCH', location, {
       headers: { ...headers, 'Content-Length': String(slow.length) },
     });
     request.write(slow.subarray(0, SENT));
     await home.reached();
     await home.goOn();
     const taken = await client.want(202, 'PATCH', location, { body: quick, headers });
+    const answered = answerTo(request);
     request.end(slow.subarray(SENT));
-    const [refused] = await once(request, 'response');
-    refused.resume();
-    assert.equal(refused.statusCode, 416);
+    const refused = await answered;
+    assert.equal(refused.status, 416);
     assert.equal(refused.headers.range, `0-${quick.length - 1}`);
 
     await finish(client, repository, locationOf(taken), quick, rest);

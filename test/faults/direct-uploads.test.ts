@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { blob, digest as digestOf, repositoryName, unknownDigest } from '../support/fixtures.ts';
 import * as homes from '../support/homes.ts';
 import type { Fault } from '../support/observed.ts';
+import { basic, Visitor } from '../support/visitor.ts';
 import { assertRefused, Client, withDigest } from './client.ts';
 import {
   announcement,
@@ -423,19 +424,17 @@ homes.onHome(
   (home) => {
     it('who may not push gets no grant', async () => {
       const client = new Client(home);
-      const basic = (user: string) => ({ Authorization: `Basic ${Buffer.from(user).toString('base64')}` });
-      const admin = basic('admin:the password of the admin');
-      const api = { ...admin, 'Content-Type': 'application/json' };
-      const reader = { name: 'reader', password: 'the password of the reader' };
-      await client.want(201, 'POST', '/api/v1/users', { headers: api, body: JSON.stringify(reader) });
+      const admin = new Visitor(home, 'admin:the password of the admin');
+      const json = { name: 'reader', password: 'the password of the reader' };
+      await admin.must(201, 'POST', '/api/v1/users', { json });
       const rule = { subject: 'user:reader', role: 'reader', repositories: '**' };
-      await client.want(201, 'POST', '/api/v1/rules', { headers: api, body: JSON.stringify(rule) });
+      await admin.must(201, 'POST', '/api/v1/rules', { json: rule });
       const path = `/v2/${repositoryName()}/blobs/uploads/`;
       const announced = announcement(blob());
       for (const [headers, status] of [
         [{}, 401],
-        [basic('reader:the password of the reader'), 401],
-        [admin, 202],
+        [{ Authorization: basic('reader:the password of the reader') }, 401],
+        [{ Authorization: admin.basic }, 202],
       ] as const) {
         const answer = await client.send('POST', path, { headers: { ...headers, ...announced } });
         assert.equal(answer.status, status, answer.body.toString());

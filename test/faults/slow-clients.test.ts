@@ -2,13 +2,13 @@
  * Clients that are slow, stop or go away: uploads share the memory of the isolate, and none keeps another from its 201.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type ClientRequest, request as httpRequest } from 'node:http';
+import type { ClientRequest } from 'node:http';
 import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { MEMORY_BYTES } from '../../worker/memory/budget.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import { answerTo, open } from '../support/http.ts';
 import { Client, locationOf, withDigest } from './client.ts';
 import { eachHome } from './homes.ts';
 
@@ -22,9 +22,9 @@ const PIECE_MS = 250;
 const TIMEOUT = { timeout: 120_000 };
 
 eachHome((home) => {
-  const open: ClientRequest[] = [];
+  const stopped: ClientRequest[] = [];
   after(() => {
-    for (const request of open) request.destroy();
+    for (const request of stopped) request.destroy();
   });
 
   test(`${TOGETHER} slow uploads of 3 MiB at once get their 201, twice over`, TIMEOUT, async () => {
@@ -53,7 +53,7 @@ eachHome((home) => {
           const location = await client.startUpload(repositoryName('idle'));
           const request = chunked(home, 'PATCH', location);
           request.on('error', () => undefined);
-          open.push(request);
+          stopped.push(request);
           await written(request, blob(size));
         }
         await pushSmall(home);
@@ -64,7 +64,7 @@ eachHome((home) => {
   }
 
   test('clients that go away in the middle of a chunk leave no memory taken', TIMEOUT, async () => {
-    for (const request of open.splice(0)) request.destroy();
+    for (const request of stopped.splice(0)) request.destroy();
     const client = new Client(home);
     const locations: string[] = [];
     for (let n = 0; n < 30; n++) locations.push(await client.startUpload(repositoryName('cut')));
@@ -84,17 +84,16 @@ async function pushSlowly(home: Home, bytes: Buffer): Promise<number> {
   const client = new Client(home);
   const location = await client.startUpload(repositoryName('slow'));
   const request = chunked(home, 'PATCH', location);
-  const answered = once(request, 'response');
+  const answered = answerTo(request);
   answered.catch(() => undefined); // It is awaited below.
   for (let at = 0; at < bytes.length; at += PIECE) {
     await Promise.race([written(request, bytes.subarray(at, at + PIECE)), answered]);
     await setTimeout(PIECE_MS);
   }
   request.end();
-  const [response] = await answered;
-  response.resume();
-  if (response.statusCode !== 202) return response.statusCode;
-  const put = await client.send('PUT', withDigest(response.headers.location, digestOf(bytes)));
+  const answer = await answered;
+  if (answer.status !== 202) return answer.status;
+  const put = await client.send('PUT', withDigest(locationOf(answer), digestOf(bytes)));
   return put.status;
 }
 
@@ -111,11 +110,7 @@ async function pushSmall(home: Home): Promise<void> {
 }
 
 function chunked(home: Home, method: string, location: string): ClientRequest {
-  return httpRequest(new URL(location, home.url).href, {
-    method,
-    agent: false,
-    headers: { 'Transfer-Encoding': 'chunked' },
-  });
+  return open(home.url, method, location, { headers: { 'Transfer-Encoding': 'chunked' } });
 }
 
 /** Resolves when the bytes have left. */

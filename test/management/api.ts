@@ -2,20 +2,13 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type { Home, HomeOptions } from '../support/homes.ts';
+import { type Answer, basic, type Json, Visitor } from '../support/visitor.ts';
+
+export type { Json } from '../support/visitor.ts';
 
 export const ADMIN = 'admin:the password of the admin';
 /** Access control is on. */
 export const GUARDED: HomeOptions = { vars: { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' } };
-
-export type Json = Record<string, unknown>;
-
-export interface Answered {
-  status: number;
-  headers: Headers;
-  text: string;
-  /** Empty if the body is not JSON. */
-  json: Json;
-}
 
 export interface Row {
   name: string;
@@ -28,32 +21,26 @@ export interface Row {
 }
 
 export class Api {
-  readonly #home: Home;
+  readonly #visitor: Visitor;
 
   constructor(home: Home) {
-    this.#home = home;
+    this.#visitor = new Visitor(home, null);
   }
 
-  /** `as` is `user:password`, a whole Authorization header, or null for none. */
-  async call(
+  /** A body that is text is sent as it is. `as` is `user:password`, a whole Authorization header, or null for none. */
+  call(
     method: string,
     path: string,
     body?: unknown,
     as: string | null = ADMIN,
     headers: Record<string, string> = {},
-  ): Promise<Answered> {
-    const response = await fetch(`${this.#home.url}/api/v1${path}`, {
-      method,
-      headers: {
-        ...(as === null ? {} : { Authorization: authorization(as) }),
-        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    const isJson = response.headers.get('Content-Type')?.startsWith('application/json') === true;
-    return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : {} };
+  ): Promise<Answer> {
+    const authorization = as === null || /^(?:Basic|Bearer) /.test(as) ? as : basic(as);
+    const content =
+      typeof body === 'string'
+        ? { body, headers: { 'Content-Type': 'application/json', ...headers } }
+        : { json: body, headers };
+    return this.#visitor.send(method, `/api/v1${path}`, { ...content, authorization });
   }
 
   /** As `call`, where anything but a success is a fault of the test. */
@@ -77,8 +64,4 @@ export class Api {
       });
     }
   }
-}
-
-function authorization(as: string): string {
-  return /^(?:Basic|Bearer) /.test(as) ? as : `Basic ${Buffer.from(as).toString('base64')}`;
 }

@@ -5,6 +5,7 @@ import type { AuditEvent } from '../../worker/access/model.ts';
 import type { ListedEvent } from '../../worker/objects/audit-log.ts';
 import { Log } from '../durable-objects/calls.ts';
 import { eachHome } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { ADMIN, Api, GUARDED, type Json } from './api.ts';
 
 const MANY = 200;
@@ -14,11 +15,7 @@ eachHome((home) => {
   // Not by the API, because an address that failed to log in waits.
   const events = async (decision: AuditEvent['decision']): Promise<ListedEvent[]> =>
     (await new Log(home).list({ count: 1000, decision })).entries;
-  const ask = (path: string, headers: Record<string, string> = {}) =>
-    fetch(`${home.url}${path}`, { headers }).then((response) => response.text());
-  const basic = (name: string, password: string) => ({
-    Authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`,
-  });
+  const anonymous = new Visitor(home, null);
   const rowsWritten = async () => {
     const { statements } = await home.counts();
     return Object.entries(statements)
@@ -45,11 +42,11 @@ eachHome((home) => {
     });
 
     it('writes one row for many refused requests of an anonymous client', async () => {
-      const { token } = JSON.parse(await ask('/token?service=longshore&scope=repository:a/b:pull')) as Json;
+      const authorization = await anonymous.bearer('repository:a/b:pull');
       await home.settled();
       await home.reset();
-      const headers = { Authorization: `Bearer ${token}` };
-      for (let n = 0; n < MANY; n++) await ask(`/v2/stranger/of-${n}/manifests/latest`, headers);
+      for (let n = 0; n < MANY; n++)
+        await anonymous.send('GET', `/v2/stranger/of-${n}/manifests/latest`, { authorization });
       await home.settled();
       // A slow machine takes longer than the events wait, and then writes them in several rows.
       const rows = await rowsWritten();
@@ -66,7 +63,7 @@ eachHome((home) => {
       await api.made('POST', '/rules', { subject: 'anonymous', role: 'reader', repositories: 'public/**' });
       await home.settled();
       await home.reset();
-      for (let n = 0; n < 20; n++) await ask(`/token?service=longshore&scope=repository:public/of-${n}:pull`);
+      for (let n = 0; n < 20; n++) await anonymous.token(`repository:public/of-${n}:pull`);
       await home.settled();
       assert.equal(await rowsWritten(), 0);
     });
@@ -75,7 +72,7 @@ eachHome((home) => {
       await home.reset();
       // Of the form of a token, so that no slow hash is computed.
       const secret = `lsr_${'0'.repeat(16)}_${'A'.repeat(43)}`;
-      for (let n = 0; n < 50; n++) await ask('/token?service=longshore', basic(`made-up-${n}`, secret));
+      for (let n = 0; n < 50; n++) await new Visitor(home, `made-up-${n}:${secret}`).send('GET', '/token');
       await home.settled();
       const rows = await rowsWritten();
       assert.ok(rows <= 10, `${rows} rows`);
@@ -89,7 +86,7 @@ eachHome((home) => {
     it('keeps a hash of a name that is no account, and the name of one that is', async () => {
       const typed = 'correct horse battery staple';
       for (const name of [typed, 'bob', typed]) {
-        await ask('/v2/', basic(name, `lsr_wrong for ${name}`));
+        await new Visitor(home, `${name}:lsr_wrong for ${name}`).send('GET', '/v2/');
         await home.settled();
       }
       const page = await events('failed');
@@ -104,7 +101,8 @@ eachHome((home) => {
     });
 
     it('has the id that Cloudflare gave a request, and one of its own on one machine', async () => {
-      await ask('/v2/', { ...basic('bob', 'lsr_wrong'), 'cf-ray': 'ray-of-the-client' });
+      const headers = { 'cf-ray': 'ray-of-the-client' };
+      await new Visitor(home, 'bob:lsr_wrong').send('GET', '/v2/', { headers });
       await home.settled();
       const [{ requestId } = {}] = await events('failed');
       if (home.name === 'r2') assert.equal(requestId, 'ray-of-the-client');

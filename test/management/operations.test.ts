@@ -5,6 +5,7 @@ import { before, describe, it } from 'node:test';
 import { MANAGEMENT_BODY_MAX_BYTES } from '../../worker/management/input.ts';
 import { OPERATIONS } from '../../worker/management/management.ts';
 import { eachHome, onHome } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { ADMIN, Api, GUARDED } from './api.ts';
 
 const USER = 'carol:the password of carol';
@@ -20,9 +21,7 @@ eachHome((home) => {
     await api.made('POST', '/users', { name: 'carol', password: 'the password of carol' });
     const made = await api.made('POST', '/me/tokens', { name: 'carols' }, USER);
     token = String(made.token);
-    const headers = { Authorization: `Basic ${Buffer.from(ADMIN).toString('base64')}` };
-    const issued = await fetch(`${home.url}/token?scope=repository:a/b:pull,push`, { headers });
-    accessToken = String(((await issued.json()) as { token: string }).token);
+    accessToken = await new Visitor(home, ADMIN).token('repository:a/b:pull,push');
   });
 
   it('the token of a pull is no password either', async () => {

@@ -8,6 +8,7 @@ import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { begin } from '../support/socket.ts';
+import { basic, Visitor } from '../support/visitor.ts';
 
 const SIZE = 3_000_000;
 const OTHER = 'other:the password of the other';
@@ -20,11 +21,8 @@ eachHome((home) => {
 
   const push = async (user: string) => {
     const bytes = blob(100_000);
-    const authorization = `Basic ${btoa(user)}`;
-    const url = `${home.url}/v2/own/app/blobs/uploads/?digest=${digest(bytes)}`;
-    const headers = { Authorization: authorization };
-    const response = await fetch(url, { method: 'POST', headers, body: bytes as BodyInit });
-    return response.status;
+    const target = `/v2/own/app/blobs/uploads/?digest=${digest(bytes)}`;
+    return (await new Visitor(home, user).send('POST', target, { body: bytes })).status;
   };
 
   before(async () => {
@@ -53,7 +51,7 @@ eachHome((home) => {
           method,
           target: target(n),
           lines: [
-            `Authorization: Basic ${btoa(ADMIN)}`,
+            `Authorization: ${basic(ADMIN)}`,
             'Content-Type: application/vnd.oci.image.manifest.v1+json',
             `Content-Length: ${SIZE}`,
           ],
@@ -83,7 +81,7 @@ eachHome((home) => {
         method: 'PUT',
         target: `/v2/own/app/manifests/v${n}`,
         lines: [
-          `Authorization: Basic ${btoa(ADMIN)}`,
+          `Authorization: ${basic(ADMIN)}`,
           'Content-Type: application/vnd.oci.image.manifest.v1+json',
           `Content-Length: ${4 * 1024 * 1024}`,
         ],

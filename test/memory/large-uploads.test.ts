@@ -10,13 +10,13 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { describe, it } from 'node:test';
 import { READ_BYTES } from '../../worker/blobs/body.ts';
 import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import { MEMORY_BYTES } from '../../worker/memory/budget.ts';
 import { repositoryName } from '../support/fixtures.ts';
 import { eachHome, type Home } from '../support/homes.ts';
+import { answerTo, open } from '../support/http.ts';
 
 const MiB = 1024 * 1024;
 const piece = randomBytes(MiB);
@@ -38,19 +38,18 @@ async function patch(
   count: number,
   together: () => Promise<void>,
 ): Promise<string> {
-  const sent = request(`${home.url}${location}`, { method: 'PATCH', agent: false });
-  const answered = once(sent, 'response');
+  const sent = open(home.url, 'PATCH', location);
+  const answered = answerTo(sent);
   answered.catch(() => undefined); // It is awaited below.
   for (let n = 0; n < count; n++) {
     if (!sent.write(piece)) await Promise.race([once(sent, 'drain'), answered]);
   }
   await together();
   sent.end(LAST);
-  const [response] = await answered;
-  response.resume();
-  assert.equal(response.statusCode, 202);
-  assert.equal(response.headers.range, `0-${count * MiB + LAST.length - 1}`);
-  return response.headers.location;
+  const { status, headers } = await answered;
+  assert.equal(status, 202);
+  assert.equal(headers.range, `0-${count * MiB + LAST.length - 1}`);
+  return String(headers.location);
 }
 
 /** That number of uploads at once. With `meet`, none ends before all have reached the same point. */

@@ -8,6 +8,7 @@ import { Client } from '../faults/client.ts';
 import { blob, digest, repositoryName } from '../support/fixtures.ts';
 import { type Home, onHome } from '../support/homes.ts';
 import { send } from '../support/http.ts';
+import { Visitor } from '../support/visitor.ts';
 import { startWall } from '../support/wall.ts';
 
 const SECOND_MS = 1000;
@@ -24,10 +25,12 @@ interface Started {
 class Pusher {
   readonly name = repositoryName('abandoned');
   readonly #home: Home;
+  readonly #visitor: Visitor;
   #ahead: number;
 
   constructor(home: Home, ahead: number) {
     this.#home = home;
+    this.#visitor = new Visitor(home, null);
     this.#ahead = ahead;
   }
 
@@ -37,11 +40,13 @@ class Pusher {
   }
 
   async asks(bytes: Buffer): Promise<number> {
-    return (await this.#send('HEAD', `/v2/${this.name}/blobs/${digest(bytes)}`)).status;
+    return (await this.#visitor.send('HEAD', `/v2/${this.name}/blobs/${digest(bytes)}`)).status;
   }
 
   async starts(userAgent = 'skopeo/1.18'): Promise<Started> {
-    const answer = await this.#send('POST', `/v2/${this.name}/blobs/uploads/`, { 'User-Agent': userAgent });
+    const answer = await this.#visitor.send('POST', `/v2/${this.name}/blobs/uploads/`, {
+      headers: { 'User-Agent': userAgent },
+    });
     assert.equal(answer.status, 202);
     return {
       id: answer.headers.get('Docker-Upload-UUID') ?? '',
@@ -52,16 +57,16 @@ class Pusher {
 
   async sends(method: 'PUT' | 'PATCH', location: string, bytes: Buffer): Promise<number> {
     const path = method === 'PUT' ? `${location}&digest=${digest(bytes)}` : location;
-    return (await this.#send(method, path, {}, bytes)).status;
+    return (await this.#visitor.send(method, path, { body: bytes })).status;
   }
 
   async pushesAtOnce(bytes: Buffer): Promise<number> {
     const path = `/v2/${this.name}/blobs/uploads/?digest=${digest(bytes)}`;
-    return (await this.#send('POST', path, {}, bytes)).status;
+    return (await this.#visitor.send('POST', path, { body: bytes })).status;
   }
 
   async cancels({ location }: Started): Promise<void> {
-    assert.equal((await this.#send('DELETE', location)).status, 204);
+    assert.equal((await this.#visitor.send('DELETE', location)).status, 204);
   }
 
   /** What a push over the limit leaves, seen when the next one begins. */
@@ -74,19 +79,11 @@ class Pusher {
 
   async listed(): Promise<{ count: number; userAgent: string; lastAt: string } | undefined> {
     await this.#home.settled();
-    const answer = await fetch(`${this.#home.url}/api/v1/abandoned-uploads`);
-    assert.equal(answer.status, 200);
-    const { repositories } = (await answer.json()) as {
+    const { text } = await this.#visitor.must(200, 'GET', '/api/v1/abandoned-uploads');
+    const { repositories } = JSON.parse(text) as {
       repositories: { repository: string; count: number; userAgent: string; lastAt: string }[];
     };
     return repositories.find(({ repository }) => repository === this.name);
-  }
-
-  async #send(method: string, path: string, headers = {}, body?: Buffer): Promise<Response> {
-    const init = { method, headers, ...(body && { body: body as BodyInit }) };
-    const answer = await fetch(`${this.#home.url}${path}`, init);
-    await answer.arrayBuffer();
-    return answer;
   }
 }
 

@@ -3,10 +3,10 @@
  * gone at once, what was deleted elsewhere within the lifetime, and an entry is reached only through the registry.
  */
 import assert from 'node:assert/strict';
-import { get as httpGet } from 'node:http';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { blob, digest, imageManifest, repositoryName } from '../support/fixtures.ts';
 import { Home, onHome } from '../support/homes.ts';
+import * as http from '../support/http.ts';
 import { client, configOf, type Pushed, pushed } from './edge-client.ts';
 
 const LIFETIME_MS = 60_000;
@@ -212,7 +212,7 @@ function define(home: Home): void {
     await home.cached();
     const key = `/${encodeURIComponent(name)}/manifests/${encodeURIComponent(image.digest)}`;
     for (const host of ['cache.invalid', new URL(home.url).host]) {
-      assert.equal(await statusOf(home.url + key, host), 404, host);
+      assert.equal((await http.send(home.url, 'GET', key, { headers: { Host: host } })).status, 404, host);
     }
   });
 }
@@ -263,13 +263,4 @@ function keyOf(location: string | undefined): string {
   const [key] = /blobs\/[^?]+/.exec(new URL(location ?? '').pathname) ?? [];
   assert.ok(key !== undefined, location);
   return key;
-}
-
-/** What a GET answers for this host. */
-function statusOf(url: string, host: string): Promise<number | undefined> {
-  return new Promise((resolve, reject) => {
-    httpGet(url, { headers: { Host: host } }, (response) => {
-      response.resume().on('end', () => resolve(response.statusCode));
-    }).on('error', reject);
-  });
 }

@@ -1,7 +1,8 @@
-/** A repository that a test of the edge cache has pushed to, and a client of it that follows no redirect. */
+/** A repository that a test of the edge cache has pushed to, and requests to it, of which none follows a redirect. */
 import assert from 'node:assert/strict';
 import { blob, digest, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 
 /** Blobs of this size are redirected: the answer shows the link, and whose bytes it leads to. */
 const LAYER_BYTES = 64 * 1024;
@@ -42,14 +43,12 @@ export async function pushed(home: Home): Promise<Pushed> {
 }
 
 export function client(home: Home, name: string): Send {
+  const visitor = new Visitor(home, null);
   return async (method, path, status, body, headers = {}) => {
-    const url = new URL(path, `${home.url}/v2/${name}/`);
-    const init = { method, headers, redirect: 'manual' as const };
-    const response = await fetch(url, body === undefined ? init : { ...init, body: body as BodyInit });
-    const bytes = Buffer.from(await response.arrayBuffer());
-    assert.equal(response.status, status, `${method} ${url.pathname}: ${bytes.subarray(0, 300)}`);
-    const { date: _, ...others } = Object.fromEntries(response.headers);
-    return { headers: others, bytes };
+    const { href } = new URL(path, `${home.url}/v2/${name}/`);
+    const answer = await visitor.must(status, method, href, { headers, ...(body && { body }) });
+    const { date: _, ...others } = Object.fromEntries(answer.headers);
+    return { headers: others, bytes: answer.bytes };
   };
 }
 

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { digest, imageManifest, type Manifest } from '../support/fixtures.ts';
 import { Home } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { ADMIN, Asking, BOB, bytesOf, DELETED, FOREIGN, ROBOT, SIGNATURE, TAGGED, VARS } from './state.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures');
@@ -70,10 +71,9 @@ for (const archive of ARCHIVES) {
       assert.equal(await statusOf(`${ROBOT}:${robot}`, '/v2/team/app/tags/list'), 200);
       assert.equal(await statusOf(`${ROBOT}:${robot}`, '/v2/team/chunked/tags/list'), 401);
       const anonymous = async (name: string) => {
-        const asked = await fetch(new URL(`/token?scope=repository:${name}:pull`, home.url));
-        const { token } = (await asked.json()) as { token: string };
-        const headers = { Authorization: `Bearer ${token}` };
-        return (await fetch(new URL(`/v2/${name}/tags/list`, home.url), { headers })).status;
+        const visitor = new Visitor(home, null);
+        const authorization = await visitor.bearer(`repository:${name}:pull`);
+        return (await visitor.send('GET', `/v2/${name}/tags/list`, { authorization })).status;
       };
       assert.deepEqual([await anonymous('public/tools'), await anonymous('team/app')], [200, 401]);
     });

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { digest, imageIndex, imageManifest, type Manifest } from '../support/fixtures.ts';
+import { type Answer, type Sent, Visitor } from '../support/visitor.ts';
 
 export const ADMIN = 'admin:the password of the admin';
 export const BOB = 'bob:the password of bob the builder';
@@ -70,65 +71,44 @@ export const FOREIGN = {
 /** Was tagged `old`, and deleted. */
 export const DELETED = image('deleted');
 
-/** Who asks a registry, with `name:password`. */
+/** Pushes to a registry, and pulls from it, with `name:password`. */
 export class Asking {
-  readonly #url: string;
-  readonly #as: string;
+  readonly #visitor: Visitor;
 
   constructor(url: string, as: string) {
-    this.#url = url;
-    this.#as = as;
+    this.#visitor = new Visitor({ url }, as);
   }
 
-  async send(method: string, path: string, body?: Uint8Array | object, type?: string): Promise<Response> {
-    const isJson = body !== undefined && !(body instanceof Uint8Array);
-    return fetch(new URL(path, this.#url), {
-      method,
-      headers: {
-        Authorization: `Basic ${Buffer.from(this.#as).toString('base64')}`,
-        ...(isJson ? { 'Content-Type': 'application/json' } : {}),
-        ...(type === undefined ? {} : { 'Content-Type': type }),
-      },
-      ...(body === undefined ? {} : { body: isJson ? JSON.stringify(body) : body }),
-    });
+  send(method: string, path: string): Promise<Answer> {
+    return this.#visitor.send(method, path);
   }
 
   /** Gives the Location, or else the body. */
-  async want(
-    status: number,
-    method: string,
-    path: string,
-    body?: Uint8Array | object,
-    type?: string,
-  ): Promise<string> {
-    const response = await this.send(method, path, body, type);
-    const text = await response.text();
-    assert.equal(response.status, status, `${method} ${path}: ${text}`);
-    return response.headers.get('Location') ?? text;
+  async want(status: number, method: string, path: string, sent: Sent = {}): Promise<string> {
+    const { headers, text } = await this.#visitor.must(status, method, path, sent);
+    return headers.get('Location') ?? text;
   }
 
   async pushBlob(repository: string, bytes: Buffer): Promise<void> {
     const location = await this.want(202, 'POST', `/v2/${repository}/blobs/uploads/`);
-    await this.want(201, 'PUT', `${location}&digest=${digest(bytes)}`, bytes);
+    await this.want(201, 'PUT', `${location}&digest=${digest(bytes)}`, { body: bytes });
   }
 
   async pushInChunks(repository: string, bytes: Buffer, chunks: number): Promise<void> {
     let location = await this.want(202, 'POST', `/v2/${repository}/blobs/uploads/`);
     const size = Math.ceil(bytes.length / chunks);
     for (let at = 0; at < bytes.length; at += size)
-      location = await this.want(202, 'PATCH', location, bytes.subarray(at, at + size));
+      location = await this.want(202, 'PATCH', location, { body: bytes.subarray(at, at + size) });
     await this.want(201, 'PUT', `${location}&digest=${digest(bytes)}`);
   }
 
   async pushManifest(repository: string, reference: string, { bytes, mediaType }: Manifest): Promise<void> {
-    await this.want(201, 'PUT', `/v2/${repository}/manifests/${reference}`, bytes, mediaType);
+    const headers = { 'Content-Type': mediaType };
+    await this.want(201, 'PUT', `/v2/${repository}/manifests/${reference}`, { body: bytes, headers });
   }
 
   async pull(path: string): Promise<Buffer> {
-    const response = await this.send('GET', path);
-    const bytes = Buffer.from(await response.arrayBuffer());
-    assert.equal(response.status, 200, `GET ${path}: ${bytes}`);
-    return bytes;
+    return (await this.#visitor.must(200, 'GET', path)).bytes;
   }
 }
 
@@ -152,26 +132,21 @@ export async function fill(url: string): Promise<{ robot: string }> {
   await admin.want(201, 'POST', mount);
   // Left half done, without a manifest, or given up.
   const half = await admin.want(202, 'POST', '/v2/team/half/blobs/uploads/');
-  await admin.want(202, 'PATCH', half, bytesOf('half', 1_500_000));
+  await admin.want(202, 'PATCH', half, { body: bytesOf('half', 1_500_000) });
   await admin.pushBlob('team/half', bytesOf('no manifest names this'));
   await admin.want(204, 'DELETE', await admin.want(202, 'POST', '/v2/team/half/blobs/uploads/'));
   const [name, password] = BOB.split(/:(.*)/s);
-  await admin.want(201, 'POST', '/api/v1/users', { name, password, groups: ['builders'] });
+  await admin.want(201, 'POST', '/api/v1/users', { json: { name, password, groups: ['builders'] } });
   await admin.want(201, 'POST', '/api/v1/rules', {
-    subject: 'group:builders',
-    role: 'writer',
-    repositories: 'team/*',
+    json: { subject: 'group:builders', role: 'writer', repositories: 'team/*' },
   });
   await admin.want(201, 'POST', '/api/v1/rules', {
-    subject: 'anonymous',
-    role: 'reader',
-    repositories: 'public/*',
+    json: { subject: 'anonymous', role: 'reader', repositories: 'public/*' },
   });
   const policy = { kind: 'networks', repositories: 'internal/**', networks: ['192.0.2.0/24'] };
-  await admin.want(201, 'POST', '/api/v1/policies', policy);
+  await admin.want(201, 'POST', '/api/v1/policies', { json: policy });
   const made = await admin.want(201, 'POST', '/api/v1/tokens', {
-    name: ROBOT,
-    grants: [{ role: 'writer', repositories: 'team/app' }],
+    json: { name: ROBOT, grants: [{ role: 'writer', repositories: 'team/app' }] },
   });
   const bob = new Asking(url, BOB);
   assert.equal((await bob.send('GET', '/v2/team/app/tags/list')).status, 200);

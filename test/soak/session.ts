@@ -1,5 +1,6 @@
 /** One client's way to the registry: credentials, and the rules that every answer keeps, whatever was asked. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { basic } from '../support/visitor.ts';
 import type { Model } from './model.ts';
 import type { Random } from './random.ts';
 import { type Span, Violation } from './register.ts';
@@ -49,7 +50,7 @@ export class Session {
 
   get basic(): Record<string, string> {
     if (this.#credentials === null) return {};
-    return { Authorization: `Basic ${Buffer.from(this.#credentials.shown).toString('base64')}` };
+    return { Authorization: basic(this.#credentials.shown) };
   }
 
   async logIn(): Promise<void> {

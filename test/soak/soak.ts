@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { Home } from '../support/homes.ts';
+import { Visitor } from '../support/visitor.ts';
 import { SoakClient } from './client.ts';
 import { Contents } from './content.ts';
 import { shortGraces, UPLOAD_LIFETIME_GRACES } from './graces.ts';
@@ -214,17 +215,8 @@ class Run {
   }
 
   async #manage(path: string, body: unknown): Promise<Record<string, string>> {
-    const response = await fetch(`${this.#home.url}/api/v1${path}`, {
-      method: 'POST',
-      headers: {
-        Authorization: `Basic ${Buffer.from(`admin:${ADMIN_PASSWORD}`).toString('base64')}`,
-        'Content-Type': 'application/json',
-      },
-      body: JSON.stringify(body),
-    });
-    const text = await response.text();
-    if (response.status !== 201) throw new Error(`POST ${path}: ${response.status} ${text}`);
-    return JSON.parse(text);
+    const admin = new Visitor(this.#home, `admin:${ADMIN_PASSWORD}`);
+    return JSON.parse((await admin.must(201, 'POST', `/api/v1${path}`, { json: body })).text);
   }
 
   /** All clients are at it. */

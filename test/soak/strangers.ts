@@ -1,4 +1,6 @@
 /** Requests for what is not there, and by those who may not. */
+
+import { basic } from '../support/visitor.ts';
 import type { Random } from './random.ts';
 import { addressHeader, type Session } from './session.ts';
 import { ANCHOR, type World } from './world.ts';
@@ -71,7 +73,7 @@ export class Strangers {
     ]);
     const headers = {
       ...addressHeader(around.home, `10.66.0.${random.below(250) + 1}`),
-      Authorization: `Basic ${Buffer.from(shown).toString('base64')}`,
+      Authorization: basic(shown),
     };
     const path = random.pick(['/token', '/v2/']);
     await this.#session.ask('login, wrong', 'GET', path, { headers }, [401, 429]);
@@ -82,7 +84,7 @@ export class Strangers {
     const { access } = this.#world;
     if (access === null) return;
     const { name } = this.#random.pick(this.#world.around.model.repositories);
-    const known = { Authorization: `Basic ${Buffer.from(access.reader).toString('base64')}` };
+    const known = { Authorization: basic(access.reader) };
     const headers = this.#random.chance(0.6) ? known : { Authorization: '' };
     const [method, path] = this.#random.pick([
       ['POST', `/v2/${name}/blobs/uploads/`],

@@ -1,7 +1,8 @@
-/** How a client of the soak sends requests: over connections that are kept, or over one of its own that it cuts. */
-import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { connect } from 'node:net';
+/** The requests of one client of the soak, with their times: over connections that are kept, or over one of its own that it cuts. */
+import { Agent, type IncomingHttpHeaders } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { answerTo, open } from '../support/http.ts';
+import { cut } from '../support/socket.ts';
 
 export interface Sent {
   headers?: Record<string, string>;
@@ -48,7 +49,7 @@ export class Wire {
     this.#headers = headers;
   }
 
-  send(
+  async send(
     method: string,
     target: string,
     { headers = {}, body, chunked = false, slow }: Sent,
@@ -58,52 +59,28 @@ export class Wire {
       ? { 'Transfer-Encoding': 'chunked' }
       : { 'Content-Length': String(body?.length ?? 0) };
     const sized = method === 'GET' || method === 'HEAD' ? {} : length;
-    return new Promise((resolve) => {
-      let brokeOff = false;
-      const lost = (fault: Error) => {
-        const { reusedSocket: reused } = request;
-        resolve({ status: 0, why: fault.message, brokeOff, reused, start, end: performance.now() });
-      };
-      const request = httpRequest(
-        new URL(target, this.origin).href,
-        {
-          method,
-          agent: slow === undefined ? this.#agent : false,
-          headers: { ...this.#headers, ...sized, ...headers },
-          timeout: HANGS_MS,
-        },
-        (response) => {
-          brokeOff = true;
-          const pieces: Buffer[] = [];
-          response.on('data', (piece: Buffer) => pieces.push(piece));
-          response.on('error', lost);
-          response.on('end', () => {
-            const { statusCode: status = 0, headers: answered } = response;
-            resolve({
-              status,
-              headers: answered,
-              body: Buffer.concat(pieces),
-              start,
-              end: performance.now(),
-            });
-          });
-        },
-      );
-      request.on('error', lost);
-      request.on('timeout', () => request.destroy(new Error(`no answer in ${HANGS_MS / 1000} s`)));
-      if (slow === undefined || body === undefined) {
-        request.end(body);
-        return;
-      }
-      void (async () => {
-        const size = Math.max(1, Math.ceil(body.length / slow.pieces));
-        for (let at = 0; at < body.length && !request.destroyed; at += size) {
-          request.write(body.subarray(at, at + size));
-          await sleep(slow.pauseMs);
-        }
-        request.end();
-      })();
+    const { origin, pathname, search } = new URL(target, this.origin);
+    const request = open(origin, method, pathname + search, {
+      agent: slow === undefined ? this.#agent : false,
+      headers: { ...this.#headers, ...sized, ...headers },
+      timeout: HANGS_MS,
     });
+    request.on('timeout', () => request.destroy(new Error(`no answer in ${HANGS_MS / 1000} s`)));
+    let brokeOff = false;
+    request.on('response', () => {
+      brokeOff = true;
+    });
+    const answered = answerTo(request);
+    if (slow === undefined || body === undefined) request.end(body);
+    else void sendSlowly(request, body, slow);
+    try {
+      const { status, headers: received, body: content } = await answered;
+      return { status, headers: received, body: content, start, end: performance.now() };
+    } catch (fault) {
+      const why = fault instanceof Error ? fault.message : String(fault);
+      const { reusedSocket: reused } = request;
+      return { status: 0, why, brokeOff, reused, start, end: performance.now() };
+    }
   }
 
   /**
@@ -117,29 +94,20 @@ export class Wire {
     at: number,
     waitMs: number,
   ): Promise<{ start: number; end: number }> {
-    const { hostname, port, pathname, search } = new URL(target, this.origin);
+    const { origin, pathname, search } = new URL(target, this.origin);
     const lines = Object.entries({
-      Host: `${hostname}:${port}`,
+      Connection: 'keep-alive',
       ...this.#headers,
       ...(chunked ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': String(body.length) }),
       ...headers,
-    }).map(([name, value]) => `${name}: ${value}\r\n`);
+    }).map(([name, value]) => `${name}: ${value}`);
     const some = body.subarray(0, at);
-    const frame = chunked && some.length > 0 ? [`${some.length.toString(16)}\r\n`, some, '\r\n'] : [some];
-    const end = chunked && at >= body.length ? ['0\r\n\r\n'] : [];
+    const frame = [`${some.length.toString(16)}\r\n`, some, '\r\n'];
+    const end = at >= body.length ? ['0\r\n\r\n'] : [];
+    const pieces = chunked ? [...(some.length > 0 ? frame : []), ...end] : [some];
+    const sent = Buffer.concat(pieces.map((piece) => Buffer.from(piece as string)));
     const start = performance.now();
-    await new Promise<void>((resolve) => {
-      const socket = connect(Number(port), hostname);
-      socket.on('error', () => resolve());
-      socket.on('data', () => undefined);
-      const bytes = [`${method} ${pathname}${search} HTTP/1.1\r\n${lines.join('')}\r\n`, ...frame, ...end];
-      socket.write(Buffer.concat(bytes.map((piece) => Buffer.from(piece as string))), () => {
-        setTimeout(() => {
-          socket.destroy();
-          resolve();
-        }, waitMs);
-      });
-    });
+    await cut(origin, { method, target: pathname + search, lines, body: sent }, waitMs);
     return { start, end: performance.now() };
   }
 
@@ -147,4 +115,17 @@ export class Wire {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+async function sendSlowly(
+  request: ReturnType<typeof open>,
+  body: Buffer,
+  { pieces, pauseMs }: NonNullable<Sent['slow']>,
+): Promise<void> {
+  const size = Math.max(1, Math.ceil(body.length / pieces));
+  for (let at = 0; at < body.length && !request.destroyed; at += size) {
+    request.write(body.subarray(at, at + size));
+    await sleep(pauseMs);
+  }
+  request.end();
 }

@@ -15,6 +15,7 @@ import { test } from 'node:test';
 import { adminPassword } from '../../standalone/admin-password.ts';
 import { greeting } from '../../standalone/greeting.ts';
 import { readSettings } from '../../standalone/settings.ts';
+import { Visitor } from '../support/visitor.ts';
 import { refused, started } from './command.ts';
 import { descendants, temporaryFolder } from './temporary.ts';
 
@@ -178,8 +179,6 @@ for (const HOST of ['0.0.0.0', '*', '::']) {
 }
 
 async function tokenStatus(url: string, password: string): Promise<number> {
-  const authorization = `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
-  const response = await fetch(`${url}/token?scope=repository:a:push,pull`, { headers: { authorization } });
-  await response.arrayBuffer();
-  return response.status;
+  const admin = new Visitor({ url }, `admin:${password}`);
+  return (await admin.send('GET', '/token?scope=repository:a:push,pull')).status;
 }

@@ -2,18 +2,14 @@
 // goes through as it came, what does not, and that neither side waits for one that has gone.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  request,
-  type ServerResponse,
-} from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { forward, upstreamAgent } from '../../standalone/forward.ts';
+import { open } from '../support/http.ts';
+import { open as openSocket } from '../support/socket.ts';
 import { temporaryFolder } from './temporary.ts';
 
 const LIMIT = { timeout: 20_000 };
@@ -115,7 +111,7 @@ test('a client that asks whether to send is answered by the other side', LIMIT, 
     response.writeContinue();
     response.end(await text(incoming));
   });
-  const outgoing = request({ port, method: 'PUT', headers: { Expect: '100-continue' }, agent: false });
+  const outgoing = open(at(port), 'PUT', '/', { headers: { Expect: '100-continue' } });
   const response = once(outgoing, 'response');
   outgoing.flushHeaders();
   await once(outgoing, 'continue');
@@ -127,7 +123,7 @@ test('a client that asks whether to send is answered by the other side', LIMIT, 
 test('a client that goes away takes its upload along', LIMIT, async (t) => {
   const begun = Promise.withResolvers<IncomingMessage>();
   const { port } = await chain(t, (incoming) => begun.resolve(incoming));
-  const outgoing = request({ port, method: 'PUT', agent: false }).on('error', () => {});
+  const outgoing = open(at(port), 'PUT', '/').on('error', () => {});
   outgoing.write('the first of two pieces');
   const incoming = await begun.promise;
   const [fault] = await Promise.all([once(incoming, 'error'), incoming.resume(), outgoing.destroy()]);
@@ -150,7 +146,7 @@ test('a client that goes away takes its download along', LIMIT, async (t) => {
 
 test('an answer that comes before the body has been sent reaches the client', LIMIT, async (t) => {
   const { port } = await chain(t, (_, response) => response.writeHead(404).end('refused'));
-  const outgoing = request({ port, method: 'PUT', headers: { 'Content-Length': MiB }, agent: false });
+  const outgoing = open(at(port), 'PUT', '/', { headers: { 'Content-Length': MiB } });
   outgoing.on('error', () => {}).write('the first piece');
   const [answer] = await once(outgoing, 'response');
   assert.equal(answer.statusCode, 404);
@@ -162,7 +158,7 @@ test('an answer reaches the client also if the connection that it came on ends w
   const { port } = await chain(t, (incoming, response) => {
     response.writeHead(404, { Connection: 'close' }).end('refused', () => incoming.socket.destroy());
   });
-  const outgoing = request({ port, method: 'PUT', headers: { 'Content-Length': 8 * MiB }, agent: false });
+  const outgoing = open(at(port), 'PUT', '/', { headers: { 'Content-Length': 8 * MiB } });
   const response = once(outgoing, 'response');
   // Two pieces, since the connection is gone for the second.
   outgoing.write(Buffer.alloc(MiB));
@@ -218,6 +214,8 @@ test('a client that reads slowly makes the other side wait', LIMIT, async (t) =>
   assert.ok(held < 2 * MiB, `${held} bytes were held`);
 });
 
+const at = (port: number) => `http://127.0.0.1:${port}`;
+
 /** A server that answers, and one before it that forwards to it. */
 async function chain(t: TestContext, answer: RequestListener) {
   const socketPath = join(temporaryFolder(t), 'socket');
@@ -242,14 +240,14 @@ async function chain(t: TestContext, answer: RequestListener) {
 }
 
 async function sent(port: number, options: { headers?: Record<string, string> }): Promise<IncomingMessage> {
-  const outgoing = request({ port, agent: false, ...options });
+  const outgoing = open(at(port), 'GET', '/', options);
   outgoing.end();
   return (await once(outgoing, 'response'))[0];
 }
 
 /** What comes back for these lines, until the connection is closed. */
 async function raw(t: TestContext, port: number, lines: string[]): Promise<string> {
-  const socket = connect(port, '127.0.0.1');
+  const socket = openSocket(at(port));
   t.after(() => socket.destroy());
   socket.write(lines.join('\r\n'));
   return text(socket);

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { StartFailure } from '../../standalone/failure.ts';
 import { type Machine, type MachineOptions, startMachine } from '../../standalone/machine.ts';
+import { open } from '../support/http.ts';
 import { isRunning, temporaryFolder, until } from './temporary.ts';
 
 const STUB = join(import.meta.dirname, 'stub.ts');
@@ -115,7 +116,7 @@ for (const { name, lock } of [
 
 test('a stop does not wait for ever for a request that stalls', LIMIT, async (t) => {
   const machine = await start(t, { stateDir: temporaryFolder(t) });
-  const stalled = request(`${machine.url}/blobs/stalled`, { method: 'PUT', agent: false });
+  const stalled = open(machine.url, 'PUT', '/blobs/stalled');
   const broken = once(stalled, 'error');
   await new Promise((resolve) => stalled.write('the first of two pieces', resolve));
   await machine.stop();
@@ -128,7 +129,7 @@ test('what a crash left of an upload is gone with the next start, and nothing el
   const folder = join(stateDir, 'blobs/blobs');
   const first = await start(t, { stateDir });
   await put(first, '/blobs/whole', 'its bytes');
-  const cut = request(`${first.url}/blobs/cut`, { method: 'PUT', agent: false });
+  const cut = open(first.url, 'PUT', '/blobs/cut');
   const broken = once(cut, 'error');
   cut.write('the first of two pieces');
   await until(t, () => readdirSync(folder).length === 2);

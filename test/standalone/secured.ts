@@ -5,9 +5,10 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, readFileSync, renameSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { type RequestOptions, request } from 'node:https';
+import type { RequestOptions } from 'node:https';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import * as http from '../support/http.ts';
 import { type Started, started } from './command.ts';
 import { temporaryFolder } from './temporary.ts';
 
@@ -67,7 +68,8 @@ export function environment(folder: string): Record<string, string> {
 }
 
 export function open(command: Started, ca: Buffer, options: RequestOptions) {
-  return request({ host: 'localhost', port: command.port, ca, agent: false, ...options });
+  const { method = 'GET', path = '/', ...others } = options;
+  return http.open(`https://localhost:${command.port}`, method, path ?? '/', { ca, ...others });
 }
 
 export async function begin(call: Call): Promise<string> {

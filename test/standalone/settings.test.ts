@@ -11,6 +11,7 @@ import bcrypt from 'bcryptjs';
 import { StartFailure } from '../../standalone/failure.ts';
 import { readSettings } from '../../standalone/settings.ts';
 import { START_SETTINGS } from '../../worker/settings.ts';
+import { Visitor } from '../support/visitor.ts';
 import { refused, run, started } from './command.ts';
 import { descendants, temporaryFolder } from './temporary.ts';
 
@@ -148,8 +149,7 @@ for (const { name, setting } of [
     writeFileSync(join(folder, 'htpasswd'), LINES);
     const command = await started(t, { STATE_DIR: join(folder, 'state'), HTPASSWD: setting(folder) });
     const status = async (pair: string) => {
-      const authorization = `Basic ${Buffer.from(pair).toString('base64')}`;
-      return (await fetch(`${command.url}/v2/`, { headers: { authorization } })).status;
+      return (await new Visitor(command, pair).send('GET', '/v2/')).status;
     };
     assert.equal(await status('alice:wonderland'), 200);
     assert.equal(await status('bob:builder'), 200);

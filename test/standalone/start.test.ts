@@ -5,11 +5,12 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { blob, digest } from '../support/fixtures.ts';
+import { open } from '../support/socket.ts';
 import { COMMAND, refused, run, spawned, started } from './command.ts';
 import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
 
@@ -151,8 +152,7 @@ for (const files of [256, 257]) {
       await until(t, () => command.stdout.includes('docker pull'));
       await until(t, () => command.stderr.includes(`may open only ${files} files`));
       const [url = '', port] = /http:\/\/\S+:(\d+)/.exec(command.stdout) ?? [];
-      const idle = Array.from({ length: 300 }, () => connect(Number(port), '127.0.0.1'));
-      for (const socket of idle) socket.on('error', () => {});
+      const idle = Array.from({ length: 300 }, () => open(`http://127.0.0.1:${port}`));
       await until(t, () => /Too many open files|restarts/.test(command.stderr));
       for (const socket of idle) socket.destroy();
       await answering(t, url);

@@ -15,12 +15,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { request } from 'node:http';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { adminPassword } from '../../standalone/admin-password.ts';
 import { ownStateFolder } from '../../standalone/private.ts';
 import { openStateFolder } from '../../standalone/state-folder.ts';
+import * as http from '../support/http.ts';
 import { COMMAND, refused, run, type Started, spawned, started } from './command.ts';
 import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
 
@@ -262,12 +262,8 @@ async function leftAlone(t: TestContext, registry: Started): Promise<number> {
 /** An upload of which the first of two chunks has come. */
 async function stalledUpload(t: TestContext, { url }: Started) {
   const begun = await fetch(`${url}/v2/a/blobs/uploads/`, { method: 'POST' });
-  const { href } = new URL(begun.headers.get('Location') ?? '', url);
-  const outgoing = request(href, {
-    method: 'PATCH',
-    headers: { 'Content-Length': 8 * 2 ** 20 },
-    agent: false,
-  });
+  const headers = { 'Content-Length': 8 * 2 ** 20 };
+  const outgoing = http.open(url, 'PATCH', begun.headers.get('Location') ?? '', { headers });
   outgoing.on('error', () => {});
   t.after(() => outgoing.destroy());
   outgoing.write(Buffer.alloc(4 * 2 ** 20));

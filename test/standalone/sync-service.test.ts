@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startMachine } from '../../standalone/machine.ts';
 import { startSyncService } from '../../standalone/sync-service.ts';
 import { blob, digest, repositoryName } from '../support/fixtures.ts';
+import { answerTo, open } from '../support/http.ts';
 import { temporaryFolder, until } from './temporary.ts';
 
 const LIMIT = { timeout: 60_000 };
@@ -114,14 +115,12 @@ async function service(t: TestContext): Promise<{ root: string; sync(body: strin
   mkdirSync(join(root, 'blobs'), { recursive: true });
   const { address, close } = await startSyncService(root, folder);
   t.after(close);
-  const sync = (body: string) =>
-    new Promise<number>((resolve, reject) => {
-      const asked = request({ socketPath: address.replace('unix:', ''), method: 'POST' }, (answer) => {
-        answer.resume();
-        resolve(answer.statusCode ?? 0);
-      });
-      asked.on('error', reject).end(body);
-    });
+  const sync = async (body: string) => {
+    const asked = open('http://localhost', 'POST', '/', { socketPath: address.replace('unix:', '') });
+    const answered = answerTo(asked);
+    asked.end(body);
+    return (await answered).status;
+  };
   return { root, sync };
 }
 

@@ -72,7 +72,7 @@ test('the audit log has the address of the client, and not one that it makes up'
     path: '/token',
     auth: 'admin:wrong',
     headers,
-    host: '127.0.0.1',
+    hostname: '127.0.0.1',
     localAddress,
   });
   assert.equal(refusal.statusCode, 401);

@@ -1,7 +1,7 @@
 /**
  * The client for requests that fetch would change: the target as it is written, bodies without a length, headers that fetch sets
- * itself. It follows no redirect and repeats nothing. For bytes that are not a valid request there is `socket.ts`. What fetch
- * can send is sent with fetch.
+ * itself, bodies that the test writes piece by piece. It follows no redirect. What fetch can send is sent by `visitor.ts`. Bytes that
+ * are not a valid request are sent by `socket.ts`. Tests have no other HTTP client.
  */
 import * as http from 'node:http';
 import * as https from 'node:https';
@@ -25,41 +25,72 @@ export interface Sent {
 }
 
 /** Sends one request to an origin, with `target` as it goes into the request line. Throws if there is no complete answer. */
-export function send(origin: string, method: string, target: string, sent: Sent = {}): Promise<Answer> {
-  const { protocol, hostname, port } = new URL(origin);
+export async function send(origin: string, method: string, target: string, sent: Sent = {}): Promise<Answer> {
   const { headers = {}, body, chunked = false, agent = false, timeoutMs = 0 } = sent;
   const hasLength = body !== undefined || ['POST', 'PUT', 'PATCH', 'DELETE'].includes(method);
   const length = chunked
     ? { 'Transfer-Encoding': 'chunked' }
     : { 'Content-Length': body === undefined ? 0 : Buffer.byteLength(body) };
-  const options: https.RequestOptions = {
+  const request = open(origin, method, target, {
+    headers: { ...(chunked || hasLength ? length : {}), ...headers },
+    agent,
+    timeout: timeoutMs,
+  });
+  request.on('timeout', () => request.destroy(new Error(`no answer in ${timeoutMs} ms`)));
+  let isAnswered = false;
+  request.on('response', () => {
+    isAnswered = true;
+  });
+  request.end(body);
+  try {
+    return await answerTo(request);
+  } catch (error) {
+    // The registry may close a kept connection just when it is used again.
+    const wasClosed = request.reusedSocket && !isAnswered && codeOf(error) === 'ECONNRESET';
+    if (!wasClosed) throw error;
+    const { agent: _kept, ...alone } = sent;
+    return send(origin, method, target, alone);
+  }
+}
+
+/**
+ * Starts a request whose body the test writes, over a connection of its own unless an agent is given. The test ends or destroys
+ * it.
+ */
+export function open(
+  origin: string,
+  method: string,
+  target: string,
+  options: https.RequestOptions = {},
+): http.ClientRequest {
+  const { protocol, hostname, port } = new URL(origin);
+  return (protocol === 'https:' ? https : http).request({
     method,
     // A URL has brackets around an IPv6 address.
     hostname: hostname.replace(/^\[|\]$/g, ''),
     port,
     path: target,
-    headers: { ...(chunked || hasLength ? length : {}), ...headers },
-    agent,
-    timeout: timeoutMs,
-  };
+    agent: false,
+    ...options,
+  });
+}
+
+/** The whole answer to a request. Throws if the connection ends before it. Called before the answer can come. */
+export function answerTo(request: http.ClientRequest): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const request = (protocol === 'https:' ? https : http).request(options, (response) => {
+    request.on('error', reject);
+    request.on('response', (response) => {
       const pieces: Buffer[] = [];
       response.on('data', (piece: Buffer) => pieces.push(piece));
       response.on('error', reject);
       response.on('end', () => {
-        const { statusCode = 0, headers: received, rawHeaders } = response;
-        resolve({ status: statusCode, headers: received, rawHeaders, body: Buffer.concat(pieces) });
+        const { statusCode = 0, headers, rawHeaders } = response;
+        resolve({ status: statusCode, headers, rawHeaders, body: Buffer.concat(pieces) });
       });
     });
-    request.on('timeout', () => request.destroy(new Error(`no answer in ${timeoutMs} ms`)));
-    request.on('error', (error: NodeJS.ErrnoException) => {
-      // The registry may close a kept connection just when it is used again.
-      const { agent: _kept, ...alone } = sent;
-      if (request.reusedSocket && error.code === 'ECONNRESET')
-        send(origin, method, target, alone).then(resolve, reject);
-      else reject(error);
-    });
-    request.end(body);
   });
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
 }

@@ -5,8 +5,9 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { answerTo, open } from './http.ts';
 import { type SignedRequest, type Signing, signatureOf } from './sigv4.ts';
 
 export interface S3Credentials {
@@ -361,13 +362,15 @@ export class S3Double implements AsyncDisposable {
 
 /** Sends a body on as it arrives. The bucket takes streams of a known length only, which fetch does not send. */
 async function piped(url: string, body: IncomingMessage, size: number): Promise<Response> {
-  const outgoing = request(url, { method: 'POST', headers: { 'Content-Length': size } });
+  const { origin, pathname, search } = new URL(url);
+  const outgoing = open(origin, 'POST', pathname + search, { headers: { 'Content-Length': size } });
+  const answered = answerTo(outgoing);
   body.once('close', () => {
     if (!body.complete) outgoing.destroy();
   });
   body.pipe(outgoing);
-  const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
-  return new Response(await whole(answer), { status: answer.statusCode ?? 0 });
+  const { status, body: content } = await answered;
+  return new Response(Uint8Array.from(content), { status });
 }
 
 function operationOf(method: string, query: URLSearchParams): string {

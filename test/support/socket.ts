@@ -63,3 +63,51 @@ export function parse(received: Buffer, closed: boolean): RawAnswer | null {
   const isComplete = closed || (length !== undefined && body.length >= Number(length));
   return isComplete ? { status, rawHeaders: fields.flat(), body } : null;
 }
+
+/** Nothing arrives for this time: the answer is not awaited longer. */
+const SILENCE_MS = 30_000;
+
+/**
+ * Sends a head with its body, or any bytes, and reads one answer until it is complete or the connection is closed. Without an answer the status is 0, and the
+ * body is what arrived. `ends`: the client ends its side after the bytes. Throws if nothing arrives for 30 s.
+ */
+export function exchange(origin: string, sent: Head | string | Buffer, ends = false): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    const socket = open(origin, true);
+    let received = Buffer.alloc(0);
+    const finish = (closed: boolean) => {
+      const answer = parse(received, closed) ?? { status: 0, rawHeaders: [], body: received };
+      if (answer.status === 0 && !closed) return;
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(SILENCE_MS, () => {
+      socket.destroy();
+      reject(
+        new Error(`no answer in ${SILENCE_MS} ms after ${JSON.stringify(String(received.subarray(0, 200)))}`),
+      );
+    });
+    socket.on('data', (piece) => {
+      received = Buffer.concat([received, piece]);
+      finish(false);
+    });
+    socket.on('end', () => finish(true));
+    // A server that reads no further resets the connection. What arrived before that counts.
+    socket.on('close', () => finish(true));
+    if (typeof sent === 'string') socket.write(sent, 'latin1');
+    else socket.write('target' in sent ? bytesOf(origin, sent) : sent);
+    if (ends) socket.end();
+  });
+}
+
+/** Sends a head and some of the body that it announces, and cuts the connection, after a wait if there is one. */
+export function cut(origin: string, head: Head, waitMs = 0): Promise<void> {
+  const socket = open(origin);
+  return new Promise((resolve) => {
+    socket.on('close', () => resolve()).resume();
+    socket.write(bytesOf(origin, head), () => {
+      if (waitMs === 0) socket.destroy();
+      else setTimeout(() => socket.destroy(), waitMs);
+    });
+  });
+}

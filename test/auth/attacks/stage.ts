@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { ADMIN, Api, type Json } from '../../management/api.ts';
 import { digest, imageManifest } from '../../support/fixtures.ts';
 import type { Home } from '../../support/homes.ts';
+import { type Answer, Visitor } from '../../support/visitor.ts';
 import { pushImage } from '../matrix/endpoints.ts';
-import { type Answer, Visitor } from '../visitor.ts';
 
 /** In every byte of the victim's that may not get out. */
 export const SECRET = 'what only the victim may read';

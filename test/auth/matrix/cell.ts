@@ -1,5 +1,5 @@
 /** A cell of the matrix: who asks what of which repository in which way, what it must come to, and what it comes to. */
-import type { Answer, Visitor } from '../visitor.ts';
+import type { Answer, Visitor } from '../../support/visitor.ts';
 import { type Endpoint, SOURCES, type Source, type Target } from './endpoints.ts';
 import { type Caller, isMissing, may, type Way } from './model.ts';
 

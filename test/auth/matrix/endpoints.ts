@@ -8,7 +8,7 @@ import {
   mediaTypes,
   tagName,
 } from '../../support/fixtures.ts';
-import type { Sent, Visitor } from '../visitor.ts';
+import type { Sent, Visitor } from '../../support/visitor.ts';
 import { type Action, isMissing, type Kind } from './model.ts';
 
 export type Source = 'own' | 'private' | 'public' | 'missing';

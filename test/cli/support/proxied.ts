@@ -1,10 +1,10 @@
-/** A proxy in front of a registry, and a client of it that sends bodies piece by piece. */
+/** A proxy in front of a registry, and pushes through it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { type ProxyOptions, type RunningProxy, startProxy } from '../../../cli/proxy/server.ts';
 import { digest as digestOf } from '../../support/fixtures.ts';
-import { type Answer, type Sent, send } from '../../support/http.ts';
+import { type Answer, open, type Sent, send } from '../../support/http.ts';
 
 export const MB = 1_000_000;
 
@@ -67,7 +67,7 @@ export class Proxied implements AsyncDisposable {
 
   /** Starts a request whose body the test writes. */
   open(method: string, target: string, headers: Record<string, string> = {}): ClientRequest {
-    const request = httpRequest(`${this.url}${target}`, { method, headers, agent: false });
+    const request = open(this.url, method, target, { headers });
     request.on('error', () => {});
     request.flushHeaders();
     return request;

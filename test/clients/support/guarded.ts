@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { newToken } from '../../../worker/auth/credentials/token-text.ts';
 import { Home } from '../../support/homes.ts';
+import { Visitor } from '../../support/visitor.ts';
 import type { Login } from './login.ts';
 import { type Passed, RecordingProxy } from './proxy.ts';
 import type { Registry } from './registry.ts';
@@ -82,15 +83,7 @@ export class GuardedRegistry implements Registry {
   }
 
   async #make(what: string, body: unknown): Promise<Record<string, unknown>> {
-    const response = await fetch(`${this.#home.url}/api/v1/${what}`, {
-      method: 'POST',
-      headers: {
-        Authorization: `Basic ${btoa(`${ADMIN.name}:${ADMIN.password}`)}`,
-        'Content-Type': 'application/json',
-      },
-      body: JSON.stringify(body),
-    });
-    assert.equal(response.status, 201, `POST ${what}: ${await response.clone().text()}`);
-    return (await response.json()) as Record<string, unknown>;
+    const admin = new Visitor(this.#home, `${ADMIN.name}:${ADMIN.password}`);
+    return (await admin.must(201, 'POST', `/api/v1/${what}`, { json: body })).json;
   }
 }
