@@ -2,13 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { beforeEach, describe, it } from 'node:test';
 import { S3_CREDENTIALS } from '../faults/direct.ts';
 import { onHome } from '../support/homes.ts';
+import { serve } from '../support/serve.ts';
 import { freePort } from '../support/simulator.ts';
 import { Visitor } from '../support/visitor.ts';
 import { startWall } from '../support/wall.ts';
@@ -182,27 +181,23 @@ describe('longshore doctor says what to do', () => {
   });
 
   it('if something else answers, with another clock', async () => {
-    const server = createServer((_, response) => {
+    await using served = await serve((_, response) => {
       response.writeHead(200, { Date: 'Mon, 01 Jan 2001 00:00:00 GMT' }).end('<html>hello</html>');
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { out, code } = await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-    server.close();
+    });
+    const { out, code } = await doctor(served.url);
     assert.equal(code, 1);
     assert.match(out, /registry +wrong .*answered 200: <html>hello<\/html> +Check the URL/);
   });
 
   it('if the clock of this machine is wrong', async () => {
-    const server = createServer((_, response) => {
+    await using served = await serve((_, response) => {
       const headers = {
         Date: 'Mon, 01 Jan 2001 00:00:00 GMT',
         'Docker-Distribution-API-Version': 'registry/2.0',
       };
       response.writeHead(401, headers).end();
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { out, code } = await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-    server.close();
+    });
+    const { out, code } = await doctor(served.url);
     assert.equal(code, 1);
     assert.match(out, /clock +wrong +this machine is \d+ s ahead +Set the clock/);
   });

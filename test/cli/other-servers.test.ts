@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type RequestListener, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, it, type TestContext } from 'node:test';
+import { serve } from '../support/serve.ts';
 
 const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 const PASSWORD = 'the password of the admin';
@@ -184,13 +184,9 @@ function endless(response: ServerResponse): void {
 }
 
 async function listening(t: TestContext, answer: RequestListener): Promise<string> {
-  const server = createServer(answer);
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  t.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const served = await serve(answer);
+  t.after(() => served[Symbol.asyncDispose]());
+  return served.url;
 }
 
 function spawned(url: string, args: string[]) {

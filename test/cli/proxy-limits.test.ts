@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { announcement, S3_CREDENTIALS } from '../faults/direct.ts';
 import { makePair } from '../standalone/secured.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
+import { type Served, serve } from '../support/serve.ts';
 import { answerOf, assertStored, locationOf, MB, Proxied } from './support/proxied.ts';
 
 const MiB = 1024 * 1024;
@@ -174,18 +175,9 @@ describe('a registry whose certificate is not trusted', () => {
 });
 
 /** A server that reads the whole body of each request before it answers. */
-async function startRegistry(answer: RequestListener): Promise<AsyncDisposable & { url: string }> {
-  const server = createServer((request: IncomingMessage, response) => {
+function startRegistry(answer: RequestListener): Promise<Served> {
+  return serve((request, response) => {
     request.resume();
     request.on('end', () => answer(request, response));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
 }

@@ -1,11 +1,9 @@
 /** Log-in through `longshore proxy`: that of its clients, and the credentials that it lends. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, it } from 'node:test';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
+import { serve } from '../support/serve.ts';
 import { basic, Visitor } from '../support/visitor.ts';
 import { startFront } from '../transfer/support/front.ts';
 import { assertRefused, locationOf, Proxied } from './support/proxied.ts';
@@ -160,12 +158,8 @@ onHome(
         Proxied.start(home.url, { credentials }),
         /refused the credentials of this machine/,
       );
-      const server = createServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const { port } = server.address() as AddressInfo;
-      await assert.rejects(Proxied.start(`http://127.0.0.1:${port}`), /not the answer of a registry/);
-      server.close();
-      server.closeAllConnections();
+      await using other = await serve((_, response) => response.writeHead(404).end());
+      await assert.rejects(Proxied.start(other.url), /not the answer of a registry/);
     });
   },
   { vars: { AUTH: 'on', ADMIN_PASSWORD: PASSWORD } },
@@ -173,7 +167,7 @@ onHome(
 
 it('passes redirects to other hosts on, and follows those to the registry itself without the credentials', async () => {
   const asked: (string | undefined)[] = [];
-  const server = createServer(({ url, headers }, response) => {
+  await using registry = await serve(({ url, headers }, response) => {
     if (url === '/v2/') return response.writeHead(200).end();
     if (url?.startsWith('/stored')) {
       asked.push(headers.authorization);
@@ -183,10 +177,8 @@ it('passes redirects to other hosts on, and follows those to the registry itself
       ? '/stored?signature=1'
       : 'https://bucket.example/key?signature=1';
     return response.writeHead(307, { Location }).end();
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await using here = await Proxied.start(`http://127.0.0.1:${port}`);
+  });
+  await using here = await Proxied.start(registry.url);
   const headers = { Authorization: 'Bearer secret', Range: 'bytes=0-4' };
   const own = await here.send('GET', '/v2/own/blobs/sha256:1', { headers });
   assert.equal(own.status, 206);
@@ -195,6 +187,4 @@ it('passes redirects to other hosts on, and follows those to the registry itself
   const other = await here.send('GET', '/v2/other/blobs/sha256:1', { headers });
   assert.equal(other.status, 307);
   assert.equal(locationOf(other), 'https://bucket.example/key?signature=1');
-  server.close();
-  server.closeAllConnections();
 });

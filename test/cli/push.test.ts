@@ -13,14 +13,13 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { contents, writeLayout } from '../clients/support/layout.ts';
 import { onHome } from '../support/homes.ts';
+import { serve } from '../support/serve.ts';
 import { startWall } from '../support/wall.ts';
 import { blobBytes, type Fault, type Passing, startFront } from '../transfer/support/front.ts';
 
@@ -332,7 +331,7 @@ onHome('disk', (home) => {
       const { layout, repository } = await image([300_000]);
       assert.equal((await run(['push', '--to', `${host()}/${repository}:v1`, layout.path])).code, 0);
       let child: ChildProcess | null = null;
-      const server = createServer(async ({ url = '', headers }, response) => {
+      await using server = await serve(async ({ url = '', headers }, response) => {
         const answer = await fetch(`${home.url}${url}`, { headers: { Accept: headers.accept ?? '' } });
         const bytes = Buffer.from(await answer.arrayBuffer());
         response.writeHead(answer.status, {
@@ -342,15 +341,11 @@ onHome('disk', (home) => {
         if (bytes.length < 100_000) return response.end(bytes);
         response.write(bytes.subarray(0, 1000), () => child?.kill('SIGINT'));
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const from = `127.0.0.1:${(server.address() as AddressInfo).port}/${repository}:v1`;
+      const from = `${server.host}/${repository}:v1`;
       for (const to of [`oci:${join(folder, 'silent')}`, `oci:${join(folder, 'silent.tar')}`]) {
         child = start(['pull', from, '--to', to]);
         await interrupted(child);
       }
-      server.closeAllConnections();
-      server.close();
     });
 
     it('ends while it waits to try again', async () => {
@@ -383,23 +378,18 @@ onHome('disk', (home) => {
     /** A registry that asks for a log-in, and what it got: authorizations and forms. */
     const startAsking = async () => {
       const got: string[] = [];
-      let origin = '';
-      const server = createServer(async (incoming, response) => {
+      const served = await serve(async (incoming, response) => {
         const { authorization = '' } = incoming.headers;
         const form = new URLSearchParams(await text(incoming));
         got.push(Buffer.from(authorization.replace(/^Basic /, ''), 'base64').toString());
         got.push(form.get('subject_token') ?? '');
-        response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${origin}/token"` }).end();
+        response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${served.url}/token"` }).end();
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-      origin = `http://${host}`;
-      return { host, origin, got: () => got.splice(0).filter(Boolean), close: () => server.close() };
+      return { ...served, got: () => got.splice(0).filter(Boolean) };
     };
 
     it('go to the target, or to the source that LONGSHORE_URL names, and to no other registry', async () => {
-      const asking = await startAsking();
+      await using asking = await startAsking();
       const there = `${asking.host}/team/app:v1`;
       const here = `${host()}/team/none:v1`;
       const { LONGSHORE_PASSWORD: _password, ...token } = given;
@@ -407,7 +397,7 @@ onHome('disk', (home) => {
         await run(['copy', there, here], undefined, env);
         assert.deepEqual(asking.got(), []);
       }
-      await run(['copy', there, here], undefined, { ...given, LONGSHORE_URL: asking.origin });
+      await run(['copy', there, here], undefined, { ...given, LONGSHORE_URL: asking.url });
       assert.deepEqual(asking.got(), ['me:secret']);
       const { layout, repository } = await image([10]);
       const from = `${host()}/${repository}:v1`;
@@ -416,24 +406,19 @@ onHome('disk', (home) => {
       assert.deepEqual(asking.got(), []);
       await run(['copy', from, there], undefined, given);
       assert.equal(asking.got()[0], 'me:secret');
-      asking.close();
     });
 
     it('may be missing for a source that does not know the identity tokens of CI', async () => {
       const { layout, repository } = await image([10]);
       const from = `${host()}/${repository}:v1`;
       assert.equal((await run(['push', '--to', from, layout.path])).code, 0);
-      const issuer = createServer((_, response) => response.end('{"value":"identity"}'));
-      issuer.listen(0, '127.0.0.1');
-      await once(issuer, 'listening');
-      const { port } = issuer.address() as AddressInfo;
+      await using issuer = await serve((_, response) => response.end('{"value":"identity"}'));
       const { err, code } = await run(['pull', from, '--to', `oci:${join(folder, 'ci')}`], undefined, {
-        ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${port}/?a=b`,
+        ACTIONS_ID_TOKEN_REQUEST_URL: `${issuer.url}/?a=b`,
         ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'x',
       });
       assert.equal(code, 0, err);
       assert.match(err, /refused the identity token of this job \(status 4\d\d\)/);
-      issuer.close();
     });
   });
 
@@ -478,7 +463,7 @@ onHome('disk', (home) => {
       const image_ = `${repository}:v1`;
       assert.equal((await run(['push', '--to', `${host()}/${image_}`, layout.path])).code, 0);
       const pulled = join(folder, `pulled-${count}`);
-      const server = createServer(async ({ url = '', headers }, response) => {
+      await using server = await serve(async ({ url = '', headers }, response) => {
         const answer = await fetch(`${home.url}${url}`, { headers: { Accept: headers.accept ?? '' } });
         const bytes = Buffer.from(await answer.arrayBuffer());
         response.writeHead(answer.status, {
@@ -491,12 +476,8 @@ onHome('disk', (home) => {
           assert.equal((await run(['pull', `${host()}/${image_}`, '--to', `oci:${pulled}`])).code, 0);
         response.end(bytes.subarray(100_000));
       });
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      const slow = `127.0.0.1:${(server.address() as AddressInfo).port}/${image_}`;
+      const slow = `${server.host}/${image_}`;
       const { err, code } = await run(['pull', slow, '--to', `oci:${pulled}`]);
-      server.closeAllConnections();
-      server.close();
       assert.equal(code, 0, err);
       assert.deepEqual(await contents(pulled), await contents(layout.path));
     });

@@ -2,15 +2,12 @@
  * A front that refuses large request bodies as Cloudflare does: 413 and a closed connection, before the registry sees the request or in
  * the middle of a body of unknown length. Cloudflare docs, "Workers: limits, request body size".
  */
-import { once } from 'node:events';
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Served, serve } from './serve.ts';
 
 export const WALL_BYTES = 100_000_000;
 
-export interface Wall extends AsyncDisposable {
-  /** `http://127.0.0.1:PORT`. */
-  readonly url: string;
+export interface Wall extends Served {
   /** Requests that were refused. */
   readonly refused: { method: string; path: string }[];
 }
@@ -18,7 +15,7 @@ export interface Wall extends AsyncDisposable {
 /** Starts a front of the registry at `target` (`http://HOST:PORT`). It forwards the Host header that it got. */
 export async function startWall(target: string, maxBytes = WALL_BYTES): Promise<Wall> {
   const refused: Wall['refused'] = [];
-  const server = createServer((incoming, response) => {
+  const served = await serve((incoming, response) => {
     if (Number(incoming.headers['content-length'] ?? 0) > maxBytes) return refuse(incoming, response);
     const outgoing = httpRequest(`${target}${incoming.url}`, {
       method: incoming.method ?? 'GET',
@@ -50,16 +47,5 @@ export async function startWall(target: string, maxBytes = WALL_BYTES): Promise<
       incoming.socket.destroySoon(),
     );
   };
-  server.requestTimeout = 0;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    refused,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
+  return { ...served, refused };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { CommandFailure } from '../../cli/failure.ts';
 import { pushImage } from '../../cli/transfer/push-image.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
+import { type Served, serve } from '../support/serve.ts';
 import { type Image, imageOf, newTarget } from './support/memory-images.ts';
 
 /** `chunk` is a PATCH, `status` the GET of an upload, `end` its PUT. */
@@ -319,9 +320,7 @@ describe('a push to a registry that lies', () => {
   });
 });
 
-interface Liar extends AsyncDisposable {
-  url: string;
-  host: string;
+interface Liar extends Served {
   /** The headers of every request. */
   requests: IncomingHttpHeaders[];
 }
@@ -329,7 +328,7 @@ interface Liar extends AsyncDisposable {
 /** A registry that takes everything, but for its lies. */
 async function startLiar(lies: Row['lies']): Promise<Liar> {
   const requests: IncomingHttpHeaders[] = [];
-  const server = createServer((request, response) => {
+  const served = await serve((request, response) => {
     requests.push(request.headers);
     request.resume();
     request.on('end', () => {
@@ -343,18 +342,7 @@ async function startLiar(lies: Row['lies']): Promise<Liar> {
       else body(response);
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    host: `127.0.0.1:${port}`,
-    requests,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
+  return { ...served, requests };
 }
 
 const UPLOAD = '/v2/x/blobs/uploads/1';

@@ -1,7 +1,6 @@
 /** A front of a registry that fails as a network does: it cuts connections, loses answers, and answers in place of the registry. */
-import { once } from 'node:events';
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type Served, serve } from '../../support/serve.ts';
 
 export interface Passing {
   readonly method: string;
@@ -22,10 +21,7 @@ export type Fault =
   /** The client gets this answer, and the registry no request. */
   | { status: number; headers?: Record<string, string>; body?: string };
 
-export interface Front extends AsyncDisposable {
-  readonly url: string;
-  /** `127.0.0.1:PORT`. */
-  readonly host: string;
+export interface Front extends Served {
   /** Every request that passed, and the bytes of its body. */
   readonly passed: { method: string; path: string; bytes: number }[];
 }
@@ -37,7 +33,7 @@ export async function startFront(
   const passed: Front['passed'] = [];
   const counts = new Map<string, number>();
   let total = 0;
-  const server = createServer(async (incoming, response) => {
+  const served = await serve(async (incoming, response) => {
     const { method = '', url: path = '' } = incoming;
     const number = (counts.get(method) ?? 0) + 1;
     counts.set(method, number);
@@ -96,19 +92,7 @@ export async function startFront(
     incoming.on('error', () => outgoing.destroy());
     incoming.resume();
   };
-  server.requestTimeout = 0;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    host: `127.0.0.1:${port}`,
-    passed,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
+  return { ...served, passed };
 }
 
 /** The bytes of blobs that passed. */
