@@ -13,13 +13,13 @@ const ROOT = join(import.meta.dirname, '..');
 const FOLDERS = ['worker', 'durable-objects', 'standalone', 'deploy', 'cli', 'bench', 'test'];
 
 describe('the architecture', () => {
-  it('runs both homes with the same compatibility date and flags', () => {
+  it('both homes run with the same compatibility date and flags', () => {
     const settings = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
     assert.match(settings, new RegExp(`^compatibility_date = "${COMPATIBILITY_DATE}"$`, 'm'));
     assert.ok(settings.includes(`compatibility_flags = ${JSON.stringify(COMPATIBILITY_FLAGS)}`));
   });
 
-  it('binds and creates in wrangler.toml every class of Durable Objects in worker/objects/classes.ts', () => {
+  it('wrangler.toml binds and creates every class of Durable Objects in worker/objects/classes.ts', () => {
     const wrangler = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
     const table = /\[\[durable_objects\.bindings\]\]\nname = "(\w+)"\nclass_name = "(\w+)"/g;
     const bound = [...wrangler.matchAll(table)].map(([, binding, className]) => [binding, className]);
@@ -33,7 +33,7 @@ describe('the architecture', () => {
     assert.deepEqual(created.sort(), bound.map(([, className]) => className).sort());
   });
 
-  it('has a comment at the top of every file that says what the file is for', () => {
+  it('every file has a comment at its top that says what the file is for', () => {
     const files = FOLDERS.flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
         .filter((path) => path.endsWith('.ts'))

@@ -50,7 +50,7 @@ eachHome((home) => {
 
   describe('the cost of', () => {
     for (const { name, given, budget } of ROWS) {
-      it(name, async () => {
+      it(`the cost is within the budget: ${name}`, async () => {
         const request = await given(new Registry(home));
         table[name] = await counted(home, request, budget);
       });
@@ -58,7 +58,7 @@ eachHome((home) => {
   });
 
   if (home.name === 'disk') {
-    it('nothing, for what was read before and has not changed', async () => {
+    it('what was read before and has not changed is read again at no cost', async () => {
       const registry = new Registry(home);
       const image = await registry.pushImage('latest');
       const [config = Buffer.alloc(0)] = image.blobs;
@@ -84,7 +84,7 @@ eachHome((home) => {
 
   describe('with access control and the audit log, the cost of', () => {
     for (const { name, given, budget } of GUARDED_ROWS) {
-      it(name, async () => {
+      it(`with access control and the audit log, the cost is within the budget: ${name}`, async () => {
         const request = await given(new Registry(home));
         table[name] = await counted(home, request, budget);
       });

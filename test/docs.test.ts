@@ -16,7 +16,7 @@ for (const page of PAGES) {
   describe(`the page ${page}`, () => {
     const text = read(page);
 
-    it(`links to pages and headings that exist (${page})`, () => {
+    it(`${page} links to pages and headings that exist`, () => {
       for (const [link, path = '', heading] of text.matchAll(LINK)) {
         const target = path === '' ? page : join(dirname(page), path);
         assert.ok(existsSync(join(ROOT, target)), `${link}: there is no ${target}`);
@@ -28,7 +28,7 @@ for (const page of PAGES) {
     // Decisions are a record of their time, and the changelog of its releases.
     if (page.startsWith('docs/decisions/') || page === 'CHANGELOG.md') return;
 
-    it(`names files and scripts that exist (${page})`, () => {
+    it(`${page} names files and scripts that exist`, () => {
       for (const [, path = ''] of text.matchAll(PATH))
         assert.ok(existsSync(join(ROOT, path)), `there is no ${path}`);
       for (const [, script = ''] of text.matchAll(/npm run (?:-s )?([a-z][\w:-]*)/g))

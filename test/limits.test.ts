@@ -48,7 +48,7 @@ eachHome((home) => {
   const passed = async () => assert.deepEqual(await home.violations(), []);
 
   describe('within production', () => {
-    it('blobs of many parts, streamed and in chunks, each ended three times', async () => {
+    it('blobs of many parts, streamed and in chunks and ended three times, stay within production', async () => {
       const name = repositoryName();
       const bytes = randomBytes(5 * PART_BYTES + 11);
       const shapes = [
@@ -81,7 +81,7 @@ eachHome((home) => {
       await passed();
     });
 
-    it('small blobs in one chunk, each ended three times', async () => {
+    it('small blobs in one chunk, ended three times, stay within production', async () => {
       const name = repositoryName();
       for (const size of [0, 1, 300_000, 3 * MiB]) {
         const bytes = blob(size);
@@ -94,7 +94,7 @@ eachHome((home) => {
       await passed();
     });
 
-    it('a blob ended three times at once, of which R2 may refuse two', async () => {
+    it('a blob ended three times at once stays within production, though R2 may refuse two', async () => {
       const name = repositoryName();
       const bytes = blob(3 * MiB);
       const location = await start(name);
@@ -111,7 +111,7 @@ eachHome((home) => {
       await passed();
     });
 
-    it('manifests of 4 MiB', async () => {
+    it('manifests of 4 MiB stay within production', async () => {
       const name = repositoryName();
       const long = 'a'.repeat(MANIFEST_MAX_BYTES - 2000);
       const annotations = { 'org.example.padding': long };
@@ -148,7 +148,7 @@ eachHome((home) => {
       await passed();
     });
 
-    it('an index of 10,000 references by sha512', async () => {
+    it('an index of 10,000 references by sha512 stays within production', async () => {
       const name = repositoryName();
       const child = blob(10);
       const known = digest(child, 'sha512');
@@ -165,7 +165,7 @@ eachHome((home) => {
       await passed();
     });
 
-    it('1,100 blobs of one shard, deleted by its alarm', async () => {
+    it('1,100 blobs of one shard that its alarm deletes stay within production', async () => {
       const name = repositoryName();
       const before = await home.storedKeys();
       for (let at = 0; at < shardBlobs.length; at += 8) {

@@ -73,7 +73,7 @@ onHome(
 
     describe('tokens that are forged or of another kind', () => {
       for (const [name, forge] of FORGERIES)
-        it(name, async () => {
+        it(`a forged token is refused: ${name}`, async () => {
           const authorization = await forge(stolenCredentials);
           const sent = { authorization };
           await stage.refused(() =>
@@ -126,7 +126,7 @@ onHome(
     describe('paths to another repository', () => {
       for (const target of PATHS)
         for (const as of ['a token', 'Basic', 'nothing'] as const)
-          it(`${target} with ${as}`, async () => {
+          it(`a path to another repository is refused: ${target} with ${as}`, async () => {
             const [, credentials] = [
               as,
               as === 'a token' ? `Bearer ${stolenCredentials.access}` : stage.mallory.basic,
@@ -141,7 +141,7 @@ onHome(
 
     describe('scopes', () => {
       for (const [name, scopes] of SCOPES)
-        it(name, async () => {
+        it(`a scope opens no other repository: ${name}`, async () => {
           const asked = [new URLSearchParams(scopes.map((scope) => ['scope', scope])).toString()];
           if (scopes.length > 1) asked.push(new URLSearchParams({ scope: scopes.join(' ') }).toString());
           for (const query of asked) {
@@ -183,7 +183,7 @@ onHome(
       ];
       for (const from of froms)
         for (const as of ['anonymous', 'mallory'] as const)
-          it(`${as} mounts from ${JSON.stringify(from.slice(0, 40))}`, async () => {
+          it(`a mount opens no other repository: ${as} mounts from ${JSON.stringify(from.slice(0, 40))}`, async () => {
             const query = new URLSearchParams({ mount: `sha256:${'0'.repeat(64)}`, from });
             const [answer] = await stage.harmless(() =>
               stage[as].send('POST', `/v2/own/app/blobs/uploads/?${query}`),
@@ -199,7 +199,7 @@ onHome(
 
     describe('heads', () => {
       for (const [name, lines, target = SECRET_MANIFEST] of HEADS)
-        it(name, async () => {
+        it(`a head with odd lines opens nothing: ${name}`, async () => {
           await stage.refused(() => sendHead(home.url, { method: 'GET', target, lines }));
           await stage.refused(() => sendHead(home.url, { method: 'DELETE', target, lines }));
           const asked = await stage.harmless(() =>
@@ -212,7 +212,7 @@ onHome(
           await stage.anonymous.must(200, 'GET', '/health');
         });
 
-      it('a form without an end and without a length', async () => {
+      it('a form without an end and without a length is refused', async () => {
         const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
         // The length of the chunks is theirs to say.
         const lines = ['Transfer-Encoding: chunked', '', `${chunk.repeat(64)}0`];
@@ -222,7 +222,7 @@ onHome(
     });
 
     describe('what is written down', () => {
-      it('holds no secret', async () => {
+      it('the audit log holds no secret after all attacks', async () => {
         await stage.anonymous.must(200, 'GET', '/health');
         const secrets = [
           ADMIN.split(':')[1] ?? '',

@@ -7,7 +7,7 @@ import { Visitor } from '../support/visitor.ts';
 const DAY_MS = 24 * 3600_000;
 
 eachHome((home) => {
-  it('issues tokens at once when the clock is corrected, with and without a restart', async () => {
+  it('a registry issues tokens at once when the clock is corrected, with and without a restart', async () => {
     await home.setClockAhead(400 * DAY_MS);
     const admin = new Visitor(home, ADMIN);
     await admin.must(200, 'GET', '/token');

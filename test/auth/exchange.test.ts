@@ -60,19 +60,19 @@ eachHome(
     });
 
     describe('a trusted token', () => {
-      it('is a password, whatever the name', async () => {
+      it('a trusted token is a password, whatever the name', async () => {
         const token = await issuer.sign(githubClaims());
         assert.equal(await scopeOf(home, 'anyone', token, push), push);
         assert.equal(await scopeOf(home, 'anyone', token, push), push);
         assert.equal(await scopeOf(home, 'anyone', token, 'repository:acme/web:pull'), '');
       });
 
-      it('is no password where nothing holds', async () => {
+      it('a token for which no trust holds is no password', async () => {
         const token = await issuer.sign(githubClaims({ repository: 'evil/api' }));
         assert.equal(await scopeOf(home, 'anyone', token, push), 401);
       });
 
-      it('of a pull request sets only tags pr-*', async () => {
+      it('a trusted token of a pull request sets only tags pr-*', async () => {
         const token = await issuer.sign(githubPullRequest());
         const body = JSON.stringify({
           schemaVersion: 2,
@@ -87,7 +87,7 @@ eachHome(
         assert.deepEqual([await put('pr-7'), await put('latest')], [201, 403]);
       });
 
-      it('works by a key that was rotated in, without a restart', async () => {
+      it('a trusted token works by a key that was rotated in, without a restart', async () => {
         await scopeOf(home, 'anyone', await issuer.sign(githubClaims()), push);
         await issuer.rotate();
         await home.setClockAhead(40_000);
@@ -101,7 +101,7 @@ eachHome(
         { name: 'once', jti: crypto.randomUUID() },
         { name: 'once, also without a jti', jti: undefined },
       ]) {
-        it(`is made ${name}`, async () => {
+        it(`a trusted token is exchanged ${name}`, async () => {
           const token = await issuer.sign(githubClaims({ jti }));
           assert.equal((await exchanged(home, token)).status, 200);
           const { status, text } = await exchanged(home, token);
@@ -110,7 +110,7 @@ eachHome(
         });
       }
 
-      it('tells the client no condition of a trust, and the audit log which one did not hold', async () => {
+      it('an exchange tells the client no condition of a trust, and the audit log which one did not hold', async () => {
         const { status, text } = await exchanged(
           home,
           await issuer.sign(githubClaims({ repository: 'evil/api' })),
@@ -125,14 +125,14 @@ eachHome(
       });
 
       for (const name of ['main', 'base']) {
-        it(`is worth nothing any more without the trust ${name}, which it rests on`, async () => {
+        it(`an exchanged login is refused without the trust ${name}, which it rests on`, async () => {
           const { login } = await exchanged(home, await issuer.sign(githubClaims()));
           await accounts(home, 'deleteTrust', trusts.find((trust) => trust.name === name)?.id);
           assert.equal(await scopeOf(home, 'ci', login, push), 401);
         });
       }
 
-      it('gives a login with the same rights, for an hour', async () => {
+      it('an exchange gives a login with the same rights, for an hour', async () => {
         const { login } = await exchanged(home, await issuer.sign(githubClaims()));
         assert.equal(await scopeOf(home, 'ci', login, push), push);
         assert.equal(await scopeOf(home, 'ci', login, 'repository:base/x:pull'), 'repository:base/x:pull');

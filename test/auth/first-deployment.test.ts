@@ -28,7 +28,7 @@ onHome(
     describe('refuses', () => {
       for (const [method, path] of requests)
         for (const shown of [null, 'admin:', 'admin:admin', 'admin:undefined', 'admin:null', ':'])
-          it(`${method} ${path} as ${shown ?? 'anonymous'}`, async () => {
+          it(`a registry without an admin password refuses ${method} ${path} as ${shown ?? 'anonymous'}`, async () => {
             const sent = method === 'GET' || method === 'DELETE' ? {} : { body };
             const { status, text } = await new Visitor(home, shown).send(method, path, sent);
             // The same names fail again and again.
@@ -36,7 +36,7 @@ onHome(
           });
     });
 
-    it('says the command to each user who tries to log in', async () => {
+    it('a registry without an admin password says the command to each user who tries to log in', async () => {
       await home.setClockAhead(24 * 3600_000);
       const { message } = await new Visitor(home, 'bob:x').must(401, 'GET', '/token?account=bob');
       assert.match(message, COMMAND);
@@ -48,7 +48,7 @@ onHome(
       assert.match(page.text, COMMAND);
     });
 
-    it('answers whether it is well, and has stored nothing', async () => {
+    it('a registry without an admin password answers /health, and has stored nothing', async () => {
       await new Visitor(home, null).must(200, 'GET', '/health');
       assert.deepEqual(await home.storedKeys(), []);
     });

@@ -24,7 +24,7 @@ onHome(
         '/v2/private/app/tags/list',
         '/api/v1/me',
       ])
-        it(`${path} says the same of every name`, async () => {
+        it(`a failed login at ${path} gets the same answer for every name`, async () => {
           const said = new Set<string>();
           for (const name of NAMES) {
             const [answer] = await stage.refused(() => new Visitor(home, `${name}:wrong`).send('GET', path));
@@ -34,7 +34,7 @@ onHome(
           assert.deepEqual(said.size, 1, [...said].join('\n'));
         });
 
-      it('a disabled user is told no more with the right password', async () => {
+      it('a disabled user is told the same with the right password and a wrong one', async () => {
         const [right, wrong] = await stage.refused(async () => [
           await new Visitor(home, `disabled:${PASSWORD}`).send('GET', '/token'),
           await new Visitor(home, 'disabled:wrong').send('GET', '/token'),
@@ -46,7 +46,7 @@ onHome(
     describe('guessing', () => {
       for (const path of ['/token', '/v2/'])
         for (const name of ['victim', 'missing'])
-          it(`${name} at ${path} makes the next attempt wait, and no other`, async () => {
+          it(`a login makes the next attempt wait, and no other: ${name} at ${path}`, async () => {
             const guess = (at: number) =>
               new Visitor(home, `${name}:wrong at ${path} ${at}`).send('GET', path);
             const answers = [];
@@ -83,7 +83,7 @@ onHome(
         await disabled.must(401, 'GET', '/token');
       });
 
-      it('many names from one address make it wait', async () => {
+      it('failed logins under many names make their address wait', async () => {
         const answers = [];
         for (let at = 0; at < 30; at++)
           answers.push((await new Visitor(home, `name-${at}:wrong`).send('GET', '/token')).status);

@@ -6,17 +6,17 @@ import type { Answer } from '../support/issuer.ts';
 import { DISCOVERY, given, issuer, other, refused, trust, verify } from './trusting.ts';
 
 describe('the keys of an issuer', () => {
-  it('are fetched once', async () => {
+  it('the keys of an issuer are fetched once', async () => {
     for (let times = 0; times < 3; times++) await given(await issuer.sign(githubClaims()), trust());
     assert.deepEqual(Object.fromEntries(issuer.asked), { [DISCOVERY]: 1, '/keys': 1 });
   });
 
-  it('are not asked for by tokens of issuers that are not trusted', async () => {
+  it('the keys of an issuer are not asked for by tokens of issuers that are not trusted', async () => {
     await refused(verify(await other.sign(githubClaims()), [trust()]), /not trusted/);
     assert.equal(other.asked.size, 0);
   });
 
-  it('are found again after they were rotated', async () => {
+  it('the keys of an issuer are found again after they were rotated', async () => {
     mock.timers.enable({ apis: ['Date'], now: Date.now() });
     const old = await issuer.sign(githubClaims());
     await given(old, trust());
@@ -30,7 +30,7 @@ describe('the keys of an issuer', () => {
     await refused(given(old, trust()), /no key/);
   });
 
-  it('may come with the trust, and the issuer is not asked', async () => {
+  it('the keys of an issuer may come with the trust, and the issuer is not asked', async () => {
     const jwks = JSON.stringify(issuer.keySet);
     assert.deepEqual(await given(await issuer.sign(githubClaims()), trust({ jwks })), ['writer acme/api']);
     assert.equal(issuer.asked.size, 0);
@@ -102,7 +102,7 @@ describe('the keys of an issuer', () => {
     },
   ];
   for (const { name, path, answer, metadata, want } of broken) {
-    it(`are not taken from one that answers with ${name}, who is left alone for a while`, async () => {
+    it(`the keys of an issuer are not taken from one that answers with ${name}, who is left alone for a while`, async () => {
       mock.timers.enable({ apis: ['Date'], now: Date.now() });
       if (answer !== undefined) issuer.wrong.set(path, answer());
       issuer.metadata = { ...metadata?.() };
@@ -126,7 +126,7 @@ describe('the keys of an issuer', () => {
     'https://issuer.example?x',
     'issuer',
   ]) {
-    it(`are not asked for at ${url}`, async () => {
+    it(`the keys of an issuer are not asked for at ${url}`, async () => {
       const fetched = mock.method(globalThis, 'fetch', () => assert.fail('it was asked'));
       const token = await issuer.sign(githubClaims({ iss: url }));
       await refused(verify(token, [trust({ issuer: url })]), /neither an https URL/, 'UNAVAILABLE');

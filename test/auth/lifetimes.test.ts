@@ -44,7 +44,7 @@ eachHome((home) => {
   const locationOf = ({ headers }: Answer) => headers.get('Location') ?? '';
 
   describe('an expired token', () => {
-    it('is refused as invalid', async () => {
+    it('an expired token is refused as invalid', async () => {
       const { visitor } = await newcomer();
       const sent = authorized(await visitor.token(PUSH));
       await visitor.must(200, 'GET', `/v2/own/app/blobs/${held}`, sent);
@@ -61,7 +61,7 @@ eachHome((home) => {
     });
 
     for (const chunked of [true, false])
-      it(`finishes the upload that it began${chunked ? ', in chunks' : ''}`, async () => {
+      it(`an expired token finishes the upload that it began${chunked ? ', in chunks' : ''}`, async () => {
         const { visitor } = await newcomer();
         const sent = authorized(await visitor.token(PUSH));
         const bytes = blob();
@@ -75,7 +75,7 @@ eachHome((home) => {
         await admin.must(200, 'GET', `/v2/own/app/blobs/${digest(bytes)}`);
       });
 
-    it('does not go on with an upload that another user began later', async () => {
+    it('an expired token does not go on with an upload that another user began later', async () => {
       const { visitor } = await newcomer();
       const sent = authorized(await visitor.token(PUSH));
       await later(6 * minute);
@@ -96,7 +96,7 @@ eachHome((home) => {
       await admin.must(201, 'PUT', `${location}&digest=${digest(own)}`, { body: own });
     });
 
-    it('of a day ago finishes nothing', async () => {
+    it('an expired token of a day ago finishes nothing', async () => {
       const { visitor } = await newcomer();
       const sent = authorized(await visitor.token(PUSH));
       const location = locationOf(await visitor.must(202, 'POST', '/v2/own/app/blobs/uploads/', sent));
@@ -136,12 +136,12 @@ eachHome((home) => {
       },
     ];
     for (const { name, revoke, known } of rows)
-      it(name, async () => {
+      it(`what is revoked gives no new tokens at once: ${name}`, async () => {
         const who = await newcomer();
         await ends(who.visitor, () => revoke(who), known);
       });
 
-    it('a token that is removed', async () => {
+    it('a token that is removed gives no new tokens at once', async () => {
       const { name } = await newcomer();
       const made = await api.made('POST', '/tokens', { name: `of-${name}`, owner: name });
       await ends(
@@ -151,7 +151,7 @@ eachHome((home) => {
       );
     });
 
-    it('the tokens of a user who is removed', async () => {
+    it('the tokens of a user who is removed give no new tokens at once', async () => {
       const { name } = await newcomer();
       const made = await api.made('POST', '/tokens', { name: `of-${name}`, owner: name });
       await ends(new Visitor(home, `any:${made.token}`), () => api.made('DELETE', `/users/${name}`), false);
@@ -213,7 +213,7 @@ eachHome((home) => {
       assert.deepEqual(calls.length, 1, String(calls));
     });
 
-    it('a push costs what it costs without', async () => {
+    it('a push with access control costs what it costs without', async () => {
       const { visitor } = await newcomer();
       // Not own/app, where the registry looks after an upload that an earlier test did not finish.
       const sent = authorized(await visitor.token('repository:own/cost:pull,push'));

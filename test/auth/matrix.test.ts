@@ -148,7 +148,7 @@ describe('the access matrix', () => {
   const sample = CALLERS.filter(({ name }) => SAMPLE.includes(name)).map(only);
   onHome('r2', (home) => matrix(home, sample), GUARDED);
 
-  it('has all its cells', (test) => {
+  it('the access matrix has all its cells', (test) => {
     test.diagnostic(`${cells} cells were asked`);
     assert.ok(cells > 5000, `${cells} cells`);
   });

@@ -32,7 +32,7 @@ eachHome(
       assert.equal((await put(admin, '/v2/app/x/manifests/latest', TYPE)).status, 201);
     });
 
-    it('to change the media type of what other tags point to', async () => {
+    it('a narrowed token may not change the media type of what other tags point to', async () => {
       const refused = await put(robot, PATH, OTHER);
       assert.equal(refused.status, 403);
       assert.match(refused.message, /cannot change the media type/);
@@ -42,7 +42,7 @@ eachHome(
       assert.equal((await put(robot, '/v2/app/x/manifests/pr-1', TYPE)).status, 201);
     });
 
-    it('to delete what they do not name', async () => {
+    it('a narrowed token may not delete what its tags do not name', async () => {
       assert.equal((await robot.send('DELETE', PATH)).status, 403);
       assert.equal((await robot.send('DELETE', '/v2/app/x/manifests/latest')).status, 403);
     });
@@ -67,7 +67,7 @@ eachHome(
         return subject;
       };
 
-      it('what others tag', async () => {
+      it('a narrowed token may not attach to what others tag', async () => {
         for (const tags of [['v1.0'], ['pr-7', 'v1.1'], ['aa', 'pr-8']]) {
           const subject = await pushed(admin, tags.join(), ...tags);
           const { status, code, message } = await attach(robot, subject);
@@ -78,7 +78,7 @@ eachHome(
         }
       });
 
-      it('what has no tag, or is not here', async () => {
+      it('a narrowed token may not attach to what has no tag, or is not here', async () => {
         for (const subject of [await pushed(admin, 'untagged'), digest(Buffer.from('missing'))]) {
           const { status, message } = await attach(robot, subject);
           assert.equal(status, 403);
@@ -86,7 +86,7 @@ eachHome(
         }
       });
 
-      it('what has more tags than are checked', async () => {
+      it('a narrowed token may not attach to what has more tags than are checked', async () => {
         const tags = Array.from({ length: 100 }, (_, at) => `pr-many-${at}`);
         const subject = await pushed(robot, 'many', ...tags);
         assert.equal((await attach(robot, subject)).status, 201);
@@ -94,7 +94,7 @@ eachHome(
         assert.match((await attach(robot, subject)).message, /has more than 100 tags/);
       });
 
-      it('anything, but for what has only their own tags', async () => {
+      it('a narrowed token may attach only to what has only its own tags', async () => {
         const own = await pushed(robot, 'own', 'pr-9', 'pr-10');
         assert.equal((await attach(robot, own)).status, 201);
         const { text } = await robot.must(200, 'GET', `/v2/app/x/referrers/${own}`);
@@ -104,7 +104,7 @@ eachHome(
       });
     });
 
-    it('to manage the registry', async () => {
+    it('a narrowed token may not manage the registry', async () => {
       for (const narrow of [await token('narrow', 'admin', 'admin'), await token('robot', 'admin')]) {
         assert.equal((await narrow.send('GET', '/api/v1/users')).status, 403);
       }

@@ -63,7 +63,7 @@ const ROWS: Row[] = [
 
 describe('a new password', () => {
   for (const { name, passwords, of = 'bob', want } of ROWS) {
-    it(name, () => {
+    it(`new passwords: ${name}`, () => {
       for (const password of passwords) {
         const found = weaknessOf(password, of);
         if (want === null) assert.equal(found, null, password);
@@ -82,7 +82,7 @@ describe('a new password', () => {
     );
   });
 
-  it('what the command makes is taken', () => {
+  it('a password that the command makes is taken', () => {
     for (let count = 0; count < 2000; count++) {
       const made = randomBytes(18).toString('base64url');
       assert.equal(weaknessOf(made, 'bob'), null, made);

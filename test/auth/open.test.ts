@@ -70,14 +70,14 @@ describe('the address of a client', () => {
     { clientIp: undefined, isHere: false },
     { clientIp: undefined, setsCfHeaders: true, isHere: true },
   ]) {
-    it(`${clientIp} is ${isHere ? '' : 'not '}here ${setsCfHeaders ? 'in a simulator' : 'on one machine'}`, () => {
+    it(`the address of a client: ${clientIp} is ${isHere ? '' : 'not '}here ${setsCfHeaders ? 'in a simulator' : 'on one machine'}`, () => {
       const own = Object.assign(new Request('http://localhost/v2/'), { cf: { clientIp } });
       if (isHere) checkLocal(own, setsCfHeaders);
       else assert.throws(() => checkLocal(own, setsCfHeaders), { code: 'DENIED' });
     });
   }
 
-  it('is what Cloudflare says in its header, and there only', () => {
+  it('the address of a client is what Cloudflare says in its header, and there only', () => {
     const from = (address: string) =>
       new Request('http://localhost/v2/', { headers: { 'CF-Connecting-IP': address } });
     checkLocal(from('127.0.0.1'), true);

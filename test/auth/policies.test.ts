@@ -63,7 +63,7 @@ eachHome(
         { name: 'open/app', address: ELSEWHERE, status: 200 },
       ];
       for (const { name, address, status } of cells) {
-        it(`${status === 200 ? 'let' : 'do not let'} ${address} pull ${name}`, async () => {
+        it(`a policy of networks ${status === 200 ? 'lets' : 'does not let'} ${address} pull ${name}`, async () => {
           // Issued in the office: where the token is used is what counts.
           const authorization = await writer.bearer(`repository:${name}:pull`);
           for (const shown of [authorization, writer.basic]) {
@@ -75,7 +75,7 @@ eachHome(
         });
       }
 
-      it('hold for a push, and for the source of a mount', async () => {
+      it('policies of networks hold for a push, and for the source of a mount', async () => {
         const refused = await writer.send('POST', push('office/app'), { body: bytes, ...from(ELSEWHERE) });
         assert.equal(refused.status, 403);
         const mount = `/v2/open/app/blobs/uploads/?mount=${digest(bytes)}&from=office/app`;
@@ -84,14 +84,14 @@ eachHome(
       });
     });
 
-    it('certificates are asked for', async () => {
+    it('a policy of certificates asks for a client certificate', async () => {
       const answer = await writer.send('GET', pull('signed/app'));
       assert.equal(answer.status, 403);
       assert.match(answer.message, /a policy allows signed\/app only with a client certificate/);
     });
 
     describe('names that a push may create', () => {
-      it('are those of the policy', async () => {
+      it('a push may create only names of the policy', async () => {
         await writer.must(201, 'POST', push('team/new'), { body: bytes });
         for (const authorization of [writer.basic, await writer.bearer('repository:new/app:pull,push')]) {
           const refused = await writer.send('POST', push('new/app'), { body: bytes, authorization });
@@ -102,7 +102,7 @@ eachHome(
         assert.equal((await admin.send('HEAD', pull('new/app'))).status, 404);
       });
 
-      it('do not concern what is there', async () => {
+      it('a policy of new names does not concern what is there', async () => {
         await writer.must(201, 'POST', push('old/app'), { body: bytes });
       });
     });
@@ -123,7 +123,7 @@ describe('a network', () => {
     ['10.0.0.0/33', false],
   ];
   for (const [text, isOne] of rows) {
-    it(`${isOne ? 'is' : 'is not'} ${text}`, () => assert.equal(isNetwork(text), isOne));
+    it(`${text} ${isOne ? 'is' : 'is not'} a network`, () => assert.equal(isNetwork(text), isOne));
   }
 });
 
@@ -137,7 +137,7 @@ describe('a client certificate', () => {
     { name: 'another', tls: ['SUCCESS', 'CN=other'], subjects: ['CN=build'], passes: false },
   ];
   for (const { name, tls, subjects, passes } of rows) {
-    it(`${passes ? 'opens' : 'does not open'}: ${name}`, () => {
+    it(`a client certificate ${passes ? 'opens' : 'does not open'} a repository: ${name}`, () => {
       const [certVerified, certSubjectDN, certRevoked = '0'] = tls ?? [];
       const tlsClientAuth =
         tls === undefined ? {} : { tlsClientAuth: { certVerified, certSubjectDN, certRevoked } };

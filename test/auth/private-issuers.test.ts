@@ -26,8 +26,8 @@ const PUBLIC = [
 ];
 
 describe('an issuer', () => {
-  for (const url of PRIVATE) it(`${url} is private`, () => assert.ok(isPrivate(url)));
-  for (const url of PUBLIC) it(`${url} is public`, () => assert.ok(!isPrivate(url)));
+  for (const url of PRIVATE) it(`the issuer ${url} is private`, () => assert.ok(isPrivate(url)));
+  for (const url of PUBLIC) it(`the issuer ${url} is public`, () => assert.ok(!isPrivate(url)));
 });
 
 const trust = (name: string, issuer: string, more: object = {}) => ({

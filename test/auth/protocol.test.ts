@@ -61,7 +61,7 @@ eachHome((home) => {
   });
 
   describe('challenges', () => {
-    it('are exactly as clients parse them', async () => {
+    it('challenges are exactly as clients parse them', async () => {
       const { status, headers } = await anonymous.send('GET', '/v2/own/app/tags/list');
       const { host } = new URL(home.url);
       assert.equal(status, 401);
@@ -72,7 +72,7 @@ eachHome((home) => {
       assert.equal(headers.get('Content-Type'), 'application/json');
     });
 
-    it('come for /v2/ without a token, although there are public repositories', async () => {
+    it('challenges come for /v2/ without a token, although there are public repositories', async () => {
       const { status, challenge, code } = await anonymous.send('GET', '/v2/');
       assert.deepEqual([status, code, Object.keys(challenge)], [401, 'UNAUTHORIZED', ['realm', 'service']]);
       const authorization = await anonymous.bearer();
@@ -80,13 +80,13 @@ eachHome((home) => {
     });
 
     for (const authorization of [`Basic ${btoa('bob:wrong')}`, `Basic ${btoa('missing:wrong')}`])
-      it(`come for wrong credentials on /v2/: ${atob(authorization.slice(6))}`, async () => {
+      it(`challenges come for wrong credentials on /v2/: ${atob(authorization.slice(6))}`, async () => {
         const { status, challenge, message } = await anonymous.send('GET', '/v2/', { authorization });
         assert.deepEqual([status, challenge.error], [401, 'invalid_token']);
         assert.match(message, /wrong name or password/);
       });
 
-    it('lead to the host that was asked for', async () => {
+    it('challenges lead to the host that was asked for', async () => {
       const { challenge } = await anonymous.send('GET', '/v2/');
       assert.deepEqual(challenge, { realm: `${home.url}/token`, service: new URL(home.url).host });
     });
@@ -155,7 +155,7 @@ eachHome((home) => {
       },
     ];
     for (const { name, as = bob, scopes, want } of rows)
-      it(`gives ${name}`, async () => {
+      it(`GET /token gives ${name}`, async () => {
         const query = new URLSearchParams([
           ['service', 'registry'],
           ['client_id', 'docker'],
@@ -168,7 +168,7 @@ eachHome((home) => {
         assert.equal(JSON.parse(text).refresh_token, undefined);
       });
 
-    it('answers with both names of the token, its lifetime and its time of issue, and forbids caches to keep it', async () => {
+    it('GET /token answers with both names of the token, its lifetime and its time of issue, and forbids caches to keep it', async () => {
       const { text, headers } = await bob.must(200, 'GET', '/token?scope=repository:own/app:pull');
       const { token, access_token, expires_in, issued_at } = JSON.parse(text);
       assert.equal(token, access_token);
@@ -178,14 +178,14 @@ eachHome((home) => {
       assert.equal(headers.get('Cache-Control'), 'no-store');
     });
 
-    it('refuses other methods', async () => {
+    it('GET /token refuses other methods', async () => {
       const { headers } = await bob.must(405, 'PUT', '/token');
       assert.equal(headers.get('Allow'), 'GET, POST');
     });
   });
 
   describe('POST /token', () => {
-    it('takes a password', async () => {
+    it('POST /token takes a password', async () => {
       const scope = 'repository:own/app:pull,push repository:own/b:pull';
       const { status, text } = await form({
         grant_type: 'password',
@@ -225,7 +225,7 @@ eachHome((home) => {
       ],
     ];
     for (const [name, fields, want, says] of refused)
-      it(`refuses ${name}`, async () => {
+      it(`POST /token refuses ${name}`, async () => {
         const { status, message, text } = await form(fields);
         assert.equal(status, want, text);
         assert.match(message, says);
@@ -233,7 +233,7 @@ eachHome((home) => {
       });
   });
 
-  it('takes wrong credentials for no credentials nowhere', async () => {
+  it('wrong credentials are nowhere taken for no credentials', async () => {
     for (const authorization of [
       `Basic ${btoa('bob:wrong')}`,
       `Basic ${btoa('bob')}`,
@@ -248,7 +248,7 @@ eachHome((home) => {
     }
   });
 
-  it('signs with a published key, and says who, for whom and until when', async () => {
+  it('a token is signed with a published key, and says who, for whom and until when', async () => {
     const token = await bob.token('repository:own/app:pull');
     const keys = createRemoteJWKSet(new URL(`${home.url}/.well-known/jwks.json`));
     const { host } = new URL(home.url);

@@ -10,7 +10,7 @@ const ADMIN_PASSWORD = 'the password of the admin';
 const LIMIT = 20;
 
 describe('a count on one machine', () => {
-  it('counts each key separately, and begins again with the next minute', async (t) => {
+  it('the count of requests on one machine counts each key separately, and begins again with the next minute', async (t) => {
     t.mock.timers.enable({ apis: ['Date'], now: 60_000 });
     const counter = new RequestCounter(2);
     const ask = async (key: string) => (await counter.limit({ key })).success;
@@ -24,7 +24,7 @@ describe('a count on one machine', () => {
     assert.equal(await ask('a'), true);
   });
 
-  it('knows a bounded number of keys', async () => {
+  it('the count of requests on one machine knows a bounded number of keys', async () => {
     const counter = new RequestCounter(1);
     for (let at = 0; at <= REQUESTERS_MAX; at++) await counter.limit({ key: String(at) });
     assert.equal((await counter.limit({ key: '0' })).success, true);
@@ -36,13 +36,13 @@ describe('a count on one machine', () => {
     { setting: '100', isLimited: true },
     { setting: '0', isLimited: false },
   ]) {
-    it(`is ${isLimited ? '' : 'not '}made with REQUEST_LIMIT=${setting}`, () => {
+    it(`requests on one machine are ${isLimited ? '' : 'not '}counted with REQUEST_LIMIT=${setting}`, () => {
       const { requestsPerMinute } = parseSettings({ PLATFORM: 'one machine', REQUEST_LIMIT: setting });
       assert.equal(requestLimit(undefined, requestsPerMinute) !== undefined, isLimited);
     });
   }
 
-  it('is refused with REQUEST_LIMIT=many', () => {
+  it('REQUEST_LIMIT=many is refused', () => {
     assert.throws(() => parseSettings({ PLATFORM: 'one machine', REQUEST_LIMIT: 'many' }), {
       message: /REQUEST_LIMIT is a number of requests a minute/,
     });
@@ -57,7 +57,7 @@ for (const home of [
     before(() => home.start());
     after(() => home.stop());
 
-    it('are limited for each that asks, and what is refused is in the audit log', async () => {
+    it(`requests on ${home.name} are limited for each that asks, and what is refused is in the audit log`, async () => {
       const admin = new Visitor(home, `admin:${ADMIN_PASSWORD}`);
       const anonymous = new Visitor(home, null);
       const authorization = await admin.bearer('repository:a/b:pull');

@@ -60,7 +60,7 @@ eachHome((home) => {
 
   describe('a user loses access by', () => {
     for (const { name, revoke } of WAYS)
-      it(`${name}: password, access tokens and uploads that have begun`, async () => {
+      it(`a user loses the password, access tokens and uploads that have begun by ${name}`, async () => {
         const who = await newcomer();
         const sent = await bearer(who.visitor);
         await who.visitor.must(200, 'GET', held, sent);
@@ -94,14 +94,14 @@ eachHome((home) => {
     }
   });
 
-  it('the new password works in the same second, and its tokens with it', async () => {
+  it('a new password works in the same second, and its tokens with it', async () => {
     const { name } = await newcomer();
     await api.made('PATCH', `/users/${name}`, { password: 'quite another password' });
     const visitor = new Visitor(home, `${name}:quite another password`);
     await visitor.must(200, 'GET', held, await bearer(visitor));
   });
 
-  it('others keep their tokens', async () => {
+  it('other users keep their tokens after a revocation', async () => {
     const [one, other] = [await newcomer(), await newcomer()];
     const sent = await bearer(other.visitor);
     await api.made('PATCH', `/users/${one.name}`, { disabled: true });
@@ -132,7 +132,7 @@ eachHome((home) => {
   });
 
   describe('the signing keys', () => {
-    it('are rotated on demand, and earlier tokens stay valid until they expire', async () => {
+    it('the signing keys are rotated on demand, and earlier tokens stay valid until they expire', async () => {
       const { visitor } = await newcomer();
       const sent = await bearer(visitor);
       const [before] = await kids();
@@ -143,7 +143,7 @@ eachHome((home) => {
       assert.ok((await kids()).includes(before ?? ''));
     });
 
-    it('are dropped on demand, which ends all earlier tokens', async () => {
+    it('the signing keys are dropped on demand, which ends all earlier tokens', async () => {
       const { visitor } = await newcomer();
       const sent = await bearer(visitor);
       await api.made('POST', '/keys/rotate', { dropOld: true });

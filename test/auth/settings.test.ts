@@ -44,14 +44,14 @@ describe('a setting that is wrong is refused', () => {
     ),
   ];
   for (const [vars, want] of rows) {
-    it(JSON.stringify(vars), () => {
+    it(`a setting that is wrong is refused: ${JSON.stringify(vars)}`, () => {
       assert.throws(() => parseSettings(vars), { code: 'UNAVAILABLE', message: want });
     });
   }
 });
 
 describe('a variable without quotes in wrangler.toml', () => {
-  it('is read like its text', () => {
+  it('a variable without quotes in wrangler.toml is read like its text', () => {
     const { auth, allowsSparse, requestsPerMinute } = parseSettings({
       TOKEN_LIFETIME: 600,
       SPARSE_MANIFESTS: true,
@@ -61,7 +61,7 @@ describe('a variable without quotes in wrangler.toml', () => {
     assert.equal(parseSettings({ AUDIT_DAYS: null, PREFETCH: 0 }).delivery.prefetch, 0);
   });
 
-  it('is refused like its text', () => {
+  it('a variable without quotes in wrangler.toml is refused like its text', () => {
     for (const [name, value] of Object.entries({
       AUTH: false,
       TOKEN_LIFETIME: 5,
@@ -76,7 +76,7 @@ describe('a variable without quotes in wrangler.toml', () => {
 describe('PUBLIC_URL', () => {
   const origins = (value?: string) => parseSettings({ PUBLIC_URL: value }).publicOrigins;
 
-  it('is one URL or several', () => {
+  it('PUBLIC_URL is one URL or several', () => {
     assert.deepEqual(origins(' https://A.example/ , http://b.example:5000'), [
       'https://a.example',
       'http://b.example:5000',
@@ -93,7 +93,7 @@ describe('PUBLIC_URL', () => {
     'https://a.example?x',
     'x',
   ])
-    it(`is not ${wrong}`, () => {
+    it(`PUBLIC_URL is not ${wrong}`, () => {
       assert.throws(
         () => origins(`https://one.example,${wrong}`),
         /PUBLIC_URL is the URL of this registry, or several/,
@@ -101,7 +101,7 @@ describe('PUBLIC_URL', () => {
     });
 
   for (const none of ['', ' , '])
-    it(`is needed for a sign-in, where it is ${JSON.stringify(none)}`, () => {
+    it(`PUBLIC_URL is needed for a sign-in, where it is ${JSON.stringify(none)}`, () => {
       const vars = { OIDC_ISSUER: ISSUER, OIDC_CLIENT_ID: 'registry', PUBLIC_URL: none };
       assert.throws(() => parseSettings(vars), /PUBLIC_URL is needed for OIDC_ISSUER/);
       assert.equal(parseSettings({ ...vars, PUBLIC_URL }).signIn?.issuer, ISSUER);
@@ -109,7 +109,7 @@ describe('PUBLIC_URL', () => {
 });
 
 describe('settings that are wrong, all at once', () => {
-  it('keep a registry on one machine from starting, and are named together', async () => {
+  it('settings that are wrong keep a registry on one machine from starting, and are named together', async () => {
     const home = new Home('disk', { vars: WRONG });
     await assert.rejects(
       home.start().finally(() => home.stop()),
@@ -124,7 +124,7 @@ describe('settings that are wrong, all at once', () => {
   onHome(
     'r2',
     (home) => {
-      it('are named together by every answer, which is a 503', async () => {
+      it('settings that are wrong are named together by every answer, which is a 503', async () => {
         for (const path of ['/v2/', '/token', '/api/v1/users', '/']) {
           const response = await fetch(home.url + path);
           assert.equal(response.status, 503, path);

@@ -32,7 +32,7 @@ function suite(home: Home): void {
 
   describe('a person is known by issuer and subject:', () => {
     for (const name of ['local', 'awaited', 'admin', 'file'])
-      it(`who is called ${name} there gets nothing of the user ${name} here`, async () => {
+      it(`a person whom the issuer calls ${name} gets nothing of the user ${name}`, async () => {
         if (name === 'local' || name === 'awaited') {
           const password = name === 'local' ? hashPassword('the password of a user') : null;
           await accounts(home, 'putUser', { name, password, groups: ['ops'] });
@@ -48,7 +48,7 @@ function suite(home: Home): void {
         assert.equal(await scopeOf(home, signedIn.name, signedIn.token, scope), '');
       });
 
-    it('two of one name are two, and one of two names is one', async () => {
+    it('two persons of one name have two accounts, and one person of two names has one', async () => {
       const first = await signIn({ sub: 'person-4', preferred_username: 'same' });
       const second = await signIn({ sub: 'person-5', preferred_username: 'same' });
       const renamed = await signIn({ sub: 'person-4', preferred_username: 'other' });
@@ -60,7 +60,7 @@ function suite(home: Home): void {
       });
     });
 
-    it('groups of the issuer have the prefix, and those that an admin gave stay', async () => {
+    it('groups of the issuer get the prefix, and groups that an admin gave stay', async () => {
       const { name } = await signIn({ sub: 'person-6', groups: ['dev'] });
       await accounts(home, 'putUser', { name, groups: ['idp:dev', 'given'] });
       await signIn({ sub: 'person-6', groups: ['ops'] });
@@ -92,7 +92,7 @@ function suite(home: Home): void {
         body: JSON.stringify({ to }),
       });
 
-    it('to a user, whose rules then hold for the person', async () => {
+    it('an admin links an account to a user, whose rules then hold for the person', async () => {
       const before = await signIn({ sub: 'person-8' });
       await accounts(home, 'putUser', { name: 'linked', password: hashPassword('the password of a user') });
       const rule = { subject: 'user:linked', role: 'reader', repositories: 'theirs/*', tags: null };
@@ -105,7 +105,7 @@ function suite(home: Home): void {
       assert.equal(await scopeOf(home, 'linked', 'the password of a user', scope), scope);
     });
 
-    it('to no user of a setting, and none that is not there', async () => {
+    it('an admin links an account to no user of a setting, and to none that is missing', async () => {
       const { name } = await signIn({ sub: 'person-9' });
       await link(409, name, 'admin');
       await link(409, name, 'file');
@@ -115,7 +115,7 @@ function suite(home: Home): void {
   });
 
   describe('the token of a sign-in', () => {
-    it('opens no management API, but revokes the tokens of its owner', async () => {
+    it('the token of a sign-in opens no management API, but revokes the tokens of its owner', async () => {
       const { name, token } = await signIn({ sub: 'person-10' });
       const all = { subject: `user:${name}`, role: 'admin', repositories: '**', tags: null };
       await accounts(home, 'createRule', all);

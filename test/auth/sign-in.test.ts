@@ -25,7 +25,7 @@ describe('the sign-in of a registry with a public name', () => {
 });
 
 function underItsName(home: Home): void {
-  it('leads back to that name, whatever the request and its proxies say', async () => {
+  it('the sign-in of a registry with a public name leads back to that name, whatever the request and its proxies say', async () => {
     issuer.wrong.clear();
     issuer.person = { sub: 'person-1', preferred_username: 'Alice', groups: ['dev'] };
     const browser = new Browser(home, issuer, {
@@ -52,7 +52,7 @@ function suite(home: Home): void {
       await accounts(home, 'createRule', rule);
     });
 
-    it('ends with a token of theirs, which has the rights of their groups', async () => {
+    it('the sign-in of a person ends with a token of theirs, which has the rights of their groups', async () => {
       const { token, host, name } = await loginOf(await new Browser(home, issuer).signIn());
       assert.equal(host, new URL(home.url).host);
       assert.match(name, ACCOUNT);
@@ -65,7 +65,7 @@ function suite(home: Home): void {
       assert.deepEqual({ groups, disabled }, { groups: ['dev'], disabled: false });
     });
 
-    it('shows its page to no other user, and runs no script', async () => {
+    it('the sign-in of a person shows its page to no other user, and runs no script', async () => {
       const browser = new Browser(home, issuer);
       const response = await browser.signIn();
       assert.match(response.headers.get('Content-Security-Policy') ?? '', /^default-src 'none';/);
@@ -79,7 +79,7 @@ function suite(home: Home): void {
       assert.match(login.headers.get('Set-Cookie') ?? '', /; Max-Age=600; Path=\/; HttpOnly; SameSite=Lax$/);
     });
 
-    it('replaces no token of another machine, and drops the oldest beyond a number', async () => {
+    it('the sign-in of a person replaces no token of another machine, and drops the oldest beyond a number', async () => {
       const scope = 'repository:dev/api:pull';
       const tokens: string[] = [];
       for (let at = 0; at <= SIGN_IN_TOKENS_MAX; at++) {
@@ -93,27 +93,27 @@ function suite(home: Home): void {
       await home.setClockAhead(0);
     });
 
-    it('takes groups away that the issuer tells no longer', async () => {
+    it('the sign-in of a person takes groups away that the issuer no longer names', async () => {
       issuer.person = { sub: 'person-1', preferred_username: 'alice' };
       const { token } = await loginOf(await new Browser(home, issuer).signIn());
       assert.equal(await scopeOf(home, 'any', token, 'repository:dev/api:pull'), '');
     });
 
-    it('takes one group that is a text, and writes what it shows as text', async () => {
+    it('the sign-in of a person takes one group that is a text, and writes what it shows as text', async () => {
       issuer.person = { sub: 'person-3', preferred_username: 'eve', groups: '<script>' };
       const page = await (await new Browser(home, issuer).signIn()).text();
       assert.match(page, /of &lt;script&gt;/);
       assert.doesNotMatch(page, /<script/);
     });
 
-    it('gives a token that ends after a week', async () => {
+    it('the sign-in of a person gives a token that ends after a week', async () => {
       const { token } = await loginOf(await new Browser(home, issuer).signIn());
       await home.setClockAhead(7 * 24 * 3600_000 + 1000);
       assert.equal(await scopeOf(home, 'any', token, 'repository:dev/api:pull'), 401);
       await home.setClockAhead(0);
     });
 
-    it('shows what the issuer calls them', async () => {
+    it('the sign-in of a person shows the name that the issuer gives', async () => {
       issuer.person = { sub: 'idp|42', preferred_username: ' Zoë: <x>' };
       const page = await (await new Browser(home, issuer).signIn()).text();
       assert.match(page, /You are <b>Zoë: &lt;x&gt;<\/b>/);
@@ -126,10 +126,10 @@ function suite(home: Home): void {
         });
 
       for (const site of ['none', 'same-origin'])
-        it(`at once from ${site}`, async () => assert.equal((await from(site)).status, 302));
+        it(`a sign-in begins at once from ${site}`, async () => assert.equal((await from(site)).status, 302));
 
       for (const site of ['cross-site', 'same-site', null])
-        it(`after a page that asks from ${site ?? 'a browser that does not say'}`, async () => {
+        it(`a sign-in begins after a page that asks from ${site ?? 'a browser that does not say'}`, async () => {
           const response = await from(site);
           const page = await response.text();
           assert.equal(response.status, 200);
@@ -156,7 +156,7 @@ function suite(home: Home): void {
       { name: 'with another state', change: (query) => query.set('state', 'x'), want: /another sign-in/ },
     ];
     for (const { name, change, want } of changes) {
-      it(name, async () => {
+      it(`a sign-in is refused: ${name}`, async () => {
         const browser = new Browser(home, issuer);
         await refused(await browser.back(await browser.toIssuer(change)), 401, want);
       });
@@ -181,7 +181,7 @@ function suite(home: Home): void {
       },
     ];
     for (const { name, change, want } of answers) {
-      it(name, async () => {
+      it(`a sign-in is refused: ${name}`, async () => {
         const browser = new Browser(home, issuer);
         const url = await browser.toIssuer();
         change(url.searchParams);
@@ -189,7 +189,7 @@ function suite(home: Home): void {
       });
     }
 
-    it('in another browser', async () => {
+    it('a sign-in is refused in another browser', async () => {
       const url = await new Browser(home, issuer).toIssuer();
       await refused(await new Browser(home, issuer).back(url), 401, /another browser/);
       const theirs = new Browser(home, issuer);
@@ -197,7 +197,7 @@ function suite(home: Home): void {
       await refused(await theirs.back(url), 401, /another sign-in/);
     });
 
-    it('in an earlier tab of the same browser, which does not end that of the later tab', async () => {
+    it('a sign-in is refused in an earlier tab of the same browser, which does not end that of the later tab', async () => {
       const browser = new Browser(home, issuer);
       const earlier = await browser.toIssuer();
       const later = await browser.toIssuer();
@@ -206,7 +206,7 @@ function suite(home: Home): void {
       await refused(await browser.back(later), 401, /has expired/);
     });
 
-    it('with a code that was used', async () => {
+    it('a sign-in is refused with a code that was used', async () => {
       const browser = new Visitor(home, null);
       const login = await browser.send('GET', '/auth/login', { headers: TYPED });
       const headers = { Cookie: (login.headers.getSetCookie()[0] ?? '').replace(/;.*/, '') };
@@ -217,7 +217,7 @@ function suite(home: Home): void {
       await refused(await back(), 401, /invalid_grant/);
     });
 
-    it('after its time', async () => {
+    it('a sign-in is refused after its time', async () => {
       const browser = new Browser(home, issuer);
       const url = await browser.toIssuer();
       await home.setClockAhead(601_000);
@@ -237,13 +237,13 @@ function suite(home: Home): void {
       { name: 'that has expired', person: { exp: 1 }, want: /expired/ },
     ];
     for (const { name, person, want } of tokens) {
-      it(`with a token ${name}`, async () => {
+      it(`a sign-in is refused with a token ${name}`, async () => {
         issuer.person = { ...issuer.person, ...person };
         await refused(await new Browser(home, issuer).signIn(), 401, want);
       });
     }
 
-    it('where the issuer is not as it should be', async () => {
+    it('a sign-in is refused where the issuer gives a wrong answer', async () => {
       issuer.wrong.set('/token', { status: 502 });
       await refused(await new Browser(home, issuer).signIn(), 503, /answered 502/);
       await home.setClockAhead(11_000);

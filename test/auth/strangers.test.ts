@@ -166,22 +166,22 @@ eachHome(
         assert.equal((await guess(99)).status, 429);
       });
 
-      it('make a stranger wait, but for no longer than a minute', async () => {
+      it('wrong passwords under made-up names from a shared address make a stranger wait, but for no longer than a minute', async () => {
         const { status, headers } = await from(SHARED, `user-4:${PASSWORD}`);
         assert.equal(status, 429);
         assert.ok(Number(headers.get('Retry-After')) <= 60);
       });
 
-      it('do not make a named token wait', async () => {
+      it('wrong passwords under made-up names from a shared address do not make a named token wait', async () => {
         assert.equal((await from(SHARED, `any:${robot}`)).status, 200);
       });
 
-      it('do not make an access token wait', async () => {
+      it('wrong passwords under made-up names from a shared address do not make an access token wait', async () => {
         const sent = { authorization: `Bearer ${issued}`, headers: addressed(SHARED) };
         assert.equal((await new Visitor(home, null).send('GET', held, sent)).status, 200);
       });
 
-      it('do not make a user wait who has logged in from there before', async () => {
+      it('wrong passwords under made-up names from a shared address do not make a user wait who has logged in from there before', async () => {
         assert.equal((await from(SHARED, user)).status, 200);
       });
     });

@@ -113,16 +113,16 @@ describe('a token whose claims are refused', () => {
     },
   ];
   for (const { name, token, given: of = () => ({}), want } of rows) {
-    it(name, async () => {
+    it(`a token of a trusted issuer is refused: ${name}`, async () => {
       await refused(verify(await token(), [trust(of())]), want);
     });
   }
 
-  it('though the same is taken when nothing is wrong with it', async () => {
+  it('a token whose claims are right is taken', async () => {
     assert.deepEqual(await given(await issuer.sign(githubClaims()), trust()), ['writer acme/api']);
   });
 
-  it('by its tag in another case', async () => {
+  it('a token whose claim is written in another case is refused', async () => {
     const token = await issuer.sign(githubClaims({ ref: 'refs/heads/MAIN' }));
     assert.deepEqual(
       await given(

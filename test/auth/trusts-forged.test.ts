@@ -101,18 +101,18 @@ describe('a token that is refused', () => {
     },
   ];
   for (const { name, token, want } of rows) {
-    it(name, async () => {
+    it(`a forged token of an issuer is refused: ${name}`, async () => {
       await refused(verify(await token(), [trust()]), want);
     });
   }
 
-  it('though the same is taken when nothing is wrong with it', async () => {
+  it('a token that is not forged is taken', async () => {
     assert.deepEqual(await given(await issuer.sign(githubClaims()), trust()), ['writer acme/api']);
   });
 });
 
 describe('the issuer that a text claims', () => {
-  it('is that of a JWT', async () => {
+  it('the issuer that a text claims is that of a JWT', async () => {
     assert.equal(issuerOf(await issuer.sign(githubClaims())), issuer.url);
     assert.equal(issuerOf(unsigned('none')), issuer.url);
   });
@@ -124,7 +124,8 @@ describe('the issuer that a text claims', () => {
     `lsr_0123456789abcdef_${'a'.repeat(43)}`,
     `${'a'.repeat(40_000)}.e30.`,
   ]) {
-    it(`is not read from ${text.slice(0, 20) || 'nothing'}`, () => assert.equal(issuerOf(text), null));
+    it(`the issuer that a text claims is not read from ${text.slice(0, 20) || 'nothing'}`, () =>
+      assert.equal(issuerOf(text), null));
   }
 });
 

@@ -99,7 +99,7 @@ describe('a token that is taken', () => {
     },
   ];
   for (const { name, claims, given: of = {}, want, subject, signed } of rows) {
-    it(name, async () => {
+    it(`a token of a trusted issuer is taken: ${name}`, async () => {
       const token = await issuer.sign(claims, signed);
       assert.deepEqual(await given(token, trust(of)), want);
       const login = await verify(token, [trust(of)]);
@@ -110,14 +110,14 @@ describe('a token that is taken', () => {
   }
 
   for (const alg of ['PS256', 'ES256', 'ES384', 'Ed25519']) {
-    it(`signed by ${alg}`, async () => {
+    it(`a token signed by ${alg} is taken`, async () => {
       await issuer.rotate(alg);
       assert.deepEqual(await given(await issuer.sign(githubClaims()), trust()), ['writer acme/api']);
       await issuer.rotate();
     });
   }
 
-  it('has an id that says which it is, also where the issuer gives none', async () => {
+  it('a token that is taken has an id that says which it is, also where the issuer gives none', async () => {
     const [named, unnamed] = [
       await issuer.sign(githubClaims({ jti: 'j1' })),
       await issuer.sign(googleClaims()),
@@ -133,7 +133,7 @@ describe('a token that is taken', () => {
     assert.ok(expiresAt > Date.now() && expiresAt <= Date.now() + 300_000);
   });
 
-  it('has a subject of a sane length, that is its own', async () => {
+  it('a token that is taken has a subject of a sane length, that is its own', async () => {
     const subjects = await Promise.all(
       ['a', 'b'].map(async (end) => {
         const token = await issuer.sign(githubClaims({ sub: `repo:${'x'.repeat(900)}${end}` }));
@@ -159,7 +159,7 @@ describe('several trusts in one issuer', () => {
   const main = () =>
     trust({ id: 'm', name: 'main', conditions: { repository: 'acme/*', ref: 'refs/heads/main' } });
 
-  it('let pull requests push only tags pr-*, and the main branch all', async () => {
+  it('several trusts in one issuer let pull requests push only tags pr-*, and the main branch all', async () => {
     const of = [pulls(), main()];
     assert.deepEqual(await given(await issuer.sign(githubPullRequest()), ...of), ['writer acme/api pr-*']);
     assert.deepEqual(await given(await issuer.sign(githubClaims()), ...of), ['writer acme/api']);
@@ -169,7 +169,7 @@ describe('several trusts in one issuer', () => {
     );
   });
 
-  it('give together what they give', async () => {
+  it('several trusts in one issuer give the grants of all', async () => {
     const of = [
       main(),
       trust({ id: 'r', name: 'all', grants: [{ role: 'reader', repositories: 'base/**', tags: null }] }),

@@ -19,7 +19,7 @@ describe('a header of a proxy', () => {
       before(() => home.start());
       after(() => home.stop());
 
-      it(`writes ${want} warnings`, async () => {
+      it(`a header of a proxy, ${name}, writes ${want} warnings`, async () => {
         const headers = { 'X-Forwarded-For': '192.0.2.1' };
         for (let at = 0; at < 3; at++) await new Visitor(home, 'a:b').send('GET', '/v2/', { headers });
         await home.restart();

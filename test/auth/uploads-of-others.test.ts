@@ -81,7 +81,7 @@ eachHome((home) => {
       },
     ];
     for (const { name, who, altered, want } of rows)
-      it(`is not gone on with: ${name}`, async () => {
+      it(`another user cannot continue the victim's upload: ${name}`, async () => {
         const location = await begin(victim, 'private/app');
         const path = altered(location, await begin(mallory, 'own/app'));
         const evil = blob();
@@ -96,7 +96,7 @@ eachHome((home) => {
         await victim.must(201, 'PUT', `${location}&digest=${digest(own)}`, { body: own });
       });
 
-    it('is gone on with by a colleague who has its location', async () => {
+    it("a colleague who has its location continues the victim's upload", async () => {
       const location = await begin(victim, 'private/app');
       const bytes = blob();
       await colleague.must(201, 'PUT', `${location}&digest=${digest(bytes)}`, { body: bytes });
@@ -124,14 +124,14 @@ eachHome((home) => {
         });
     };
 
-    it('is not mounted by its digest', async () => {
+    it("another user does not mount the victim's blob by its digest", async () => {
       await stage.harmless(async () => {
         await mounts();
         return [];
       });
     });
 
-    it('is not had by a push of other content under its digest', async () => {
+    it("another user does not get the victim's blob by a push of other content under its digest", async () => {
       const location = await begin(mallory, 'own/app');
       await stage.refused(() =>
         mallory.must(400, 'PUT', `${location}&digest=${secret}`, { body: blob(secretBlob.length) }),
@@ -140,7 +140,7 @@ eachHome((home) => {
     });
 
     for (const how of ['PUT', 'POST'])
-      it(`is not had by a ${how} of its digest that merely began`, async () => {
+      it(`another user does not get the victim's blob by a ${how} of its digest that merely began`, async () => {
         const location =
           how === 'PUT' ? `${await begin(mallory, 'own/app')}&` : '/v2/own/app/blobs/uploads/?';
         await home.reset({ at: 'BLOB_SHARD.link', how: 'wait' });
@@ -161,7 +161,7 @@ eachHome((home) => {
         }
       });
 
-    it('is not had by a manifest that refers to it', async () => {
+    it("another user does not get the victim's blob by a manifest that refers to it", async () => {
       const descriptor = { mediaType: 'application/octet-stream', digest: secret, size: secretBlob.length };
       const mediaType = 'application/vnd.oci.image.manifest.v1+json';
       const body = JSON.stringify({ schemaVersion: 2, mediaType, config: descriptor, layers: [descriptor] });
@@ -170,7 +170,7 @@ eachHome((home) => {
       await mounts();
     });
 
-    it('can be pushed again by a client that has its bytes', async () => {
+    it("the victim's blob can be pushed again by a client that has its bytes", async () => {
       await mallory.must(201, 'POST', `/v2/own/mine/blobs/uploads/?digest=${secret}`, { body: secretBlob });
       assert.equal(
         (await mallory.must(200, 'GET', `/v2/own/mine/blobs/${secret}`)).text,

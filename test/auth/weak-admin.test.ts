@@ -6,7 +6,7 @@ import { Visitor } from '../support/visitor.ts';
 
 eachHome(
   (home) => {
-    it('refuses a login as admin with a weak ADMIN_PASSWORD and names the setting', async () => {
+    it('the registry refuses a login as admin with a weak ADMIN_PASSWORD and names the setting', async () => {
       const { message } = await new Visitor(home, 'admin:a').must(
         503,
         'GET',
@@ -16,7 +16,7 @@ eachHome(
       await new Visitor(home, 'admin:a').must(503, 'GET', '/api/v1/users');
     });
 
-    it('serves all others beside a weak ADMIN_PASSWORD', async () => {
+    it('the registry serves all others beside a weak ADMIN_PASSWORD', async () => {
       await new Visitor(home, null).must(401, 'GET', '/v2/');
       await new Visitor(home, null).must(200, 'GET', '/token?scope=repository:a:pull');
       await new Visitor(home, 'bob:a').must(401, 'GET', '/v2/');

@@ -53,14 +53,14 @@ eachHome(
     describe('put', () => {
       for (const algorithm of ['sha256', 'sha512'] as const) {
         for (const size of [0, 1, 1000, MiB, MiB + 1, 9 * MiB + 5]) {
-          it(`keeps ${size} bytes of their ${algorithm}`, async () => {
+          it(`put keeps ${size} bytes of their ${algorithm}`, async () => {
             const bytes = content.subarray(0, size);
             const key = store.newKey();
             assert.equal(await store.put(key, bytes, digest(bytes, algorithm)), true);
             assert.equal(compare(await store.get(key), bytes), 'equal');
           });
 
-          it(`keeps nothing of ${size} bytes of another ${algorithm}`, async () => {
+          it(`put keeps nothing of ${size} bytes of another ${algorithm}`, async () => {
             const key = store.newKey();
             const wrong = digest(randomBytes(8), algorithm);
             assert.equal(await store.put(key, content.subarray(0, size), wrong), false);
@@ -71,7 +71,7 @@ eachHome(
       }
 
       for (const failAfter of [1, MiB, 3 * MiB + 1]) {
-        it(`throws, and keeps nothing, where the stream breaks off after ${failAfter} bytes`, async () => {
+        it(`put throws, and keeps nothing, where the stream breaks off after ${failAfter} bytes`, async () => {
           const key = store.newKey();
           const bytes = content.subarray(0, 4 * MiB);
           await assert.rejects(store.put(key, bytes, digest(bytes), failAfter), /500/);
@@ -84,7 +84,7 @@ eachHome(
     describe('append and finish', () => {
       for (const announced of [true, false]) {
         for (const { name, sizes, parts } of SHAPES) {
-          it(`${name}, of ${announced ? 'known' : 'unknown'} length`, async () => {
+          it(`append and finish store ${name}, of ${announced ? 'known' : 'unknown'} length`, async () => {
             const { draft, bytes, answers } = await store.draft(sizes, announced);
             const last = answers.at(-1);
             assert.ok(last !== undefined);
@@ -98,7 +98,7 @@ eachHome(
       }
 
       for (const sizes of [[0], [5], [PART], [PART + 5], [2 * PART], [2 * MiB, 2 * MiB, 10]]) {
-        it(`${sizes.join(' + ')} bytes, finished again and again`, async () => {
+        it(`append and finish store ${sizes.join(' + ')} bytes, finished again and again`, async () => {
           const { draft, bytes } = await store.draft(sizes, true);
           const key = await store.finish(draft);
           assert.equal(await store.finish(draft, true), key);
@@ -106,7 +106,7 @@ eachHome(
           assert.equal(compare(await store.get(key), bytes), 'equal');
         });
 
-        it(`${sizes.join(' + ')} bytes, discarded again and again before their end`, async () => {
+        it(`discard ends ${sizes.join(' + ')} bytes, again and again before their end`, async () => {
           const { draft } = await store.draft(sizes, false);
           const before = await home.storedKeys();
           await store.discard(draft);
@@ -119,7 +119,7 @@ eachHome(
           );
         });
 
-        it(`${sizes.join(' + ')} bytes, discarded again and again after their end`, async () => {
+        it(`discard ends ${sizes.join(' + ')} bytes, again and again after their end`, async () => {
           const { draft } = await store.draft(sizes, false);
           const key = await store.finish(draft);
           assert.notDeepEqual(await store.keysOf(key), []);
@@ -130,12 +130,12 @@ eachHome(
         });
       }
 
-      it('discards a draft that never had a byte', () => store.discard('never'));
+      it('discard ends a draft that never had a byte', () => store.discard('never'));
     });
 
     describe('a stream that breaks off', () => {
       for (const failAfter of [1, MiB + 1, PART - 1, PART + 1, 2 * PART + 3 * MiB]) {
-        it(`after ${failAfter} bytes keeps what came before, and can be gone on from`, async () => {
+        it(`a stream that breaks off after ${failAfter} bytes keeps what came before, and can be gone on from`, async () => {
           const name = store.newName();
           const bytes = content.subarray(0, failAfter + 2 * MiB);
           const broken = await store.append(name, bytes, { failAfter });
@@ -167,7 +167,7 @@ eachHome(
         ['the tail', total - 500, 500],
       ];
       for (const shape of ['in pieces', 'in one piece']) {
-        it(`ranges of content ${shape}`, async () => {
+        it(`get gives ranges of content ${shape}`, async () => {
           const { draft, bytes } = await store.draft(shape === 'in pieces' ? sizes : [total], false);
           const key = await store.finish(draft);
           for (const [name, offset, length] of ranges) {
@@ -177,14 +177,14 @@ eachHome(
         });
       }
 
-      it('is null where there is nothing', async () => {
+      it('get is null where there is nothing', async () => {
         assert.equal(await store.get(store.newKey()), null);
         assert.equal(await store.get(store.newKey(), { offset: 0, length: 1 }), null);
       });
     });
 
     describe('delete', () => {
-      it('more than 1,000 keys, of which some are not there', async () => {
+      it('delete takes more than 1,000 keys, of which some are missing', async () => {
         const bytes = content.subarray(0, 10);
         const kept = store.newKey();
         await store.put(kept, bytes, digest(bytes));
@@ -198,7 +198,7 @@ eachHome(
         assert.equal(compare(await store.get(kept), bytes), 'equal');
       });
 
-      it('none', async () => assert.deepEqual(await store.delete([]), []));
+      it('delete takes a list of no keys', async () => assert.deepEqual(await store.delete([]), []));
     });
   },
   { entry },

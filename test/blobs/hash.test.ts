@@ -22,7 +22,7 @@ for (const algorithm of ALGORITHMS) {
   const digestOf = (bytes: Uint8Array) => `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 
   describe(`${algorithm}, natively`, () => {
-    it('gives the digest after every piece, and forks go their own ways', () => {
+    it(`the native hash of ${algorithm} gives the digest after every piece, and forks go their own ways`, () => {
       fc.assert(
         fc.property(pieces, fc.uint8Array(), (all, other) => {
           let hash: RunningHash = new NativeHash(algorithm);
@@ -42,7 +42,7 @@ for (const algorithm of ALGORITHMS) {
   });
 
   describe(`${algorithm}, portably`, () => {
-    it('gives the digest after every piece, and goes on from its state', () => {
+    it(`the portable hash of ${algorithm} gives the digest after every piece, and goes on from its state`, () => {
       fc.assert(
         fc.property(fc.array(fc.tuple(fc.uint8Array({ maxLength: 400 }), fc.boolean())), (steps) => {
           let hash = new PortableHash(algorithm, null);
@@ -60,7 +60,7 @@ for (const algorithm of ALGORITHMS) {
     });
 
     for (const size of [0, 1, 55, 56, 63, 64, 65, 111, 112, 127, 128, 129, 1_000_003]) {
-      it(`saves and goes on around ${size} bytes`, () => {
+      it(`the portable hash of ${algorithm} saves and goes on around ${size} bytes`, () => {
         const content = randomBytes(size + 77);
         const hash = new PortableHash(algorithm, null);
         hash.update(content.subarray(0, size));
@@ -74,7 +74,7 @@ for (const algorithm of ALGORITHMS) {
       });
     }
 
-    it('refuses a malformed state', () => {
+    it(`the portable hash of ${algorithm} refuses a malformed state`, () => {
       for (const text of ['', '{}', '[]', '{"words":null,"buffer":null}']) {
         assert.throws(() => new PortableHash(algorithm, new TextEncoder().encode(text)), text);
       }
@@ -84,7 +84,7 @@ for (const algorithm of ALGORITHMS) {
   describe(`${algorithm}, from one request to the next`, () => {
     const at = { algorithm, saved: null, native: true };
 
-    it('goes on natively where the isolate still has the hash', () => {
+    it(`the hash of ${algorithm} between two requests goes on natively where the isolate still has the hash`, () => {
       const first = resumeHash('upload-a', { ...at, offset: 0 });
       assert.ok(first instanceof NativeHash);
       first.update(Buffer.from('one'));
@@ -100,7 +100,7 @@ for (const algorithm of ALGORITHMS) {
       assert.equal(resumeHash('upload-a', { ...at, offset: 3 }), null);
     });
 
-    it('is lost where the upload stands elsewhere, or is of another algorithm', () => {
+    it(`the hash of ${algorithm} between two requests is lost where the upload stands elsewhere, or is of another algorithm`, () => {
       const hash = new NativeHash(algorithm);
       hash.update(Buffer.from('one'));
       leaveHash('upload-b', 3, hash);
@@ -112,7 +112,7 @@ for (const algorithm of ALGORITHMS) {
       dropHash('upload-b');
     });
 
-    it('goes on from the saved state where the isolate has nothing', () => {
+    it(`the hash of ${algorithm} between two requests goes on from the saved state where the isolate has nothing`, () => {
       const hash = resumeHash('upload-c', { ...at, native: false, offset: 0 });
       assert.ok(hash instanceof PortableHash);
       hash.update(Buffer.from('one'));
@@ -122,7 +122,7 @@ for (const algorithm of ALGORITHMS) {
       assert.equal(next?.save().digest, digestOf(Buffer.from('onetwo')));
     });
 
-    it('keeps the hashes of the last thousand uploads', () => {
+    it(`an isolate keeps the ${algorithm} hashes of the last thousand uploads`, () => {
       const hash = new NativeHash(algorithm);
       for (let n = 0; n <= 1000; n++) leaveHash(`upload-${n}`, 1, hash);
       assert.equal(resumeHash('upload-0', { ...at, offset: 1 }), null);

@@ -42,7 +42,7 @@ onHome(
       home.s3.comparesChecksums = true;
     });
 
-    it('finds nothing wrong with a bucket that enforces everything, and leaves nothing there', async () => {
+    it('longshore doctor finds nothing wrong with a bucket that enforces everything, and leaves nothing there', async () => {
       const { out, code, states, err } = await doctor(home.url);
       assert.equal(code, 0, out + err);
       assert.deepEqual(states, {
@@ -63,7 +63,7 @@ onHome(
       assert.deepEqual(await home.openMultiparts(), []);
     });
 
-    it('warns of a bucket that takes other bytes', async () => {
+    it('longshore doctor warns of a bucket that takes other bytes', async () => {
       home.s3.comparesChecksums = false;
       const { out, code, err } = await doctor(home.url);
       assert.equal(code, 1);
@@ -103,7 +103,7 @@ onHome(
       ],
     ] as const;
     for (const [name, operation, fault, says] of FAULTS) {
-      it(`says what to do about ${name}`, async () => {
+      it(`longshore doctor says what to do about ${name}`, async () => {
         home.s3.faults.set(operation, Array(10).fill(fault));
         const { out, code } = await doctor(home.url);
         assert.equal(code, 1);
@@ -138,14 +138,14 @@ onHome(
 onHome(
   'disk',
   (home) => {
-    it('without the settings, says that direct uploads are not set up', async () => {
+    it('longshore doctor says without the settings that direct uploads are not set up', async () => {
       const { code, out, states } = await doctor(home.url);
       assert.equal(code, 0, out);
       assert.deepEqual(states['direct uploads'], 'note');
       assert.match(out, /direct uploads +note +are not set up +.*docs\/direct-uploads\.md/);
     });
 
-    it('tries a body over 100 MB if it is asked to, and leaves no upload', async () => {
+    it('longshore doctor tries a body over 100 MB if it is asked to, and leaves no upload', async () => {
       await using wall = await startWall(home.url);
       const { out, code } = await doctor(wall.url, ['--wall']);
       assert.equal(code, 0, out);
@@ -158,7 +158,7 @@ onHome(
       assert.deepEqual(await home.storedKeys(), []);
     });
 
-    it('says what to do about a wrong password, and about a user who is no admin', async () => {
+    it('longshore doctor says what to do about a wrong password, and about a user who is no admin', async () => {
       const { out, code } = await doctor(home.url, [], { LONGSHORE_PASSWORD: 'wrong' });
       assert.equal(code, 1);
       assert.match(out, /log-in +wrong .* Set LONGSHORE_USER and LONGSHORE_PASSWORD/);
@@ -174,13 +174,13 @@ onHome(
 );
 
 describe('longshore doctor says what to do', () => {
-  it('if nothing answers', async () => {
+  it('longshore doctor says what to do if nothing answers', async () => {
     const { out, code } = await doctor(`http://127.0.0.1:${await freePort()}`);
     assert.equal(code, 1);
     assert.match(out, /registry +wrong .*ECONNREFUSED +Check the URL, DNS/);
   });
 
-  it('if something else answers, with another clock', async () => {
+  it('longshore doctor says what to do if something else answers, with another clock', async () => {
     await using served = await serve((_, response) => {
       response.writeHead(200, { Date: 'Mon, 01 Jan 2001 00:00:00 GMT' }).end('<html>hello</html>');
     });
@@ -189,7 +189,7 @@ describe('longshore doctor says what to do', () => {
     assert.match(out, /registry +wrong .*answered 200: <html>hello<\/html> +Check the URL/);
   });
 
-  it('if the clock of this machine is wrong', async () => {
+  it('longshore doctor says what to do if the clock of this machine is wrong', async () => {
     await using served = await serve((_, response) => {
       const headers = {
         Date: 'Mon, 01 Jan 2001 00:00:00 GMT',

@@ -53,7 +53,7 @@ onHome(
     };
 
     describe('longshore', () => {
-      it('prints help for the command and for each of its parts', async () => {
+      it('longshore prints help for the command and for each of its parts', async () => {
         await does(['--help'], /longshore user add\|list\|.*token add\|list\|.*LONGSHORE_URL.*COMMANDS/s);
         await does([], /USAGE\n/);
         await does(
@@ -63,7 +63,7 @@ onHome(
         await does(['user', 'add', '--help'], /--password-stdin.*--url url\] <name>/);
       });
 
-      it('lists abandoned uploads', async () => {
+      it('longshore lists abandoned uploads', async () => {
         const upload = { id: 'an upload', offeredAt: Date.now(), userAgent: 'docker/28', wasCut: true };
         await home.call('REPOSITORY', 'team/large', 'recordAbandoned', 'team/large', [upload]);
         await home.settled();
@@ -73,7 +73,7 @@ onHome(
         );
       });
 
-      it('adds users, who log in with the password that it prints', async () => {
+      it('longshore adds users, who log in with the password that it prints', async () => {
         const password = (
           await does(['user', 'add', 'bob', '--group', 'dev', '--group', 'ops'], /^[\w-]{24}\n$/)
         ).trim();
@@ -96,7 +96,7 @@ onHome(
         await fails(['user', 'add', 'bob'], /there is a user bob already/);
       });
 
-      it('adds tokens, which it prints', async () => {
+      it('longshore adds tokens, which it prints', async () => {
         const add = [
           'token',
           'add',
@@ -137,7 +137,7 @@ onHome(
         );
       });
 
-      it('adds rules, and explains them', async () => {
+      it('longshore adds rules, and explains them', async () => {
         await does(
           [
             'rule',
@@ -169,7 +169,7 @@ onHome(
         await fails(['rule', 'add', 'group:dev'], /A rule needs a role and repositories/);
       });
 
-      it('adds policies', async () => {
+      it('longshore adds policies', async () => {
         await does(
           ['policy', 'add', 'networks', '--repositories', 'in/*', '--network', '10.0.0.0/8'],
           /^1\n$/,
@@ -184,7 +184,7 @@ onHome(
         await fails(['policy', 'add', 'networks', '--repositories', 'in/*'], /networks: /);
       });
 
-      it('adds trusts', async () => {
+      it('longshore adds trusts', async () => {
         const add = ['trust', 'add', 'github', '--issuer', 'https://issuer.example', '--audience', 'here'];
         const grant = ['--grant', 'writer:acme/{repository_name}:pr-*'];
         await fails([...add, ...grant], /signs for everybody/);
@@ -232,7 +232,7 @@ onHome(
         await fails(['trust', 'remove', '1'], /^There is no trust 1\.\n$/);
       });
 
-      it('prints pull secrets and the audit log', async () => {
+      it('longshore prints pull secrets and the audit log', async () => {
         const add = ['pull-secret', 'add', 'cluster', '--repositories', 'a/*', '--namespace', 'prod'];
         await does(add, /^apiVersion: v1\nkind: Secret\n.*namespace: "prod"\n/s);
         await does(
@@ -241,7 +241,7 @@ onHome(
         );
       });
 
-      it('says what is wrong', async () => {
+      it('longshore says what is wrong with a call', async () => {
         await fails(['nothing', 'here'], /^There is no command nothing\.\nAdd --help/, {}, 2);
         await fails(['user', 'add'], /^Expected argument for name\nAdd --help/, {}, 2);
         await fails(

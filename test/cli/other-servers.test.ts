@@ -102,7 +102,7 @@ const SERVERS: { name: string; answer: RequestListener; want: RegExp; commands?:
 
 describe('longshore fails where a server answers with', () => {
   for (const { name, answer, want, commands = COMMANDS } of SERVERS) {
-    it(name, async (t) => {
+    it(`longshore fails where a server answers with ${name}`, async (t) => {
       const url = await listening(t, answer);
       await Promise.all(
         commands.map(async (args) => {
@@ -118,7 +118,7 @@ describe('longshore fails where a server answers with', () => {
 
 describe('longshore sends no request', () => {
   for (const id of ['.', '..', '']) {
-    it(`for the name ${JSON.stringify(id)}, which would name another path`, async (t) => {
+    it(`longshore sends no request for the name ${JSON.stringify(id)}, which would name another path`, async (t) => {
       const asked: string[] = [];
       const url = await listening(t, ({ url: path = '' }, response) => {
         asked.push(path);
@@ -139,7 +139,7 @@ describe('longshore sends no request', () => {
 
 describe('longshore sends no request for a URL with', () => {
   for (const more of ['/registry', '/v2/', '?a=b', '#top']) {
-    it(more, async (t) => {
+    it(`longshore sends no request for a URL with ${more}`, async (t) => {
       let requests = 0;
       const url = await listening(t, (_, response) => {
         requests++;

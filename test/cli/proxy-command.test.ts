@@ -53,7 +53,7 @@ onHome(
       return { child, said, ended, ready };
     };
 
-    it('prints one line when it is ready, writes the file, and ends with 0', async () => {
+    it('longshore proxy prints one line when it is ready, writes the file, and ends with 0', async () => {
       const path = join(folder, 'ready');
       const { child, ended, ready } = run(['--port', '0', '--ready-file', path]);
       const url = await ready();
@@ -72,7 +72,7 @@ onHome(
       assert(!existsSync(path));
     });
 
-    it('says that it lends its credentials, prints a line for each push, and finishes uploads after SIGTERM', async () => {
+    it('longshore proxy says that it lends its credentials, prints a line for each push, and finishes uploads after SIGTERM', async () => {
       const env = { LONGSHORE_USER: 'admin', LONGSHORE_PASSWORD: PASSWORD };
       const { child, said, ended, ready } = run(['--port', '0'], env);
       const url = (await ready()).replace('localhost', '127.0.0.1');
@@ -99,7 +99,7 @@ onHome(
       assert.equal(digestOf(stored.bytes), digestOf(bytes));
     });
 
-    it('cuts uploads that take longer than --grace, and ends with 1', async () => {
+    it('longshore proxy cuts uploads that take longer than --grace, and ends with 1', async () => {
       const env = { LONGSHORE_PASSWORD: PASSWORD };
       const { child, ended, ready } = run(['--port', '0', '--grace', '0'], env);
       const url = (await ready()).replace('localhost', '127.0.0.1');
@@ -116,7 +116,7 @@ onHome(
       assert.match(err, /Uploads were cut: they took longer than 0 s\.\nGive them more with --grace\./);
     });
 
-    it('prints nothing with --quiet', async () => {
+    it('longshore proxy prints nothing with --quiet', async () => {
       const path = join(folder, 'quiet');
       const { child, said, ended } = run(['--port', '0', '--quiet', '--ready-file', path]);
       while (!existsSync(path)) {
@@ -129,7 +129,7 @@ onHome(
       assert.equal(out, '');
     });
 
-    it('lends nothing beyond this machine, unless it is told to, and says so', async () => {
+    it('longshore proxy lends nothing beyond this machine, unless it is told to, and says so', async () => {
       const env = { LONGSHORE_PASSWORD: PASSWORD };
       const first = run(['--port', '0', '--listen', '0.0.0.0'], env);
       const url = await first.ready();
@@ -202,7 +202,7 @@ onHome(
         ['with a time that is no number', () => ['--grace', 'soon'], /use a number of seconds/],
       ];
       for (const [name, args, says, env] of rows) {
-        it(name, async () => {
+        it(`longshore proxy does not start ${name}`, async () => {
           const given = args();
           const { ended } = given.includes('--to') ? runWithout(given) : run(given, env);
           const { code, out, err } = await ended;

@@ -35,19 +35,19 @@ onHome('disk', (home) => {
       { name: 'the registry is not ready', fault: () => ({ status: 503, headers: { 'Retry-After': '0' } }) },
     ];
     for (const { name, fault } of faults) {
-      it(`${name}, at every chunk`, () =>
+      it(`longshore proxy repairs a fault on the way to the registry: ${name}, at every chunk`, () =>
         // Each chunk fails once. What is sent again has an even number.
         pushThrough(home, (passing) =>
           passing.method === 'PATCH' && passing.number % 2 === 1 ? fault(passing) : undefined,
         ));
     }
 
-    it('the answer to the last request is lost', () =>
+    it('longshore proxy repairs a fault on the way to the registry: the answer to the last request is lost', () =>
       pushThrough(home, ({ method, number }) =>
         method === 'PUT' && number === 1 ? { loseAnswer: true } : undefined,
       ));
 
-    it('the answer to the only request of a small blob is lost', async () => {
+    it('longshore proxy repairs a fault on the way to the registry: the answer to the only request of a small blob is lost', async () => {
       const decide = ({ method, number }: Passing): Fault =>
         method === 'PUT' && number === 1 ? { loseAnswer: true } : undefined;
       for (const size of [1000, 300_000]) {
@@ -75,7 +75,7 @@ onHome('disk', (home) => {
       });
     });
 
-    it('the start of an upload, a manifest and a pull meet a cut connection', async () => {
+    it('longshore proxy repairs a fault on the way to the registry: the start of an upload, a manifest and a pull meet a cut connection', async () => {
       const isFirst = ({ number }: Passing): Fault => (number === 1 ? { cutAfter: 0 } : undefined);
       await using front = await startFront(
         () => home.url,
@@ -95,7 +95,7 @@ onHome('disk', (home) => {
       { name: 'is refused', status: 403 },
       { name: 'is lost', status: 404 },
     ]) {
-      it(`${name} in the middle: the client gets the error, and the memory is free`, async () => {
+      it(`where the registry ends an upload by ${name} in the middle: the client gets the error, and the memory is free`, async () => {
         const body = JSON.stringify({ errors: [{ code: 'DENIED', message: 'a policy forbids this' }] });
         await using front = await startFront(
           () => home.url,
@@ -163,7 +163,7 @@ onHome('disk', (home) => {
       return location;
     };
 
-    it('that breaks off continues from where the upload stands', async () => {
+    it('a client of longshore proxy that breaks off continues from where the upload stands', async () => {
       const [repository, bytes] = [repositoryName(), blob(5 * MIB)];
       let location = await here.begin(repository);
       for (const share of [0.1, 0.5, 0.9]) {
@@ -189,7 +189,7 @@ onHome('disk', (home) => {
       await assertStored(home.url, repository, bytes);
     });
 
-    it('that goes away leaves nothing in memory, and no upload in the registry', async () => {
+    it('a client of longshore proxy that goes away leaves nothing in memory, and no upload in the registry', async () => {
       const repository = repositoryName();
       await using front = await startFront(() => home.url);
       await using proxied = await Proxied.start(front.url, MEMORY);
@@ -232,7 +232,7 @@ onHome('disk', (home) => {
       for (const request of silent) assert.equal((await answerOf(request)).headers.range, '0-1004');
     });
 
-    it('cannot send to an upload while another request does', async () => {
+    it('a client of longshore proxy cannot send to an upload while another request does', async () => {
       const [repository, bytes] = [repositoryName(), blob(3000)];
       const location = await here.begin(repository);
       const first = here.open('PATCH', location);
@@ -254,7 +254,7 @@ onHome('disk', (home) => {
       await assertStored(home.url, repository, bytes);
     });
 
-    it('may begin a bounded number of uploads, and the next when others were forgotten', async () => {
+    it('a client of longshore proxy may begin a bounded number of uploads, and the next when others were forgotten', async () => {
       await using proxied = await Proxied.start(home.url, { uploadsMax: 3 });
       const repository = repositoryName();
       const locations = [];

@@ -85,7 +85,7 @@ onHome('disk', (home) => {
       { name: 'with a line feed alone', head: get('/v2/', 'X-A: 1\nX-B: 2'), status: 400 },
     ];
     for (const { name, head, status } of rows) {
-      it(name, async () => {
+      it(`longshore proxy does not pass a request on: ${name}`, async () => {
         const before = front.passed.length;
         const answer = await exchange(here.url, head);
         assert([status].flat().includes(answer.status), `${answer.status}: ${answer.body}`);
@@ -105,7 +105,7 @@ onHome('disk', (home) => {
       },
     ];
     for (const { name, body } of rows) {
-      it(`${name}: no byte is added that was not sent, and no request is made of it`, async () => {
+      it(`longshore proxy adds no byte to a body that is not valid, and makes no request of it: ${name}`, async () => {
         const location = await here.begin(repositoryName());
         const lines = ['Transfer-Encoding: chunked', 'Connection: keep-alive'];
         const before = front.passed.length;
@@ -120,7 +120,7 @@ onHome('disk', (home) => {
       });
     }
 
-    it('has another length than its Content-Range', async () => {
+    it('longshore proxy passes on no body that has another length than its Content-Range', async () => {
       const location = await here.begin(repositoryName());
       const headers = { 'Content-Range': '0-99' };
       assertRefused(await here.send('PATCH', location, { body: blob(50), headers }), 'SIZE_INVALID');
@@ -132,7 +132,7 @@ onHome('disk', (home) => {
       assert.equal((await here.send('GET', location)).status, 404);
     });
 
-    it('begins elsewhere than the upload stands', async () => {
+    it('longshore proxy passes on no body that begins elsewhere than the upload stands', async () => {
       const location = await here.begin(repositoryName());
       for (const [range, status] of [
         ['5-54', 416],
@@ -146,7 +146,7 @@ onHome('disk', (home) => {
       }
     });
 
-    it('is a manifest over all bounds', async () => {
+    it('longshore proxy passes on no body that is a manifest over all bounds', async () => {
       const path = `/v2/${repositoryName()}/manifests/v1`;
       const before = front.passed.length;
       assert.equal((await here.send('PUT', path, { body: blob(9_000_000), chunked: true })).status, 413);
@@ -154,7 +154,7 @@ onHome('disk', (home) => {
     });
   });
 
-  it('an upload is found only by its id and in its repository', async () => {
+  it('longshore proxy finds an upload only by its id and in its repository', async () => {
     const [repository, bytes] = [repositoryName(), blob(100)];
     const location = await here.begin(repository);
     const id = location.split('/').at(-1) ?? '';
@@ -175,7 +175,7 @@ onHome('disk', (home) => {
     await assertStored(home.url, repository, bytes);
   });
 
-  it('the id of an upload in the registry is not known to clients', async () => {
+  it('longshore proxy does not tell clients the id of an upload in the registry', async () => {
     const before = front.passed.length;
     const started = await here.send('POST', `/v2/${repositoryName()}/blobs/uploads/`);
     assert.equal(front.passed.length, before + 1);
@@ -183,7 +183,7 @@ onHome('disk', (home) => {
     assert.equal(locationOf(started).split('/').at(-1), started.headers['docker-upload-uuid']);
   });
 
-  it('other machines may use its address, its bare name and the names that it was given, if it lends credentials', async () => {
+  it('other machines may use the address of longshore proxy, its bare name and the names that it was given, if it lends credentials', async () => {
     const names = { kind: 'network', names: ['proxy.ci.example'] } as const;
     await using open = await Proxied.start(home.url, { names });
     for (const [host, status] of [

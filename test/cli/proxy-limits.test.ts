@@ -20,7 +20,7 @@ const MiB = 1024 * 1024;
 onHome(
   'r2',
   (home) => {
-    it('takes the bytes of a blob that its client would rather store in the bucket', async () => {
+    it('longshore proxy takes the bytes of a blob that its client would rather store in the bucket', async () => {
       await using proxied = await Proxied.start(home.url);
       const [repository, bytes] = [repositoryName(), blob(MB)];
       const location = await proxied.begin(repository, announcement(bytes));
@@ -31,7 +31,7 @@ onHome(
       await assertStored(home.url, repository, bytes);
     });
 
-    it('takes the bytes of clients that the registry would send to the bucket', async () => {
+    it('longshore proxy takes the bytes of clients that the registry would send to the bucket', async () => {
       await using proxied = await Proxied.start(home.url);
       const [repository, bytes] = [repositoryName(), blob(MB)];
       const headers = { 'User-Agent': 'containerd/2.3.0' };
@@ -50,7 +50,7 @@ onHome(
 );
 
 describe('clients that are slow', () => {
-  it('do not keep others waiting', { timeout: 30_000 }, async () => {
+  it('clients of longshore proxy that are slow do not keep others waiting', { timeout: 30_000 }, async () => {
     const pulls = 70;
     const { promise: allArrived, resolve } = Promise.withResolvers<void>();
     let arrived = 0;
@@ -68,7 +68,7 @@ describe('clients that are slow', () => {
     for (const request of requests) request.destroy();
   });
 
-  it('have a bound on the memory of their manifests, and small ones pass meanwhile', async () => {
+  it('clients of longshore proxy that are slow have a bound on the memory of their manifests, and small ones pass meanwhile', async () => {
     await using registry = await startRegistry((request, response) => {
       response.writeHead(request.method === 'PUT' ? 201 : 200).end();
     });
@@ -88,7 +88,7 @@ describe('clients that are slow', () => {
     for (const request of requests) request.destroy();
   });
 
-  it('send no form to the token service that is larger than a form', async () => {
+  it('clients of longshore proxy that are slow send no form to the token service that is larger than a form', async () => {
     await using registry = await startRegistry((request, response) => {
       if (request.url === '/token') return response.end('{"token":"t"}');
       const realm = `http://${request.headers.host}/token`;
@@ -110,7 +110,7 @@ describe('a registry that asks for a longer wait than containerd has', () => {
     ['a mount', 'POST', '/v2/app/blobs/uploads/?mount=sha256:0&from=other'],
     ['a whole blob', 'POST', `/v2/app/blobs/uploads/?digest=${digestOf(Buffer.from('x'))}`],
   ] as const) {
-    it(`is heard by the client that sends ${name}`, async () => {
+    it(`longshore proxy passes a long Retry-After on to the client that sends ${name}`, async () => {
       await using registry = await startRegistry((request, response) => {
         if (request.url === '/v2/') return response.end();
         response.writeHead(503, headers).end(body);
@@ -124,7 +124,7 @@ describe('a registry that asks for a longer wait than containerd has', () => {
     });
   }
 
-  it('is heard by the client that ends an upload', async () => {
+  it('longshore proxy passes a long Retry-After on to the client that ends an upload', async () => {
     await using registry = await startRegistry((request, response) => {
       if (request.url === '/v2/') return response.end();
       if (request.method !== 'POST') return response.writeHead(503, headers).end(body);
@@ -139,7 +139,7 @@ describe('a registry that asks for a longer wait than containerd has', () => {
 });
 
 describe('another program on the machine', () => {
-  it('does not get what clients send to localhost', async (context) => {
+  it('another program on the machine of longshore proxy does not get what clients send to localhost', async (context) => {
     const other = createServer().listen(0, '::1');
     const listening = await once(other, 'listening').catch(() => null);
     if (listening === null) return context.skip('this machine has no IPv6');
@@ -153,7 +153,7 @@ describe('another program on the machine', () => {
 });
 
 describe('a registry whose certificate is not trusted', () => {
-  it('is asked once, and the message says how to trust it', async () => {
+  it('a registry whose certificate is not trusted is asked once, and the message says how to trust it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'longshore-proxy-'));
     const { cert, key } = makePair(folder, 'own');
     const server = createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) });

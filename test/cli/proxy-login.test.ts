@@ -35,7 +35,7 @@ onHome(
       return `Bearer ${json.token}`;
     };
 
-    it('leads clients to its own token endpoint, by the name that they use, and keeps the service', async () => {
+    it('longshore proxy leads clients to its own token endpoint, by the name that they use, and keeps the service', async () => {
       for (const host of ['127.0.0.1', 'localhost', '[::1]']) {
         const name = `${host}:${here.proxy.port}`;
         const answer = await here.send('GET', '/v2/', { headers: { Host: name } });
@@ -45,7 +45,7 @@ onHome(
       }
     });
 
-    it('logs clients in at the token service of the registry, by GET and by POST', async () => {
+    it('longshore proxy logs clients in at the token service of the registry, by GET and by POST', async () => {
       const repository = repositoryName();
       const byGet = await tokenFrom(here.url, repository, ADMIN);
       const scope = `repository:${repository}:pull,push`;
@@ -74,12 +74,12 @@ onHome(
       assertRefused(wrong, 'UNAUTHORIZED');
     });
 
-    it('finds the token service also if no client has met a challenge yet', async () => {
+    it('longshore proxy finds the token service also if no client has met a challenge yet', async () => {
       await using fresh = await Proxied.start(home.url);
       await tokenFrom(fresh.url, repositoryName(), ADMIN);
     });
 
-    it('renews a token that a registry refuses while a layer is on its way', async () => {
+    it('longshore proxy renews a token that a registry refuses while a layer is on its way', async () => {
       // Longshore takes the rest of an upload with a token that has expired. Other registries do not.
       const challenge = { 'WWW-Authenticate': 'Bearer realm="http://127.0.0.1/token"' };
       const isExpired = (method: string, number: number) => method === 'PATCH' && number === 2;
@@ -116,7 +116,7 @@ onHome(
       }
     });
 
-    it('counts no byte of a client that the registry refuses, and goes on with the one that has begun', async () => {
+    it('longshore proxy counts no byte of a client that the registry refuses, and goes on with the one that has begun', async () => {
       const [repository, bytes] = [repositoryName(), blob(2000)];
       const Authorization = await tokenFrom(here.url, repository, ADMIN);
       const location = await here.begin(repository, { Authorization });
@@ -136,7 +136,7 @@ onHome(
       assert.equal(pushed.status, 201, pushed.body.toString());
     });
 
-    it('lends its credentials to clients that send none, and never in the place of theirs', async () => {
+    it('longshore proxy lends its credentials to clients that send none, and never in the place of theirs', async () => {
       const credentials = { username: 'admin', password: PASSWORD };
       await using lends = await Proxied.start(home.url, { credentials, memoryBytes: 2 * MIB });
       const [repository, bytes] = [repositoryName(), blob(3 * MIB)];
@@ -152,7 +152,7 @@ onHome(
       assert.equal(refused.status, 401);
     });
 
-    it('does not start with credentials that the registry refuses, or without a registry', async () => {
+    it('longshore proxy does not start with credentials that the registry refuses, or without a registry', async () => {
       const credentials = { username: 'admin', password: 'a guess' };
       await assert.rejects(
         Proxied.start(home.url, { credentials }),
@@ -165,7 +165,7 @@ onHome(
   { vars: { AUTH: 'on', ADMIN_PASSWORD: PASSWORD } },
 );
 
-it('passes redirects to other hosts on, and follows those to the registry itself without the credentials', async () => {
+it('longshore proxy passes redirects to other hosts on, and follows those to the registry itself without the credentials', async () => {
   const asked: (string | undefined)[] = [];
   await using registry = await serve(({ url, headers }, response) => {
     if (url === '/v2/') return response.writeHead(200).end();

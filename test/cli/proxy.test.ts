@@ -29,7 +29,7 @@ eachHome((home) => {
 
   describe('a blob of any size passes the wall', () => {
     for (const size of [0, 1, 1000, WALL_BYTES, 6 * MB + 7]) {
-      it(`as docker pushes ${size} bytes`, async () => {
+      it(`longshore proxy takes a blob through the wall as docker pushes ${size} bytes`, async () => {
         const [repository, bytes] = [repositoryName(), blob(size)];
         if (size > 0) {
           const pushed = await here.push(repository, bytes);
@@ -42,14 +42,14 @@ eachHome((home) => {
         await assertStored(home.url, repository, bytes);
       });
 
-      it(`as containerd pushes ${size} bytes`, async () => {
+      it(`longshore proxy takes a blob through the wall as containerd pushes ${size} bytes`, async () => {
         const [repository, bytes] = [repositoryName(), blob(size)];
         const pushed = await here.putWhole(repository, bytes);
         assert.equal(pushed.status, 201, pushed.body.toString());
         await assertStored(home.url, repository, bytes);
       });
 
-      it(`with a POST of ${size} bytes that names the digest`, async () => {
+      it(`longshore proxy takes a blob through the wall with a POST of ${size} bytes that names the digest`, async () => {
         const [repository, bytes] = [repositoryName(), blob(size)];
         const target = `/v2/${repository}/blobs/uploads/?digest=${digestOf(bytes)}`;
         const pushed = await here.send('POST', target, { body: bytes });
@@ -59,7 +59,7 @@ eachHome((home) => {
       });
     }
 
-    it('in chunks of the client, whose lengths differ', async () => {
+    it('longshore proxy takes a blob through the wall in chunks of the client, whose lengths differ', async () => {
       const [repository, bytes] = [repositoryName(), blob(5 * MB)];
       let location = await here.begin(repository);
       for (const [from, to] of [
@@ -81,7 +81,7 @@ eachHome((home) => {
       await assertStored(home.url, repository, bytes);
     });
 
-    it('with sha512', async () => {
+    it('longshore proxy takes a blob through the wall with sha512', async () => {
       const [repository, bytes] = [repositoryName(), blob(3 * MB)];
       const digest = digestOf(bytes, 'sha512');
       const started = await here.send('POST', `/v2/${repository}/blobs/uploads/?digest-algorithm=sha512`);
@@ -92,7 +92,7 @@ eachHome((home) => {
     });
   });
 
-  it('answers 201 only when the registry has the blob, and passes its errors on word for word', async () => {
+  it('longshore proxy answers 201 only when the registry has the blob, and passes its errors on word for word', async () => {
     for (const bytes of [blob(100), blob(3 * MB)]) {
       const repository = repositoryName();
       const wrong = unknownDigest();
@@ -107,7 +107,7 @@ eachHome((home) => {
     assert.equal(JSON.parse(unnamed.body.toString()).errors[0].code, 'DIGEST_INVALID');
   });
 
-  it('mounts, and starts an upload if there is nothing to mount', async () => {
+  it('longshore proxy mounts, and starts an upload if there is nothing to mount', async () => {
     const [from, to, bytes] = [repositoryName(), repositoryName(), blob(3 * MB)];
     await here.push(from, bytes);
     const path = `/v2/${to}/blobs/uploads/?from=${from}&mount=`;
@@ -123,7 +123,7 @@ eachHome((home) => {
     assert.equal(pushed.status, 201);
   });
 
-  it('cancels an upload in the registry, and forgets it', async () => {
+  it('longshore proxy cancels an upload in the registry, and forgets it', async () => {
     // Of other tests, refused bytes may still be there for a second.
     await using own = await Proxied.start(wall.url);
     const repository = repositoryName();
@@ -140,7 +140,7 @@ eachHome((home) => {
   // What the proxy does in the same way before any registry.
   if (home.name !== 'disk') return;
 
-  it('passes manifests, tags, lists, ranges and deletions on', async () => {
+  it('longshore proxy passes manifests, tags, lists, ranges and deletions on', async () => {
     const repository = repositoryName();
     const manifest = imageManifest();
     for (const bytes of manifest.blobs) assert.equal((await here.push(repository, bytes)).status, 201);
@@ -181,7 +181,7 @@ eachHome((home) => {
     assert.equal((await here.send('HEAD', `/v2/${repository}/manifests/v1`)).status, 404);
   });
 
-  it('keeps the pages of a list on the proxy', async () => {
+  it('longshore proxy keeps the pages of a list on the proxy', async () => {
     const repository = repositoryName();
     const manifest = imageManifest();
     for (const bytes of manifest.blobs) await here.push(repository, bytes);
@@ -195,7 +195,7 @@ eachHome((home) => {
     assert.deepEqual(JSON.parse((await here.send('GET', next)).body.toString()).tags, ['c']);
   });
 
-  it('learns from 413 how large a body may be, and tells the client nothing of it', async () => {
+  it('longshore proxy learns from 413 how large a body may be, and tells the client nothing of it', async () => {
     const [repository, bytes] = [repositoryName(), blob(5 * MB)];
     await using strict = await startWall(home.url, 1_200_000);
     await using proxied = await Proxied.start(strict.url);
@@ -207,7 +207,7 @@ eachHome((home) => {
     await assertStored(home.url, repository, bytes);
   });
 
-  it('has at most two chunks of a blob in memory, and none between requests', async () => {
+  it('longshore proxy has at most two chunks of a blob in memory, and none between requests', async () => {
     const memoryBytes = 2 * 1024 * 1024;
     await using proxied = await Proxied.start(home.url, { memoryBytes });
     const repository = repositoryName();
@@ -228,7 +228,7 @@ eachHome((home) => {
     await assertStored(home.url, repository, bytes);
   });
 
-  it('takes more uploads at once than fit in its memory', async () => {
+  it('longshore proxy takes more uploads at once than fit in its memory', async () => {
     await using proxied = await Proxied.start(wall.url, { memoryBytes: 1024 * 1024 });
     const repository = repositoryName();
     const blobs = Array.from({ length: 6 }, () => blob(MB));

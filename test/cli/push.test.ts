@@ -73,7 +73,7 @@ onHome('disk', (home) => {
   };
 
   describe('longshore push', () => {
-    it('prints the image on standard output, and lines beside it', async () => {
+    it('longshore push prints the image on standard output, and lines beside it', async () => {
       const { layout, repository } = await image();
       const to = `${host()}/${repository}:v1`;
       const { out, err, code } = await run(['push', '--to', to, layout.path]);
@@ -88,7 +88,7 @@ onHome('disk', (home) => {
       assert.deepEqual(again, { out, err: '', code: 0, signal: null });
     });
 
-    it('prints every event as JSON with --json, also an error', async () => {
+    it('longshore push prints every event as JSON with --json, also an error', async () => {
       const { layout, repository } = await image();
       const { out, err, code } = await run([
         'push',
@@ -114,7 +114,7 @@ onHome('disk', (home) => {
     });
 
     for (const chunk of [1, 2, 3, 4]) {
-      it(`continues after it was killed in chunk ${chunk}`, async () => {
+      it(`longshore push continues after it was killed in chunk ${chunk}`, async () => {
         const { layout, repository, state } = await image();
         let child: ChildProcess | null = null;
         const { front, wall, host } = await behindWall(({ method, number }) =>
@@ -140,7 +140,7 @@ onHome('disk', (home) => {
       });
     }
 
-    it('leaves what a second run needs when it is interrupted, and says how to continue', async () => {
+    it('longshore push leaves what a second run needs when it is interrupted, and says how to continue', async () => {
       for (const [signal, exitCode] of [
         ['SIGINT', 130],
         ['SIGTERM', 143],
@@ -173,7 +173,7 @@ onHome('disk', (home) => {
       }
     });
 
-    it('pushes one image from two processes at once, also after both were killed', async () => {
+    it('longshore push pushes one image from two processes at once, also after both were killed', async () => {
       const { layout, repository, state } = await image([2 * CHUNK_BYTES, 2 * CHUNK_BYTES]);
       const children: ChildProcess[] = [];
       let isKilled = false;
@@ -193,7 +193,7 @@ onHome('disk', (home) => {
       await wall[Symbol.asyncDispose]();
     });
 
-    it('tells wrong use from refusals and failures by its exit code', async () => {
+    it('longshore push tells wrong use from refusals and failures by its exit code', async () => {
       const { layout } = await image([10]);
       const file = join(folder, 'not-an-image.tar');
       writeFileSync(file, 'hello');
@@ -259,7 +259,7 @@ onHome('disk', (home) => {
       await Promise.all([next(), next(), next()]);
     });
 
-    it('never asks a proxy for a registry on this machine', async () => {
+    it('longshore push never asks a proxy for a registry on this machine', async () => {
       const { layout, repository } = await image([10]);
       const proxy = 'http://127.0.0.1:1';
       const to = `${host()}/${repository}:v1`;
@@ -270,7 +270,7 @@ onHome('disk', (home) => {
       assert.equal(code, 0, err);
     });
 
-    it('goes on without a folder for its state', async () => {
+    it('longshore push goes on without a folder for its state', async () => {
       const file = join(folder, 'a-file');
       writeFileSync(file, '');
       // Below /proc, Node's own `mkdir` would never end.
@@ -284,7 +284,7 @@ onHome('disk', (home) => {
   });
 
   describe('a closed output', () => {
-    it('ends no push: of the result, of its progress, and of its events', async () => {
+    it('a closed output ends no push: of the result, of its progress, and of its events', async () => {
       for (const [args, closed] of [
         [[], 'stdout'],
         [[], 'stderr'],
@@ -302,7 +302,7 @@ onHome('disk', (home) => {
       }
     });
 
-    it('is named if it should have kept the result', async (t) => {
+    it('a push names an output that cannot keep its result', async (t) => {
       if (!existsSync('/dev/full')) return t.skip('there is no /dev/full');
       const { layout, repository } = await image([10]);
       const full = openSync('/dev/full', 'w');
@@ -327,7 +327,7 @@ onHome('disk', (home) => {
       assert.match(err, /\nInterrupted\.\n.*Run the same command again to continue\.\n$/);
     };
 
-    it('ends while a registry is silent in the middle of a blob', async () => {
+    it('an interrupted command ends while a registry is silent in the middle of a blob', async () => {
       const { layout, repository } = await image([300_000]);
       assert.equal((await run(['push', '--to', `${host()}/${repository}:v1`, layout.path])).code, 0);
       let child: ChildProcess | null = null;
@@ -348,7 +348,7 @@ onHome('disk', (home) => {
       }
     });
 
-    it('ends while it waits to try again', async () => {
+    it('an interrupted command ends while it waits to try again', async () => {
       const { layout } = await image([10]);
       await using front = await startFront(
         () => home.url,
@@ -361,7 +361,7 @@ onHome('disk', (home) => {
       await interrupted(child);
     });
 
-    it('ends while a program writes nothing to its standard input', async () => {
+    it('an interrupted command ends while a program writes nothing to its standard input', async () => {
       const child = spawn(process.execPath, [COMMAND, 'push', '--to', `${host()}/team/app:v1`, '-'], {
         env: { PATH: process.env.PATH, HOME: folder },
         timeout: 60_000,
@@ -388,7 +388,7 @@ onHome('disk', (home) => {
       return { ...served, got: () => got.splice(0).filter(Boolean) };
     };
 
-    it('go to the target, or to the source that LONGSHORE_URL names, and to no other registry', async () => {
+    it('the credentials of a copy go to the target, or to the source that LONGSHORE_URL names, and to no other registry', async () => {
       await using asking = await startAsking();
       const there = `${asking.host}/team/app:v1`;
       const here = `${host()}/team/none:v1`;
@@ -408,7 +408,7 @@ onHome('disk', (home) => {
       assert.equal(asking.got()[0], 'me:secret');
     });
 
-    it('may be missing for a source that does not know the identity tokens of CI', async () => {
+    it('the credentials of a copy may be missing for a source that does not know the identity tokens of CI', async () => {
       const { layout, repository } = await image([10]);
       const from = `${host()}/${repository}:v1`;
       assert.equal((await run(['push', '--to', from, layout.path])).code, 0);
@@ -423,7 +423,7 @@ onHome('disk', (home) => {
   });
 
   describe('longshore copy, pull and export', () => {
-    it('move an image of several platforms without a change', async () => {
+    it('longshore copy, pull and export move an image of several platforms without a change', async () => {
       count += 1;
       const layout = await writeLayout(join(folder, `layout-${count}`), {
         architectures: ['amd64', 'arm64'],
@@ -458,7 +458,7 @@ onHome('disk', (home) => {
       );
     });
 
-    it('write to one folder from two processes at once', async () => {
+    it('longshore copy, pull and export write to one folder from two processes at once', async () => {
       const { layout, repository } = await image([300_000]);
       const image_ = `${repository}:v1`;
       assert.equal((await run(['push', '--to', `${host()}/${image_}`, layout.path])).code, 0);
@@ -482,7 +482,7 @@ onHome('disk', (home) => {
       assert.deepEqual(await contents(pulled), await contents(layout.path));
     });
 
-    it('use what an interrupted pull has written, and replace damaged bytes', async () => {
+    it('longshore copy, pull and export use what an interrupted pull has written, and replace damaged bytes', async () => {
       const { layout, repository } = await image([3 * CHUNK_BYTES]);
       const image_ = `${host()}/${repository}:v1`;
       assert.equal((await run(['push', '--to', image_, layout.path])).code, 0);

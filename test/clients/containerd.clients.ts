@@ -18,7 +18,7 @@ describe('ctr', needs('root', 'containerd', 'ctr'), () => {
     { name: 'one manifest', architectures: ['amd64'] },
     { name: 'an index of two platforms', architectures: ['amd64', 'arm64'] },
   ]) {
-    test(`pushes ${name}, and fetches it back`, async () => {
+    test(`ctr pushes ${name}, and fetches it back`, async () => {
       const layout = await writeLayout(await here.fresh('pushed'), {
         architectures,
         layerBytes: [6_000_000, 10],

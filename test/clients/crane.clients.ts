@@ -16,7 +16,7 @@ describe('crane', needs('crane'), () => {
     { name: 'one manifest', architectures: ['amd64'] },
     { name: 'an index of two platforms', architectures: ['amd64', 's390x'] },
   ]) {
-    test(`pushes and pulls a layout with ${name}`, async () => {
+    test(`crane pushes and pulls a layout with ${name}`, async () => {
       const layout = await writeLayout(await here.fresh('pushed'), { architectures });
       const pulled = await here.fresh('pulled');
       const reference = `${here.repository('crane')}:latest`;
@@ -34,7 +34,7 @@ describe('crane', needs('crane'), () => {
     });
   }
 
-  test('reads a layer by its digest, byte for byte', async () => {
+  test('crane reads a layer by its digest, byte for byte', async () => {
     const layout = await writeLayout(await here.fresh('pushed'), { layerBytes: [3_000_000] });
     const repository = here.repository('crane-blob');
     await crane('push', layout.path, `${repository}:latest`);
@@ -51,7 +51,7 @@ describe('crane', needs('crane'), () => {
     }
   });
 
-  test('appends a layer to what is there and exports the files of all', async () => {
+  test('crane appends a layer to what is there and exports the files of all', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const repository = here.repository('crane-append');
     await crane('push', layout.path, `${repository}:base`);
@@ -70,7 +70,7 @@ describe('crane', needs('crane'), () => {
     }
   });
 
-  test('makes an index out of two manifests', async () => {
+  test('crane makes an index out of two manifests', async () => {
     const repository = here.repository('crane-index');
     const digests: string[] = [];
     for (const architecture of ['amd64', 'arm64']) {
@@ -100,7 +100,7 @@ describe('crane', needs('crane'), () => {
     await crane('validate', '--remote', `${repository}:all`);
   });
 
-  test('copies, tags, lists the repositories and the tags, and deletes', async () => {
+  test('crane copies, tags, lists the repositories and the tags, and deletes', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const [from, to] = [here.repository('crane-from'), here.repository('crane-to')];
     await crane('push', layout.path, `${from}:one`);

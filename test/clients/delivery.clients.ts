@@ -53,7 +53,7 @@ describe('pulls', () => {
       });
 
       for (const { name, options, pull, inParallel } of clients) {
-        test(name, options, async (t) => {
+        test(`${name} pulls, ${way.name}`, options, async (t) => {
           forget(delivery);
           await pull(here, { reference: `${place.host}/image:latest`, layout });
           const blobs = await blobsOf(layout);
@@ -62,7 +62,7 @@ describe('pulls', () => {
         });
       }
 
-      test('helm', needsHelm, async (t) => {
+      test(`helm pulls, ${way.name}`, needsHelm, async (t) => {
         const packed = await chart();
         const helm = client('helm', here.home);
         const { host } = new URL(delivery.direct);
@@ -106,7 +106,7 @@ describe('pulls', () => {
 
     for (const { name, options, pull, afterBreak } of clients) {
       if (afterBreak === undefined) continue;
-      test(`${name} ${afterBreak}`, options, async (t) => {
+      test(`${name} ${afterBreak}, ${way.name}`, options, async (t) => {
         const image = { reference: `${new URL(delivery.url).host}/long:latest`, layout };
         const { digest } = await longest(layout);
         forget(delivery);

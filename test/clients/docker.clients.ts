@@ -51,7 +51,7 @@ describe('docker', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
     assert.equal(await docker('images', '--all', '--quiet'), '', 'the daemon forgot every image');
   };
 
-  test('builds, pushes, and pulls back by tag and by digest', async () => {
+  test('docker builds, pushes, and pulls back by tag and by digest', async () => {
     const context = await here.fresh('context');
     for (const [name, bytes] of [['one', 4 * MIB] as const, ['two', 1000] as const]) {
       await writeFile(join(context, name), noise(bytes));
@@ -71,7 +71,7 @@ describe('docker', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
     }
   });
 
-  test('pushes the same layers to a second repository, and pulls them from there', async () => {
+  test('docker pushes the same layers to a second repository, and pulls them from there', async () => {
     const context = await here.fresh('context');
     await writeFile(join(context, 'shared'), noise(2 * MIB));
     const { reference, id } = await build(context, 'docker-first', ['shared']);
@@ -86,7 +86,7 @@ describe('docker', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
     assert.deepEqual(await digestInImage(second, 'shared'), await hashFile(join(context, 'shared')));
   });
 
-  test('pushes all tags of a repository', async () => {
+  test('docker pushes all tags of a repository', async () => {
     const context = await here.fresh('context');
     await writeFile(join(context, 'file'), noise(1000));
     const { reference } = await build(context, 'docker-tags', ['file']);
@@ -99,7 +99,7 @@ describe('docker', needs('root', 'docker', 'dockerd', 'skopeo'), () => {
     assert.deepEqual(tags.split('\n').sort(), ['built', 'other']);
   });
 
-  test('pushes 800 MiB with a layer of 400 MiB; docker and skopeo pull it back', async () => {
+  test('docker pushes 800 MiB with a layer of 400 MiB; docker and skopeo pull it back', async () => {
     const context = await here.fresh('context');
     const sizes = { large: 400 * MIB, middle: 250 * MIB, small: 150 * MIB };
     const digests = new Map<string, string>();

@@ -78,27 +78,27 @@ describe('the action for GitHub', needs('npx', 'bash'), () => {
     return { said, output: readFileSync(output, 'utf8') };
   };
 
-  test('pushes an OCI layout under two tags with the token of the job, and tells the digest', async () => {
+  test('the action for GitHub pushes an OCI layout under two tags with the token of the job, and tells the digest', async () => {
     const { path, root } = await writeLayout(await here.fresh('layout'));
     const { said, output } = await push(path, 'team/app:1\n\nteam/app:latest\n');
     assert.equal(output, `digest=${root.digest}\n`);
     assert.equal(said, `${host()}/team/app:1@${root.digest}\n${host()}/team/app:latest@${root.digest}\n`);
   });
 
-  test('fails where the trust does not grant the repository', async () => {
+  test('the action for GitHub fails where the trust does not grant the repository', async () => {
     const { path } = await writeLayout(await here.fresh('layout'));
     await assert.rejects(push(path, 'other/app:1'), /other\/app/);
   });
 
-  test('fails without a tag', async () => {
+  test('the action for GitHub fails without a tag', async () => {
     await assert.rejects(push('app.tar', '\n'), /::error::tags names nothing/);
   });
 
-  test('takes an image whose name begins like an option for an image', async () => {
+  test('the action for GitHub takes an image whose name begins like an option for an image', async () => {
     await assert.rejects(push('--help', 'team/app:1'), /--help/);
   });
 
-  test('passes each of its inputs on as a variable, and none into a command', () => {
+  test('the action for GitHub passes each of its inputs on as a variable, and none into a command', () => {
     const action = readFileSync(join(ACTION, 'action.yml'), 'utf8');
     const { inputs, steps } =
       /inputs:\n(?<inputs>.*)outputs:.*steps:\n(?<steps>.*)/s.exec(action)?.groups ?? {};

@@ -25,7 +25,7 @@ describe('helm', needs('helm'), () => {
     return join(packed, `harbour-${version}.tgz`);
   };
 
-  test('pushes charts, shows them, pulls them back, and renders one from the registry', async () => {
+  test('helm pushes charts, shows them, pulls them back, and renders one from the registry', async () => {
     const repository = `oci://${here.repository('helm')}`;
     // The plus sign of a version is no part of a tag: helm writes it as an underscore.
     for (const version of ['1.2.3', '1.3.0+build.7']) {

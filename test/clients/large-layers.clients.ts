@@ -68,7 +68,7 @@ onHome(
 
       const host = () => new URL(wall.url).host;
 
-      test('is counted for oras, which prints the warning', async () => {
+      test('a layer over the limit is counted for oras, which prints the warning', async () => {
         const folder = await here.fresh('files');
         await writeFile(join(folder, 'file'), noise(TOO_LARGE));
         const oras = client('oras', here.home, ['push', '--plain-http']);
@@ -77,21 +77,21 @@ onHome(
         assert.match(await clientOf('large/oras'), /^oras\//);
       });
 
-      test('is counted for crane', async () => {
+      test('a layer over the limit is counted for crane', async () => {
         const { path } = await writeLayout(await here.fresh('layout'), { layerBytes: [TOO_LARGE] });
         const crane = client('crane', here.home);
         await pushes(() => crane(['push', '--insecure', path, `${host()}/large/crane:1`]));
         assert.match(await clientOf('large/crane'), /^crane\//);
       });
 
-      test('is counted for skopeo', async () => {
+      test('a layer over the limit is counted for skopeo', async () => {
         const { path } = await writeLayout(await here.fresh('layout'), { layerBytes: [TOO_LARGE] });
         const skopeo = client('skopeo', here.home, ['--insecure-policy', 'copy', '--dest-tls-verify=false']);
         await pushes(() => skopeo([`oci:${path}:latest`, `docker://${host()}/large/skopeo:1`]));
         assert.match(await clientOf('large/skopeo'), /^skopeo\//);
       });
 
-      test('is counted for podman, which compresses as it sends', async () => {
+      test('a layer over the limit is counted for podman, which compresses as it sends', async () => {
         const context = await here.fresh('context');
         await writeFile(join(context, 'file'), noise(TOO_LARGE));
         await writeFile(join(context, 'Containerfile'), 'FROM scratch\nCOPY file /file\n');
@@ -102,7 +102,7 @@ onHome(
         assert.match(await clientOf('large/podman'), /^containers\//);
       });
 
-      test('is counted for docker, at its first try', async () => {
+      test('a layer over the limit is counted for docker, at its first try', async () => {
         const docker = await startDocker(here);
         const folder = await here.fresh('files');
         await writeFile(join(folder, 'file'), noise(TOO_LARGE));
@@ -116,7 +116,7 @@ onHome(
         await pushing;
       });
 
-      test('is not seen in pushes below the limit', async () => {
+      test('a layer over the limit is not seen in pushes below the limit', async () => {
         const { path } = await writeLayout(await here.fresh('layout'), {
           layerBytes: [LIMIT / 2, 1000, 10],
         });

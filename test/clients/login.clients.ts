@@ -34,7 +34,7 @@ describe('access control', () => {
       });
 
       for (const who of ['user', 'robot'] as const) {
-        test(`a ${who} logs in, pushes, pulls, and logs out`, async () => {
+        test(`${client.name}: a ${who} logs in, pushes, pulls, and logs out`, async () => {
           const from = registry.passed.length;
           const loggedInPerson = await loggedIn(client, who);
           await client.push(loggedInPerson, repository('team', who));
@@ -56,7 +56,7 @@ describe('access control', () => {
         });
       }
 
-      test('an anonymous client pulls what is public, and may not push there', async () => {
+      test(`${client.name}: an anonymous client pulls what is public, and may not push there`, async () => {
         const anonymous = await person(null);
         await client.pull(anonymous, repository('public'));
         const said = await refusalOf(client.push(anonymous, repository('public', 'anonymous')));
@@ -68,7 +68,7 @@ describe('access control', () => {
         ['wrong', 'a wrong password'],
         ['expired', 'a token that has expired'],
       ] as const) {
-        test(`${what} is refused`, async () => {
+        test(`${client.name}: ${what} is refused`, async () => {
           const loggedInPerson = await person(who);
           const login = () => client.login?.(loggedInPerson, registry.logins[who]);
           if (client.checksAtLogin) {
@@ -84,7 +84,7 @@ describe('access control', () => {
         });
       }
 
-      test('who may only pull pulls, and is told why they may not push', async () => {
+      test(`${client.name}: who may only pull pulls, and is told why they may not push`, async () => {
         const reader = await loggedIn(client, 'reader');
         await client.pull(reader, repository('team'));
         const said = await refusalOf(client.push(reader, repository('team', 'reader')));

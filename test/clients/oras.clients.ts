@@ -49,7 +49,7 @@ describe('oras', needs('oras'), () => {
     },
     { name: 'an artifact in the way of specification 1.0', args: ['--image-spec', 'v1.0'] },
   ]) {
-    test(`pushes ${name}, and pulls back its files`, async () => {
+    test(`oras pushes ${name}, and pulls back its files`, async () => {
       // A file of no bytes is an ordinary layer, and the largest is above every limit for small contents.
       const { folder, names } = await files([0, 1, 70_000, 9_000_000]);
       const reference = `${here.repository('oras')}:v1`;
@@ -63,7 +63,7 @@ describe('oras', needs('oras'), () => {
     });
   }
 
-  test('pushes an artifact with a config file under two tags', async () => {
+  test('oras pushes an artifact with a config file under two tags', async () => {
     const { folder, names } = await files([300]);
     const config = { answer: 42 };
     await writeFile(join(folder, 'config.json'), JSON.stringify(config));
@@ -82,7 +82,7 @@ describe('oras', needs('oras'), () => {
     { name: 'through the referrers tag', args: ['--distribution-spec', 'v1.1-referrers-tag'] },
     { name: 'in the way it chooses itself', args: [] },
   ]) {
-    test(`attaches referrers and discovers them ${name}`, async () => {
+    test(`oras attaches referrers and discovers them ${name}`, async () => {
       const { folder, names } = await files([100, 2_000]);
       const [first = '', second = ''] = names;
       const repository = here.repository('oras-attach');
@@ -116,7 +116,7 @@ describe('oras', needs('oras'), () => {
     });
   }
 
-  test('copies an artifact with all its referrers to another repository and into a layout', async () => {
+  test('oras copies an artifact with all its referrers to another repository and into a layout', async () => {
     const { folder, names } = await files([40_000]);
     const [from, to] = [here.repository('oras-from'), here.repository('oras-to')];
     const subject = await push(folder, [`${from}:v1`, ...names]);
@@ -144,7 +144,7 @@ describe('oras', needs('oras'), () => {
     }
   });
 
-  test('copies a layout of three platforms there and back', async () => {
+  test('oras copies a layout of three platforms there and back', async () => {
     const architectures = ['amd64', 'arm64', 'ppc64le'];
     const layout = await writeLayout(await here.fresh('pushed'), { architectures });
     const pulled = await here.fresh('pulled');
@@ -157,7 +157,7 @@ describe('oras', needs('oras'), () => {
     assert.equal(await oras('resolve', '--platform', 'linux/arm64', reference), arm?.digest);
   });
 
-  test('makes an index in the registry', async () => {
+  test('oras makes an index in the registry', async () => {
     const repository = here.repository('oras-index-create');
     const { folder, names } = await files([10]);
     const digests = [];
@@ -174,7 +174,7 @@ describe('oras', needs('oras'), () => {
     );
   });
 
-  test('pushes, fetches and deletes single blobs and manifests', async () => {
+  test('oras pushes, fetches and deletes single blobs and manifests', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const repository = here.repository('oras-single');
     const pushed = await contents(layout.path);

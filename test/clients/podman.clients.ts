@@ -15,7 +15,7 @@ describe('podman', needs('root', 'podman', 'skopeo'), () => {
       await client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs'])(args)
     ).trim();
 
-  test('builds, pushes, and pulls back the same files', async () => {
+  test('podman builds, pushes, and pulls back the same files', async () => {
     const context = await here.fresh('context');
     await writeFile(join(context, 'file'), noise(5_000_000));
     await writeFile(join(context, 'Containerfile'), 'FROM scratch\nCOPY file /file\nCMD ["/file"]\n');
@@ -33,7 +33,7 @@ describe('podman', needs('root', 'podman', 'skopeo'), () => {
     await podman('image', 'umount', reference);
   });
 
-  test('pushes a layout, and an index of two platforms', async () => {
+  test('podman pushes a layout, and an index of two platforms', async () => {
     const repository = here.repository('podman-index');
     const layout = await writeLayout(await here.fresh('pushed'), { architectures: ['amd64', 'arm64'] });
     await podman('manifest', 'create', 'both', '--all', `oci:${layout.path}:latest`);
@@ -65,7 +65,7 @@ describe('buildah', needs('root', 'buildah'), () => {
       await client('buildah', here.home, podmanStorage(here))(args, { env: { BUILDAH_ISOLATION: 'chroot' } })
     ).trim();
 
-  test('commits a container, pushes it, and pulls back the same files', async () => {
+  test('buildah commits a container, pushes it, and pulls back the same files', async () => {
     const folder = await here.fresh('files');
     await mkdir(join(folder, 'deep'));
     await writeFile(join(folder, 'deep', 'file'), noise(3_000_000));

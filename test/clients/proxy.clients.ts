@@ -116,7 +116,7 @@ describe('layouts through the proxy', needs('skopeo', 'crane', 'oras', 'regctl')
     },
   ];
   for (const { name, push } of pushes) {
-    it(`${name} pushes, and skopeo pulls the same from the registry`, async () => {
+    it(`through the proxy ${name} pushes, and skopeo pulls the same from the registry`, async () => {
       const layout = await passage.layout();
       const { pushed, direct } = passage.names('layout');
       await push(layout, `${pushed}:v1`);
@@ -144,7 +144,7 @@ describe('helm through the proxy', needs('helm'), () => {
   const { here } = passage;
   const helm = (...args: string[]) => client('helm', here.home)(args);
 
-  it('pushes a chart, and pulls it from the registry', async () => {
+  it('helm through the proxy pushes a chart, and pulls it from the registry', async () => {
     const folder = join(await here.fresh('chart'), 'harbour');
     await mkdir(folder);
     await writeFile(join(folder, 'Chart.yaml'), 'apiVersion: v2\nname: harbour\nversion: 1.0.0\n');
@@ -176,7 +176,7 @@ describe('podman through the proxy', needs('root', 'podman', 'skopeo'), () => {
     return client('podman', here.home, [...podmanStorage(here), '--cgroup-manager', 'cgroupfs'])(args);
   };
 
-  it('builds and pushes, and skopeo pulls the same from the registry', async () => {
+  it('podman through the proxy builds and pushes, and skopeo pulls the same from the registry', async () => {
     const context = await here.fresh('context');
     await writeFile(join(context, 'file'), noise(9 * MB));
     await writeFile(join(context, 'Containerfile'), 'FROM scratch\nCOPY file /file\n');
@@ -245,14 +245,14 @@ describe('docker through the proxy', needs('root', 'docker', 'dockerd', 'skopeo'
     return `sha256:${hash.digest('hex')}`;
   };
 
-  it('pushes a small image, and skopeo pulls the same from the registry', async () => {
+  it('docker through the proxy pushes a small image, and skopeo pulls the same from the registry', async () => {
     const context = await here.fresh('context');
     await writeFile(join(context, 'file'), noise(5 * MB));
     const { digest } = await hashFile(join(context, 'file'));
     assert.equal(await digestPulled(context, 'docker'), digest);
   });
 
-  it('pushes a layer of 1.5 GB through the wall, and skopeo pulls the same from the registry', async () => {
+  it('docker through the proxy pushes a layer of 1.5 GB through the wall, and skopeo pulls the same from the registry', async () => {
     const context = await here.fresh('context');
     const digest = await writeNoise(join(context, 'file'), 1_500 * MB);
     assert.equal(await digestPulled(context, 'docker-large'), digest);

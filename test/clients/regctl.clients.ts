@@ -25,7 +25,7 @@ describe('regctl', needs('regctl'), () => {
     { name: 'layers of many chunks', architectures: ['amd64'], layerBytes: [40 * MIB + 1, 3 * MIB] },
     { name: 'layers of one short chunk', architectures: ['amd64', 'arm64'], layerBytes: [200_000, 10] },
   ]) {
-    test(`copies a layout with ${name} there and back`, async () => {
+    test(`regctl copies a layout with ${name} there and back`, async () => {
       const layout = await writeLayout(await here.fresh('pushed'), { architectures, layerBytes });
       const pulled = await here.fresh('pulled');
       const reference = `${here.repository('regctl')}:latest`;
@@ -35,7 +35,7 @@ describe('regctl', needs('regctl'), () => {
     });
   }
 
-  test('pushes a blob from a pipe in chunks and gets it back', async () => {
+  test('regctl pushes a blob from a pipe in chunks and gets it back', async () => {
     const repository = here.repository('regctl-blob');
     const content = noise(65 * MIB + 3);
     const trace: Uint8Array[] = [];
@@ -56,7 +56,7 @@ describe('regctl', needs('regctl'), () => {
     assert.equal(digestOf(Buffer.concat(bytes)), put.trim());
   });
 
-  test('lists tags, and deletes one tag of two on the same manifest', async () => {
+  test('regctl lists tags, and deletes one tag of two on the same manifest', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const repository = here.repository('regctl-tags');
     for (const tag of ['one', 'two']) {
@@ -70,7 +70,7 @@ describe('regctl', needs('regctl'), () => {
     await assert.rejects(regctl('image', 'digest', `${repository}:two`), /not found/);
   });
 
-  test('puts an artifact on a manifest, finds it, and copies both together', async () => {
+  test('regctl puts an artifact on a manifest, finds it, and copies both together', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const [from, to] = [here.repository('regctl-from'), here.repository('regctl-to')];
     await regctl('image', 'copy', `ocidir://${layout.path}:latest`, `${from}:v1`);
@@ -93,7 +93,7 @@ describe('regctl', needs('regctl'), () => {
     }
   });
 
-  test('copies contents that are addressed by sha512', async () => {
+  test('regctl copies contents that are addressed by sha512', async () => {
     const layout = await writeLayout(await here.fresh('pushed'), { layerBytes: [2 * MIB, 100] });
     const [changed, pulled] = [await here.fresh('sha512'), await here.fresh('pulled')];
     const mod = ['image', 'mod', '--digest-algo', 'sha512', '--create', `ocidir://${changed}:latest`];

@@ -40,12 +40,12 @@ onHome('disk', (home) => {
       });
 
     for (const node of NODES) {
-      test(`runs by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
+      test(`the client that the registry serves runs by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
         assert.match(await npx(node, '--help'), /^USAGE\n {2}longshore /);
         assert.match(await npx(node, 'whoami', '--url', home.url), /\(admin\)\n$/);
       });
 
-      test(`pushes a layer over the limit by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
+      test(`the client that the registry serves pushes a layer over the limit by npx under Node ${versionOf(join(node, 'node'))}`, async () => {
         await using wall = await startWall(home.url, LIMIT);
         const layout = await writeLayout(join(folder, 'layout'), { layerBytes: [1.05 * LIMIT, 1000] });
         const target = `${new URL(wall.url).host}/served/${versionOf(join(node, 'node'))}:1`;

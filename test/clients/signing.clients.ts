@@ -50,7 +50,7 @@ describe('cosign', needs('cosign', 'oras'), () => {
     for (const folder of [key, otherKey]) await run(['generate-key-pair'], folder);
   });
 
-  test('signs, and verifies with the public key and no other', async () => {
+  test('cosign signs, and verifies with the public key and no other', async () => {
     const { reference } = await pushed(here, 'cosign');
     await assert.rejects(
       run(['verify', ...VERIFY, '--key', join(key, 'cosign.pub'), reference]),
@@ -65,7 +65,7 @@ describe('cosign', needs('cosign', 'oras'), () => {
     ]);
   });
 
-  test('signs in the older way, under a tag named after the digest', async () => {
+  test('cosign signs in the older way, under a tag named after the digest', async () => {
     const { repository, reference, digest } = await pushed(here, 'cosign-tag');
     const older = '--new-bundle-format=false';
     await run(['sign', ...SIGN, older, '--key', join(key, 'cosign.key'), reference]);
@@ -74,7 +74,7 @@ describe('cosign', needs('cosign', 'oras'), () => {
     assert.deepEqual(tags.trim().split('\n').sort(), [`${digest.replace(':', '-')}.sig`, 'v1']);
   });
 
-  test('attests, and gives back the predicate that it signed', async () => {
+  test('cosign attests, and gives back the predicate that it signed', async () => {
     const { reference } = await pushed(here, 'cosign-attest');
     const predicate = { builder: 'the suite', materials: ['wood', 'rope'] };
     const path = here.path('predicate.json');
@@ -92,7 +92,7 @@ describe('cosign', needs('cosign', 'oras'), () => {
     { name: 'a tag', mode: 'legacy', referrers: 0 },
     { name: 'a referrer', mode: 'oci-1-1', referrers: 1 },
   ]) {
-    test(`attaches a bill of materials as ${name}`, async () => {
+    test(`cosign attaches a bill of materials as ${name}`, async () => {
       const { reference } = await pushed(here, 'cosign-sbom');
       const path = here.path('sbom.json');
       await writeFile(path, JSON.stringify({ spdxVersion: 'SPDX-2.3', name: mode }));
@@ -111,7 +111,7 @@ describe('notation', needs('notation', 'oras'), () => {
   const here = scene('notation');
   const run = (...args: string[]) => client('notation', here.home)(args);
 
-  test('signs as a referrer, lists, and verifies by its policy', async () => {
+  test('notation signs as a referrer, lists, and verifies by its policy', async () => {
     const { reference, digest } = await pushed(here, 'notation');
     await run('certificate', 'generate-test', '--default', 'longshore.test');
     const policy = {

@@ -17,7 +17,7 @@ describe('skopeo', needs('skopeo'), () => {
     { name: 'one manifest', architectures: ['amd64'] },
     { name: 'an index of three platforms', architectures: ['amd64', 'arm64', 'riscv64'] },
   ]) {
-    test(`copies a layout with ${name} there and back`, async () => {
+    test(`skopeo copies a layout with ${name} there and back`, async () => {
       const layout = await writeLayout(await here.fresh('pushed'), { architectures });
       const pulled = await here.fresh('pulled');
       const remote = `docker://${here.repository('skopeo')}:latest`;
@@ -30,7 +30,7 @@ describe('skopeo', needs('skopeo'), () => {
     });
   }
 
-  test('copies by digest into a plain folder', async () => {
+  test('skopeo copies by digest into a plain folder', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const folder = await here.fresh('folder');
     const repository = here.repository('skopeo-dir');
@@ -56,7 +56,7 @@ describe('skopeo', needs('skopeo'), () => {
     assert.deepEqual(await contents(pulled), await contents(layout.path));
   });
 
-  test('copies from repository to repository, lists the tags, and deletes', async () => {
+  test('skopeo copies from repository to repository, lists the tags, and deletes', async () => {
     const layout = await writeLayout(await here.fresh('pushed'));
     const [from, to] = [here.repository('skopeo-from'), here.repository('skopeo-to')];
     await push(`oci:${layout.path}:latest`, `docker://${from}:one`);

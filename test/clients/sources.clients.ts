@@ -57,7 +57,7 @@ describe('a source in docker', needs('root', 'docker', 'dockerd'), () => {
     await docker(['build', '--tag', 'team/app:1', '--tag', 'team/app:2', await writeContext(here)]);
   });
 
-  test('gives an image by its name and by its ID, with the digest of its config', async () => {
+  test('a source in docker gives an image by its name and by its ID, with the digest of its config', async () => {
     const id = (await docker(['image', 'inspect', '--format', '{{.Id}}', 'team/app:1'])).trim();
     const named = await read('team/app:1', { env });
     assertWhole(named, 3);
@@ -67,7 +67,7 @@ describe('a source in docker', needs('root', 'docker', 'dockerd'), () => {
     }
   });
 
-  test('gives the image of a file that docker save wrote', async () => {
+  test('a source in docker gives the image of a file that docker save wrote', async () => {
     const path = here.path('saved.tar');
     await docker(['save', '--output', path, 'team/app:1', 'team/app:2']);
     assertWhole(await read(path, { env }), 3);
@@ -77,7 +77,7 @@ describe('a source in docker', needs('root', 'docker', 'dockerd'), () => {
     );
   });
 
-  test('says where an image was looked for', async () => {
+  test('a source in docker says where an image was looked for', async () => {
     await assert.rejects(
       read('team/missing', { env }),
       /team\/missing was not found.*docker \(unix:.*does not have it.*podman/s,
@@ -88,7 +88,7 @@ describe('a source in docker', needs('root', 'docker', 'dockerd'), () => {
 describe('a source with a full disk', needs('root', 'mount'), () => {
   const here = scene('full-disk', null);
 
-  test('names the folder for temporary files', async () => {
+  test('a source with a full disk names the folder for temporary files', async () => {
     const small = await here.fresh('small');
     const mount = client('mount', here.home);
     await mount(['-t', 'tmpfs', '-o', 'size=1m', 'small', small]);
@@ -139,7 +139,7 @@ describe('a source in podman', needs('root', 'podman'), () => {
     };
   });
 
-  test('gives an image, also where docker is asked first', async () => {
+  test('a source in podman gives an image, also where docker is asked first', async () => {
     const found = await read('podman:team/app:1', { env });
     assertWhole(found, 3);
     assert.deepEqual((await read('localhost/team/app:1', { env })).image, found.image);
@@ -164,7 +164,7 @@ describe('a source in containerd', needs('root', 'containerd', 'ctr'), () => {
     return layout;
   };
 
-  test('keeps the digests of an index with two platforms', async () => {
+  test('a source in containerd keeps the digests of an index with two platforms', async () => {
     const layout = await importLayout('example.com/app', ['amd64', 'arm64'], ['--all-platforms']);
     const found = await read('containerd:example.com/app:latest', { env });
     assert.equal(found.manifests.at(-1)?.descriptor.digest, layout.root.digest);
@@ -174,7 +174,7 @@ describe('a source in containerd', needs('root', 'containerd', 'ctr'), () => {
     assert.equal(one?.descriptor.digest, layout.manifests[1]?.digest);
   });
 
-  test('gives the only platform that is here', async () => {
+  test('a source in containerd gives the only platform that is here', async () => {
     const layout = await importLayout('example.com/part', ['amd64', 'arm64'], ['--all-platforms']);
     const other = JSON.parse(
       await readFile(blobPath(layout.path, layout.manifests[1]?.digest ?? ''), 'utf8'),
@@ -193,7 +193,7 @@ describe('a source in containerd', needs('root', 'containerd', 'ctr'), () => {
     assert.match(messages.join('\n'), /Of the 2 platforms.*only linux\/amd64 is here/);
   });
 
-  test('says what ctr said of an image that is not there', async () => {
+  test('a source in containerd says what ctr said of an image that is not there', async () => {
     await assert.rejects(
       read('containerd:example.com/missing:1', { env }),
       /ctr could not export.*not found.*CONTAINERD_NAMESPACE/s,

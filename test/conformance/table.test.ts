@@ -23,11 +23,11 @@ eachHome((home) => {
   let registry: Registry | undefined;
   after(() => registry?.[Symbol.dispose]());
 
-  it('has a title of its own for every row', () => {
+  it('the conformance table has a title of its own for every row', () => {
     assert.deepEqual(titles, [...new Set(titles)]);
   });
 
-  it('pushes and pulls a blob in chunks of the recommended length', async () => {
+  it('the conformance table pushes and pulls a blob in chunks of the recommended length', async () => {
     using recommended = new Registry(home.url);
     const repository = recommended.repository();
     const begun = await repository.postUpload();

@@ -29,7 +29,7 @@ for (const { name, vars, size } of MODES) {
         const ranged = (path: string, headers: Record<string, string>) =>
           read(path, { headers: { Range: 'bytes=10-19', ...headers } });
 
-        test('is given whole, by HEAD, in ranges and by If-Range', async () => {
+        test(`a blob beside its link, ${name} is given whole, by HEAD, in ranges and by If-Range`, async () => {
           const files = await home.storedKeys();
           const { path, bytes, digest } = await pushBlob(home, blob(size));
           assert.deepEqual(await home.storedKeys(), files);
@@ -54,7 +54,7 @@ for (const { name, vars, size } of MODES) {
           assert.equal((await read(path, { headers: { 'If-None-Match': etag } })).status, 304);
         });
 
-        test('is mounted, deleted and pushed again', async () => {
+        test(`a blob beside its link, ${name} is mounted, deleted and pushed again`, async () => {
           const { path, bytes, repository } = await pushBlob(home, blob(size));
           const target = repositoryName('target');
           const mount = `/v2/${target}/blobs/uploads/?mount=${digestOf(bytes)}&from=${repository}`;

@@ -166,7 +166,7 @@ describe('a cache', () => {
       }
 
       for (const [name, ask] of ways) {
-        it(`is not reached past the signature by ${name}`, async () => {
+        it(`${name} does not reach the cache past the signature`, async () => {
           const answer = await ask(home, stage.path);
           assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status}`);
           assert.ok(!answer.body.includes(stage.large.bytes.subarray(0, 16)));
@@ -187,7 +187,7 @@ describe('the inner entrypoint', () => {
       });
       const inner = (path: string, headers = {}) => send(home.url, `/inner${path}`, { headers });
 
-      it('answers with the whole blob for all, which a cache may keep for as long as it likes', async () => {
+      it('the inner entrypoint answers with the whole blob for all, which a cache may keep for as long as it likes', async () => {
         const answer = await inner(stage.path);
         assert.equal(answer.status, 200);
         assert.equal(answer.headers['cache-control'], 'public, max-age=31536000, immutable, no-transform');
@@ -197,14 +197,14 @@ describe('the inner entrypoint', () => {
         assert.ok(answer.body.equals(stage.large.bytes));
       });
 
-      it('answers a range where no cache stands before it', async () => {
+      it('the inner entrypoint answers a range where no cache stands before it', async () => {
         const answer = await inner(stage.path, { Range: 'bytes=5-9' });
         assert.equal(answer.status, 206);
         assert.ok(answer.body.equals(stage.large.bytes.subarray(5, 10)));
       });
 
       for (const path of ['/', '/v2/', '/blob-host/', '/blob-host/sha256-0/1/blobs/x', '/blobs/x']) {
-        it(`answers ${path} with 404`, async () => {
+        it(`the inner entrypoint answers ${path} with 404`, async () => {
           const answer = await inner(path);
           assert.equal(answer.status, 404);
           assert.equal(answer.headers['cache-control'], undefined);

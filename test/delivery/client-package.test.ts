@@ -17,7 +17,7 @@ eachHome(
     const url = () => `${home.url}/cli.tgz`;
 
     describe('/cli.tgz', () => {
-      it('is the package, for anyone', async () => {
+      it('/cli.tgz is the package, for anyone', async () => {
         const answer = await fetch(url());
         const bytes = new Uint8Array(await answer.arrayBuffer());
         assert.equal(answer.status, 200);
@@ -29,21 +29,21 @@ eachHome(
         assert.equal(headers.get('X-Content-Type-Options'), 'nosniff');
       });
 
-      it('answers HEAD like GET, without the bytes', async () => {
+      it('/cli.tgz answers HEAD like GET, without the bytes', async () => {
         const answer = await fetch(url(), { method: 'HEAD' });
         assert.equal(answer.status, 200);
         assert.equal(answer.headers.get('Content-Length'), String(clientPackage().length));
         assert.equal((await answer.arrayBuffer()).byteLength, 0);
       });
 
-      it('is not sent again to a client that has it', async () => {
+      it('/cli.tgz is not sent again to a client that has it', async () => {
         const etag = (await fetch(url(), { method: 'HEAD' })).headers.get('ETag') ?? '';
         const answer = await fetch(url(), { headers: { 'If-None-Match': etag } });
         assert.equal(answer.status, 304);
         assert.equal(answer.headers.get('ETag'), etag);
       });
 
-      it('cannot be changed', async () => {
+      it('/cli.tgz cannot be changed', async () => {
         assert.equal((await fetch(url(), { method: 'PUT', body: 'other' })).status, 404);
       });
     });
@@ -61,7 +61,7 @@ describe('the package of the command', () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
   const program = () => join(folder, 'package/longshore.cjs');
 
-  it('has one file of code and no dependencies', () => {
+  it('the package of the command has one file of code and no dependencies', () => {
     const files = execFileSync('tar', ['-tzf', 'cli.tgz'], { cwd: folder, encoding: 'utf8' });
     assert.deepEqual(files.trim().split('\n'), ['package/package.json', 'package/longshore.cjs']);
     const description = JSON.parse(readFileSync(join(folder, 'package/package.json'), 'utf8'));
@@ -69,7 +69,7 @@ describe('the package of the command', () => {
     assert.deepEqual(description.bin, { longshore: 'longshore.cjs' });
   });
 
-  it('has the same bytes each time that it is made', () => {
+  it('the package of the command has the same bytes each time that it is made', () => {
     const made = execFileSync(
       process.execPath,
       [
@@ -82,14 +82,14 @@ describe('the package of the command', () => {
     assert.ok(made.equals(clientPackage()));
   });
 
-  it('tells the version of package.json', () => {
+  it('the package of the command tells the version of package.json', () => {
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     assert.equal(VERSION, version);
     const told = execFileSync(process.execPath, [program(), '--version'], { encoding: 'utf8' });
     assert.equal(told, `${version}\n`);
   });
 
-  it('says in a sentence that it needs a newer Node', () => {
+  it('the package of the command says in a sentence that it needs a newer Node', () => {
     const old = join(folder, 'old.cjs');
     writeFileSync(old, `Object.defineProperty(process.versions, 'node', { value: '18.20.0' });`);
     assert.throws(

@@ -16,7 +16,7 @@ describe('a URL whose blob has been deleted', () => {
   eachHome(
     (home) => {
       for (const range of ['', 'bytes=5-9', 'bytes=0-1,5-9']) {
-        it(`answers 404 ${range}`, async () => {
+        it(`a URL whose blob has been deleted answers 404 ${range}`, async () => {
           const key = 'blobs/01234567-89ab-4cde-8f01-23456789abcd';
           const path = `/blob-host/${unknownDigest().replace(':', '-')}/${SIZE}/${key}`;
           const time = Math.floor(Date.now() / 1000);

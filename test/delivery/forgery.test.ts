@@ -34,7 +34,7 @@ eachHome(
 
     describe('its blob host refuses', () => {
       for (const { name, forge } of forgeries) {
-        it(name, async () => {
+        it(`the own blob host of a registry refuses ${name}`, async () => {
           const answer = await send(given.origin, forge(given.genuine));
           refused(given, answer);
           // What a URL parser makes another path of is not the blob host's to answer.
@@ -47,7 +47,7 @@ eachHome(
         });
       }
 
-      it('the same of a HEAD, which tells no size either', async () => {
+      it('the own blob host of a registry refuses a HEAD too, which tells no size either', async () => {
         const answer = await send(given.origin, target(given.genuine, { mac: '' }), { method: 'HEAD' });
         assert.equal(answer.status, 403);
         assert.notEqual(answer.headers['content-length'], String(REDIRECTED_BYTES));
@@ -56,7 +56,7 @@ eachHome(
 
     describe('its blob host gives nothing but the blob of the signature for', () => {
       for (const { name, forge } of equivalents) {
-        it(name, async () => {
+        it(`the own blob host gives only the blob of the signature for ${name}`, async () => {
           const answer = await send(given.origin, forge(given.genuine));
           if (answer.status === 200) assert.ok(answer.body.equals(given.blobs[0]?.bytes ?? Buffer.alloc(0)));
           else refused(given, answer);
@@ -81,7 +81,8 @@ onHome(
 
     describe('a blob domain refuses', () => {
       for (const { name, forge } of forgeries.filter(({ spelling }) => spelling !== true)) {
-        it(name, async () => refused(given, await send(given.origin, forge(given.genuine))));
+        it(`a blob domain refuses ${name}`, async () =>
+          refused(given, await send(given.origin, forge(given.genuine))));
       }
     });
 
@@ -97,7 +98,8 @@ describe('with a key that the registry made itself', () => {
     (home) => {
       const given = stage(home);
       for (const { name, forge } of forgeries.filter(({ name }) => /^mac: (?:by|of|over)/.test(name))) {
-        it(`it refuses ${name}`, async () => refused(given, await send(given.origin, forge(given.genuine))));
+        it(`with a key that the registry made, it refuses ${name}`, async () =>
+          refused(given, await send(given.origin, forge(given.genuine))));
       }
     },
     { vars: { BLOB_DELIVERY: 'redirect' } },
@@ -152,7 +154,7 @@ function clock(given: Stage, setAhead: (ms: number) => Promise<void>): void {
       assert.equal(answer.status, 200);
     });
 
-    it('and refused from the second on at which it expires', async () => {
+    it('a URL is refused from the second on at which it expires', async () => {
       await setTo(Number(given.genuine.time) + VALID_FOR);
       const answer = await send(given.origin, target(given.genuine));
       assert.equal(answer.status, 403);
@@ -162,7 +164,7 @@ function clock(given: Stage, setAhead: (ms: number) => Promise<void>): void {
       }
     });
 
-    it('and altering its time does not give it back', async () => {
+    it('a URL that has expired is refused also with another time', async () => {
       const time = String(Number(given.genuine.time) + 300);
       refused(given, await send(given.origin, target(given.genuine, { time })));
       await setAhead(0);

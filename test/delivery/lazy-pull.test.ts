@@ -31,7 +31,7 @@ describe('at a blob domain', () => {
 });
 
 function pullsLazily(home: Home, setAhead: (ms: number) => Promise<void>): void {
-  it('probes, reads ranges at the URL that it keeps, and refreshes it when it has expired', async () => {
+  it('a lazy client probes, reads ranges at the URL that it keeps, and refreshes it when it has expired', async () => {
     const pushed = await pushBlob(home, blob(SIZE));
     const { path, bytes } = pushed;
     const is = (answer: Answer, first: number, last: number) => {

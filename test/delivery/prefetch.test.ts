@@ -46,7 +46,7 @@ describe('PREFETCH=true', () => {
   onHome(
     'r2',
     (home) => {
-      it('fetches the blobs that would be redirected, whole, and says so', LIMIT, async () => {
+      it('PREFETCH=true fetches the blobs that would be redirected, whole, and says so', LIMIT, async () => {
         const { manifest, path } = await push(home, [100_000, 70_000, REDIRECTED_BYTES, 1000]);
         await seen(home);
         const answer = await send(home.url, path, { headers: { Authorization: 'Basic YTpi' } });
@@ -66,7 +66,7 @@ describe('PREFETCH=true', () => {
         assert.equal(new Set(requests.map(({ path }) => path)).size, 3);
       });
 
-      it('fetches what a client is then sent to', LIMIT, async () => {
+      it('PREFETCH=true fetches what a client is then sent to', LIMIT, async () => {
         const { manifest, path, repository } = await push(home, [REDIRECTED_BYTES]);
         await seen(home);
         await send(home.url, path);
@@ -104,7 +104,7 @@ describe('PREFETCH=true', () => {
         ],
       ];
       for (const [name, ask] of none) {
-        it(`fetches nothing ${name}`, LIMIT, async () => {
+        it(`PREFETCH=true fetches nothing ${name}`, LIMIT, async () => {
           const first = await push(home, [REDIRECTED_BYTES]);
           const later = await push(home, [80_000]);
           await seen(home);
@@ -116,7 +116,7 @@ describe('PREFETCH=true', () => {
         });
       }
 
-      it('fetches at most 20 blobs of a manifest', LIMIT, async () => {
+      it('PREFETCH=true fetches at most 20 blobs of a manifest', LIMIT, async () => {
         const { manifest, path } = await push(
           home,
           Array.from({ length: 23 }, () => REDIRECTED_BYTES),
@@ -137,7 +137,7 @@ describe('PREFETCH=2', () => {
   onHome(
     'r2',
     (home) => {
-      it('looks at two blobs', LIMIT, async () => {
+      it('PREFETCH=2 looks at two blobs of a manifest', LIMIT, async () => {
         const { manifest, path } = await push(home, [REDIRECTED_BYTES, REDIRECTED_BYTES, REDIRECTED_BYTES]);
         await seen(home);
         await send(home.url, path);
@@ -154,7 +154,7 @@ describe('a blob domain that refuses', () => {
   onHome(
     'r2',
     (home) => {
-      it('harms no pull of a manifest, and is in the log', LIMIT, async () => {
+      it('a blob domain that refuses harms no pull of a manifest, and is in the log', LIMIT, async () => {
         const { manifest, path } = await push(home, [REDIRECTED_BYTES]);
         const answer = await send(home.url, path);
         assert.equal(answer.status, 200);

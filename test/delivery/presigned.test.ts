@@ -16,7 +16,7 @@ const WINDOW_S = 300;
 onHome(
   'r2',
   (home) => {
-    it('redirects to a URL of the bucket whose signature is right', async () => {
+    it('a blob is redirected to a URL of the bucket whose signature is right', async () => {
       const url = new URL(await locationOf(home, await pushBlob(home)));
       assert.match(url.pathname, /\/s3\/BLOBS\/blobs\/[a-z0-9-]+$/);
       const query = Object.fromEntries(url.searchParams);
@@ -37,7 +37,7 @@ onHome(
       assert.ok(!url.href.includes(s3Credentials.secretAccessKey.slice(0, 8)));
     });
 
-    it('is answered with the blob, and with ranges of it', async () => {
+    it('the bucket answers a presigned URL with the blob, and with ranges of it', async () => {
       const pushed = await pushBlob(home, blob(300_000));
       const url = await locationOf(home, pushed);
       assert.ok((await follow(url)).body.equals(pushed.bytes));
@@ -46,7 +46,7 @@ onHome(
       assert.ok(answer.body.equals(pushed.bytes.subarray(100_000)));
     });
 
-    it('is the same within a window, and another in the next', async () => {
+    it('a presigned URL is the same within a window, and another in the next', async () => {
       const pushed = await pushBlob(home);
       const windowMs = WINDOW_S * 1000;
       const into = (ms: number) => home.setClockAhead(windowMs - (Date.now() % windowMs) + ms);
@@ -60,7 +60,7 @@ onHome(
       await home.setClockAhead(0);
     });
 
-    it('is refused when it has expired', async () => {
+    it('a presigned URL is refused when it has expired', async () => {
       const pushed = await pushBlob(home);
       await home.setClockAhead(-(LIFETIME_S + WINDOW_S) * 1000);
       const answer = await follow(await locationOf(home, pushed));
@@ -68,7 +68,7 @@ onHome(
       refused(answer.status, answer.body, pushed.bytes);
     });
 
-    it('answers itself what is not worth a redirect', async () => {
+    it('the registry answers itself what is not worth a redirect', async () => {
       const small = await pushBlob(home, blob(100));
       const large = await pushBlob(home);
       const asked: [path: string, method: string, headers: Record<string, string>, status: number][] = [
@@ -103,7 +103,7 @@ function altered(home: Home): void {
     ['a parameter more', (url) => url.searchParams.append('response-content-type', 'text/html')],
   ];
   for (const [name, alter] of rows) {
-    it(name, async () => {
+    it(`the bucket refuses a presigned URL: ${name}`, async () => {
       const [mine, theirs] = [await pushBlob(home), await pushBlob(home)];
       const url = new URL(await locationOf(home, mine));
       alter(url, new URL(await locationOf(home, theirs)));

@@ -136,10 +136,10 @@ function define(push: () => Promise<Content>): void {
   const ask = (headers: Record<string, string> = {}, method = 'GET') =>
     follow(content.url, { method, headers: { ...content.headers, ...headers } });
 
-  it('comes whole without a Range', async () => whole(content, await ask()));
+  it('a blob comes whole without a Range', async () => whole(content, await ask()));
 
   for (const { name, range, want } of single) {
-    it(`Range: ${name}`, async () => {
+    it(`a blob answers a Range: ${name}`, async () => {
       const size = content.bytes.length;
       const answer = await ask({ Range: range(size) });
       const wanted = want(size);
@@ -149,7 +149,7 @@ function define(push: () => Promise<Content>): void {
   }
 
   for (const { name, range } of unsatisfiable) {
-    it(`416 with the size: ${name}`, async () => {
+    it(`a blob answers 416 with the size: ${name}`, async () => {
       const answer = await ask({ Range: range(content.bytes.length) });
       assert.equal(answer.status, 416);
       assert.equal(answer.headers['content-range'], `bytes */${content.bytes.length}`);
@@ -158,7 +158,7 @@ function define(push: () => Promise<Content>): void {
   }
 
   for (const { name, range, want } of several) {
-    it(`several ranges: ${name}`, async () => {
+    it(`a blob answers several ranges: ${name}`, async () => {
       const size = content.bytes.length;
       const answer = await ask({ Range: range(size) });
       assert.equal(answer.status, 206, answer.body.toString('latin1').slice(0, 200));
@@ -177,7 +177,7 @@ function define(push: () => Promise<Content>): void {
   }
 
   for (const { name, range } of tooMuch) {
-    it(`400, from which a client falls back to the whole: ${name}`, async () => {
+    it(`a blob answers 400, from which a client falls back to the whole: ${name}`, async () => {
       const answer = await ask({ Range: range });
       assert.equal(answer.status, 400);
       assert.match(errorOf(answer).message, /ask for all of it$/);
@@ -185,7 +185,7 @@ function define(push: () => Promise<Content>): void {
   }
 
   for (const { name, value, honoured } of ifRange) {
-    it(`If-Range: ${name}`, async () => {
+    it(`a blob answers If-Range: ${name}`, async () => {
       const answer = await ask({ Range: 'bytes=5-9', 'If-Range': value(content.digest) });
       if (honoured) part(content, answer, [5, 9]);
       else whole(content, answer);
@@ -194,7 +194,7 @@ function define(push: () => Promise<Content>): void {
 
   for (const { name, value, has } of ifNoneMatch) {
     for (const method of ['GET', 'HEAD']) {
-      it(`${method} with If-None-Match: ${name}`, async () => {
+      it(`a blob answers ${method} with If-None-Match: ${name}`, async () => {
         const answer = await ask({ 'If-None-Match': value(content.digest), Range: 'bytes=0-1' }, method);
         assert.equal(answer.status, has ? 304 : method === 'GET' ? 206 : 200);
         common(content, answer);
@@ -204,7 +204,7 @@ function define(push: () => Promise<Content>): void {
   }
 
   for (const range of ['bytes=0-1', 'bytes=0-1,3-4', 'bytes=999999999-']) {
-    it(`HEAD takes no notice of ${range}`, async () => {
+    it(`the HEAD of a blob takes no notice of ${range}`, async () => {
       const answer = await ask({ Range: range }, 'HEAD');
       assert.equal(answer.status, 200);
       common(content, answer);
@@ -217,7 +217,7 @@ function define(push: () => Promise<Content>): void {
 /** Nothing is in it, so no range lies inside. */
 function empty(home: Home): void {
   for (const range of ['bytes=0-', 'bytes=-1', 'bytes=0-0', 'bytes=0-0,1-1']) {
-    it(`416: ${range}`, async () => {
+    it(`a blob of no bytes answers 416 to ${range}`, async () => {
       const { path } = await pushBlob(home, Buffer.alloc(0));
       const answer = await send(home.url, path, { headers: { Range: range } });
       assert.equal(answer.status, 416);
@@ -226,7 +226,7 @@ function empty(home: Home): void {
   }
 
   for (const method of ['GET', 'HEAD']) {
-    it(`${method} answers 200 with nothing`, async () => {
+    it(`a blob of no bytes answers ${method} with 200 and nothing`, async () => {
       const { path, digest } = await pushBlob(home, Buffer.alloc(0));
       const answer = await send(home.url, path, { method });
       assert.equal(answer.status, 200);

@@ -108,14 +108,14 @@ describe('redirect to a blob domain', () => {
     (home) => {
       decides(home);
 
-      it('goes there whatever host the registry was reached at', async () => {
+      it('a redirect leads to the blob domain whatever host the registry was reached at', async () => {
         const pushed = await pushBlob(home);
         for (const { headers } of hosts) {
           assert.equal(new URL(await locationOf(home, pushed, headers)).origin, home.blobDomain);
         }
       });
 
-      it('takes a client that sends its Authorization there', async () => {
+      it('a blob domain answers a client that sends its Authorization', async () => {
         const pushed = await pushBlob(home);
         const url = await locationOf(home, pushed);
         await follow(`${home.blobDomain}/requests`);
@@ -139,10 +139,10 @@ describe('redirect to a blob domain', () => {
 
 describe('the default', () => {
   onHome('disk', (home) => {
-    it('of one machine is to stream', async () => streams(home));
+    it('a registry on one machine streams blobs by default', async () => streams(home));
   });
   onHome('r2', (home) => {
-    it('of Cloudflare is to redirect', async () => {
+    it('a registry on Cloudflare redirects blobs by default', async () => {
       const url = await locationOf(home, await pushBlob(home));
       assert.ok(url.startsWith(`${home.url}/blob-host/`));
     });
@@ -150,14 +150,17 @@ describe('the default', () => {
 });
 
 describe('stream', () => {
-  eachHome((home) => it('sends every blob itself', () => streams(home)), {
-    vars: { BLOB_DELIVERY: 'stream' },
-  });
+  eachHome(
+    (home) => it('a registry with BLOB_DELIVERY=stream sends every blob itself', () => streams(home)),
+    {
+      vars: { BLOB_DELIVERY: 'stream' },
+    },
+  );
 });
 
 function decides(home: Home): void {
   for (const { name, size = REDIRECTED_BYTES, method = 'GET', headers = {}, redirected, status } of rows) {
-    it(`${redirected ? 'redirects' : 'answers itself'}: ${name}`, async () => {
+    it(`a registry ${redirected ? 'redirects' : 'answers itself'}: ${name}`, async () => {
       const { path, digest, bytes } = await pushBlob(home, blob(size));
       const answer = await send(home.url, path, { method, headers });
       assert.equal(answer.status, redirected ? 307 : status);
@@ -176,7 +179,7 @@ function decides(home: Home): void {
     });
   }
 
-  it('gives the same URL to everybody within a window, and another in the next', async () => {
+  it('a redirect has the same URL for all clients within a window, and another in the next', async () => {
     const pushed = await pushBlob(home);
     // The clock is set to the middle of a window, so that no request falls into the next.
     const window = 300_000;
@@ -193,7 +196,7 @@ function decides(home: Home): void {
     await home.setClockAhead(0);
   });
 
-  it('gives no URL of a blob that the repository does not have', async () => {
+  it('a redirect gives no URL of a blob that the repository does not have', async () => {
     const { digest } = await pushBlob(home);
     const { repository } = await pushBlob(home);
     for (const path of [
@@ -220,7 +223,7 @@ function ownBlobHost(home: Home): void {
   });
 
   for (const { name, headers, want } of hosts) {
-    it(`follows ${name}`, async () => {
+    it(`a redirect is followed by ${name}`, async () => {
       const other = await locationOf(home, pushed, headers);
       assert.equal(other, `${want}${url.slice(home.url.length)}`);
       // The signature is good at any of the registry's hosts.
@@ -230,7 +233,7 @@ function ownBlobHost(home: Home): void {
   }
 
   for (const Authorization of ['Basic YTpi', 'Bearer x.y.z', 'nonsense']) {
-    it(`answers the same to a client that sends Authorization: ${Authorization}`, async () => {
+    it(`the blob host answers the same to a client that sends Authorization: ${Authorization}`, async () => {
       const [with_, without] = [await follow(url, { headers: { Authorization } }), await follow(url)];
       assert.equal(with_.status, 200);
       assert.ok(with_.body.equals(pushed.bytes));
@@ -238,7 +241,7 @@ function ownBlobHost(home: Home): void {
     });
   }
 
-  it('answers a HEAD as it would a GET', async () => {
+  it('the blob host answers a HEAD as it would a GET', async () => {
     const [head, get] = [await follow(url, { method: 'HEAD' }), await follow(url)];
     assert.equal(head.status, 200);
     assert.equal(head.body.length, 0);
@@ -246,7 +249,7 @@ function ownBlobHost(home: Home): void {
   });
 
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']) {
-    it(`answers ${method} with 405`, async () => {
+    it(`the blob host answers ${method} with 405`, async () => {
       const answer = await follow(url, { method });
       assert.equal(answer.status, 405);
       assert.equal(answer.headers.allow, 'GET, HEAD');

@@ -34,7 +34,7 @@ describe('at a blob domain', () => {
         await home.setClockAhead(ms);
       });
 
-      it('asks the domain for the rest only', async () => {
+      it('a client that resumes asks the blob domain for the rest only', async () => {
         const { path, bytes } = await pushBlob(home, blob(SIZE));
         const file = partial('domain', bytes.subarray(0, 1_000_000));
         await send(home.blobDomain, '/requests');
@@ -56,7 +56,7 @@ describe('streamed', () => {
 
 function resumes(home: Home, setAhead: (ms: number) => Promise<void>): void {
   for (const had of [1, 65_536, 1_234_567, SIZE - 1]) {
-    it(`goes on at byte ${had}`, async () => {
+    it(`a client resumes a blob at byte ${had}`, async () => {
       const { path, bytes } = await pushBlob(home, blob(SIZE));
       const file = partial(`${home.name}-${had}`, bytes.subarray(0, had));
       assert.deepEqual(await resume(`${home.url}${path}`, file), { received: SIZE - had, status: 206 });
@@ -64,7 +64,7 @@ function resumes(home: Home, setAhead: (ms: number) => Promise<void>): void {
     });
   }
 
-  it('goes on after an abort by the client, when the URL that it began with has expired', async () => {
+  it('a client resumes a blob after an abort, when the URL that it began with has expired', async () => {
     const { path, bytes } = await pushBlob(home, blob(SIZE));
     const file = join(folder, `${home.name}-aborted`);
     // The client hangs up as soon as it has had enough.
@@ -87,7 +87,7 @@ function resumes(home: Home, setAhead: (ms: number) => Promise<void>): void {
     await setAhead(0);
   });
 
-  it('has nothing left to do where all was there', async () => {
+  it('a client that has the whole blob resumes with nothing left to do', async () => {
     const { path, bytes } = await pushBlob(home, blob(SIZE));
     const file = partial(`${home.name}-all`, bytes);
     // Curl takes a 416 whose Content-Range says that it has all for the end; older ones report it.

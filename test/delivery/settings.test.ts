@@ -90,7 +90,7 @@ it('uploads past the Worker need the bucket and its credentials', () => {
 
 describe('a wrong setting is named', () => {
   for (const [vars, name] of wrong) {
-    it(JSON.stringify(vars), () => {
+    it(`a wrong setting is named: ${JSON.stringify(vars)}`, () => {
       assert.throws(() => parseSettings(vars).delivery, {
         code: 'UNAVAILABLE',
         status: 503,
@@ -102,7 +102,7 @@ describe('a wrong setting is named', () => {
 
 describe('a setting is read', () => {
   for (const [vars, want] of right) {
-    it(JSON.stringify(vars), () => {
+    it(`a setting is read: ${JSON.stringify(vars)}`, () => {
       const settings = parseSettings(vars).delivery;
       assert.deepEqual(
         Object.fromEntries(Object.keys(want).map((name) => [name, settings[name as keyof typeof settings]])),
@@ -119,7 +119,7 @@ describe('a registry whose setting is wrong', () => {
     'r2',
     (home) => {
       for (const path of ['/v2/', '/v2/a/blobs/sha256:0', '/blob-host/x']) {
-        it(`says so at ${path}`, async () => {
+        it(`a registry whose setting is wrong says so at ${path}`, async () => {
           const answer = await send(home.url, path);
           assert.equal(answer.status, 503);
           const { code, message } = errorOf(answer);
@@ -131,7 +131,9 @@ describe('a registry whose setting is wrong', () => {
     { vars },
   );
 
-  it('does not start on one machine, and says why', { timeout: 30_000 }, async (t) => {
+  it('a registry whose setting is wrong does not start on one machine, and says why', {
+    timeout: 30_000,
+  }, async (t) => {
     const home = new Home('disk', { vars });
     t.after(() => home.stop());
     await assert.rejects(home.start(), (fault) => {

@@ -46,7 +46,7 @@ beforeEach(() => mock.timers.reset());
 
 describe('a signature', () => {
   for (const { secret, path, time, mac } of vectors) {
-    it(`is what openssl makes of ${path.slice(0, 30)} at ${time} with ${secret}`, async () => {
+    it(`a signature is what openssl makes of ${path.slice(0, 30)} at ${time} with ${secret}`, async () => {
       at(time);
       const signed = await signer(secret).sign(path);
       assert.equal(
@@ -61,7 +61,7 @@ describe('a signature', () => {
     });
   }
 
-  it('is what node:crypto makes of any path, secret and time, in a form that a URL takes', async () => {
+  it('a signature is what node:crypto makes of any path, secret and time, in a form that a URL takes', async () => {
     const path = fc
       .string({ unit: fc.constantFrom(...'abcdef0123456789/-') })
       .map((text) => `/blobs/${text}`);
@@ -91,7 +91,7 @@ describe('a signature', () => {
 });
 
 describe('the time in a URL', () => {
-  it('is the same within a window, and another in the next', async () => {
+  it('the time in a URL is the same within a window, and another in the next', async () => {
     const urls = new Set<string>();
     for (const second of [0, 1, WINDOW / 2, WINDOW - 1]) {
       at(START + second);
@@ -103,7 +103,7 @@ describe('the time in a URL', () => {
     assert.equal(urls.size, 2);
   });
 
-  it('leaves every URL at least its lifetime, and at most one window more', async () => {
+  it('the time in a URL leaves every URL at least its lifetime, and at most one window more', async () => {
     for (const second of [0, 1, WINDOW - 1]) {
       at(START + second);
       const url = await signer('one').sign(PATH);
@@ -114,7 +114,7 @@ describe('the time in a URL', () => {
     }
   });
 
-  it('ends it to the second, as the rule does: valid while now < time + lifetime + window', async () => {
+  it('the time in a URL ends it to the second, as the rule does: valid while now < time + lifetime + window', async () => {
     at(START);
     const url = await signer('one').sign(PATH);
     const { validFor } = signer('one');
@@ -131,7 +131,7 @@ describe('the time in a URL', () => {
 });
 
 describe('the secrets', () => {
-  it('sign with the first and accept all', async () => {
+  it('a blob host signs with the first secret and accepts all', async () => {
     at(START);
     const both = signer('new', 'old');
     const [ofNew, ofOld, ofOther] = await Promise.all(
@@ -143,7 +143,7 @@ describe('the secrets', () => {
     assert.equal(await verdictOf(both, ofOther), 'forged');
   });
 
-  it('rotate without an outage, in any order that gives the new one before the old is taken away', async () => {
+  it('secrets rotate without an outage, in any order that gives the new one before the old is taken away', async () => {
     at(START);
     const steps = [['old'], ['old', 'new'], ['new', 'old'], ['new']];
     for (const [index, before] of steps.entries()) {
@@ -157,13 +157,13 @@ describe('the secrets', () => {
     assert.equal(await verdictOf(signer('new'), await signer('new', 'old').sign(PATH)), 'valid');
   });
 
-  it('are no longer accepted when they are taken away', async () => {
+  it('the secrets of signatures are no longer accepted when they are taken away', async () => {
     at(START);
     const url = await signer('old').sign(PATH);
     assert.equal(await verdictOf(signer('new'), url), 'forged');
   });
 
-  it('tell an expired URL of the registry from one that it never signed', async () => {
+  it('the secrets of signatures tell an expired URL of the registry from one that it never signed', async () => {
     at(START);
     const url = await signer('one').sign(PATH);
     at(START + LIFETIME + WINDOW);
@@ -171,7 +171,7 @@ describe('the secrets', () => {
     assert.equal(await verdictOf(signer('two'), url), 'forged');
   });
 
-  it('have to be there to sign', async () => {
+  it('a signature needs at least one secret', async () => {
     await assert.rejects(signer().sign(PATH), /no secret/);
     assert.equal(await verdictOf(signer(), `${PATH}?verify=1700000000-AAAA`), 'forged');
   });

@@ -30,7 +30,7 @@ interface Visit {
 }
 
 describe('the firewall rule', () => {
-  it('is evaluated here as openssl and base64 would', () => {
+  it('the firewall rule is evaluated here as openssl and base64 would', () => {
     // printf /images/cat.jpg1484063787 | openssl dgst -sha256 -hmac mysecrettoken -binary | base64
     const token = '1484063787-XsZ5NmtNBxOd4f4fBOtqVmpWRnDRNkHKVZieqDPKu3U%3D';
     const visit = { host: HOST, uri: `/images/cat.jpg?verify=${token}`, now: 1_484_063_787 };
@@ -42,7 +42,7 @@ describe('the firewall rule', () => {
   });
 
   for (const lifetime of ['60', '63', '1200', '86399', '432000']) {
-    it(`lets a URL of ${lifetime} seconds in until the second in which the registry refuses it`, async (t) => {
+    it(`the firewall rule lets a URL of ${lifetime} seconds in until the second in which the registry refuses it`, async (t) => {
       const rule = ruleFor('--lifetime', lifetime, '--secret', NEW);
       const signer = await registry(NEW, lifetime);
       const uri = await signedAt(t, signer, NOW_S);
@@ -61,7 +61,7 @@ describe('the firewall rule', () => {
     });
   }
 
-  it('blocks what is not signed, or not for this path', async (t) => {
+  it('the firewall rule blocks what is not signed, or not for this path', async (t) => {
     const rule = ruleFor('--secret', NEW);
     const uri = await signedAt(t, await registry(NEW), NOW_S);
     for (const altered of [PATH, '/', uri.replace('0b9f', '0b9e'), uri.replace('verify=17', 'verify=18')]) {
@@ -71,7 +71,7 @@ describe('the firewall rule', () => {
     assert.equal(blocks(rule, { host: HOST, uri: strange, now: NOW_S }), true);
   });
 
-  it('has the host, however it is written, and no other', () => {
+  it('the firewall rule has the host, however it is written, and no other', () => {
     const rule = ruleFor('--secret', NEW);
     for (const host of [HOST, 'BLOBS.example.COM', `${HOST}:443`, `${HOST}.`]) {
       assert.equal(blocks(rule, { host, uri: PATH, now: NOW_S }), true, host);
@@ -79,7 +79,7 @@ describe('the firewall rule', () => {
     assert.equal(blocks(rule, { host: 'www.example.com', uri: PATH, now: NOW_S }), false);
   });
 
-  it('takes both secrets during a rotation, and one before and after', async () => {
+  it('the firewall rule takes both secrets during a rotation, and one before and after', async () => {
     const uris = await Promise.all([OLD, NEW].map(async (secret) => (await registry(secret)).sign(PATH)));
     assert.equal(new Set(uris).size, 2);
     const rows = [
@@ -99,7 +99,7 @@ describe('the firewall rule', () => {
 });
 
 describe('the text', () => {
-  it('has the rules before the domain, and everything filled in', () => {
+  it('the text of npm run blob-host has the rules before the domain, and everything filled in', () => {
     const { setup } = parsed('--secret', NEW);
     const text = blobHostSetup(setup);
     const steps = [
@@ -117,7 +117,7 @@ describe('the text', () => {
     assert.doesNotMatch(text, /undefined|NaN|\[object/);
   });
 
-  it('has commands whose JSON is that of the rules', () => {
+  it('the text of npm run blob-host has commands whose JSON is that of the rules', () => {
     const { setup } = parsed('--secret', NEW);
     const bodies = [...blobHostSetup(setup).matchAll(/--json '([^']*)'$/gm)].map(([, body = '']) =>
       JSON.parse(body),
@@ -128,7 +128,7 @@ describe('the text', () => {
     );
   });
 
-  it('tells a rotation in its order, and how long to wait', () => {
+  it('the text of npm run blob-host tells a rotation in its order, and how long to wait', () => {
     const text = blobHostSetup(parsed('--secret', NEW, '--secret', OLD).setup);
     const steps = [`("${OLD}"`, `'${NEW},${OLD}'`, 'Wait 1500 seconds', `'${NEW}' |`, `--secret ${NEW}\n`];
     const places = steps.map((step) => text.indexOf(step));
@@ -139,7 +139,7 @@ describe('the text', () => {
     );
   });
 
-  it('has settings that the registry takes', () => {
+  it('the text of npm run blob-host has settings that the registry takes', () => {
     const { setup } = parsed('--lifetime', '600', '--secret', NEW, '--secret', OLD);
     const env = {
       BLOB_HOST: setup.host,
@@ -167,18 +167,18 @@ it('the cache rule ignores the signature, and keeps no error', () => {
 });
 
 describe('the command', () => {
-  it('makes a secret of 32 bytes, another each time', () => {
+  it('npm run blob-host makes a secret of 32 bytes, another each time', () => {
     const made = [command(), command()].map(({ stdout }) => /--secret ([\w-]{43})\n/.exec(stdout)?.[1]);
     assert.ok(made[0] !== undefined && made[0] !== made[1]);
   });
 
-  it('prints what the API takes, and nothing else, with --json', () => {
+  it('npm run blob-host prints what the API takes, and nothing else, with --json', () => {
     const { stdout, status } = command('--secret', NEW, '--json');
     assert.equal(status, 0);
     assert.deepEqual(JSON.parse(stdout), rulesets(parsed('--secret', NEW).setup));
   });
 
-  it('says what is wrong, and how it is used', () => {
+  it('npm run blob-host says what is wrong, and how it is used', () => {
     const { stdout, stderr, status } = command('--lifetime', '5');
     assert.deepEqual({ stdout, status }, { stdout: '', status: 1 });
     assert.match(stderr, /BLOB_URL_LIFETIME is a number of seconds from 60 [\s\S]*--host/);
@@ -206,7 +206,7 @@ describe('an option is refused', () => {
     { name: 'an option that is not there', args: [...given, '--zone', 'x'], message: /--zone/ },
   ];
   for (const { name, args, message } of rows) {
-    it(name, () => {
+    it(`npm run blob-host refuses an option: ${name}`, () => {
       assert.throws(
         () => parseOptions(args),
         (fault) =>

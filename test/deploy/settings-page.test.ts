@@ -17,7 +17,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const ALL: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS };
 
 describe('npm run docs:settings', () => {
-  it('has been run since a setting changed', () => {
+  it('npm run docs:settings has been run since a setting changed', () => {
     assert.equal(read('docs/settings.md'), settingsPage(), 'run npm run docs:settings');
     const readme = read('README.md');
     assert.equal(readme, withSettingsTable(readme), 'run npm run docs:settings');
@@ -26,7 +26,7 @@ describe('npm run docs:settings', () => {
 
 describe('the list of settings', () => {
   for (const [name, setting] of Object.entries(ALL)) {
-    it(`has a default and a sentence for ${name} that are right`, () => {
+    it(`the list of settings has a default and a sentence for ${name} that are right`, () => {
       for (const text of [setting.default, setting.machineDefault])
         if (text) assert.doesNotThrow(() => parseSetting(name as SettingName, text));
       assert.match(setting.about, /^.+\.$/);

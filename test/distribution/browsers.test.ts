@@ -54,26 +54,26 @@ eachHome(
       ];
       for (const { name, headers } of STRANGERS)
         for (const [method, path, type] of changes)
-          it(`${name} may not ${method} ${path}`, async () => {
+          it(`a page ${name} may not ${method} ${path}`, async () => {
             const answer = await request(home, method, path, { ...headers, 'Content-Type': type }, 'x');
             assert.equal(answer.status, 403, answer.body.toString());
             assert.match(answer.body.toString(), /a page of another site/);
           });
 
-      it('changes nothing by what it may not', async () => {
+      it('a refused request of a web page changes nothing', async () => {
         await admin.must(200, 'GET', '/v2/app/manifests/v1');
         await admin.must(404, 'GET', '/v2/app/manifests/v2');
         await admin.must(404, 'HEAD', `/v2/app/blobs/${digest(Buffer.from('x'))}`);
       });
 
-      it('may read what it may read', async () => {
+      it('a page of another site may read what its client may read', async () => {
         for (const { headers } of STRANGERS) {
           assert.equal((await request(home, 'GET', '/v2/app/manifests/v1', headers)).status, 200);
           assert.equal((await request(home, 'OPTIONS', '/v2/app/manifests/v1', headers)).status, 405);
         }
       });
 
-      it('of the registry itself may change things', async () => {
+      it('a page of the registry itself may change things', async () => {
         const headers = { 'Sec-Fetch-Site': 'same-origin', Origin: home.url };
         assert.equal((await request(home, 'POST', '/v2/app/blobs/uploads/', headers)).status, 202);
         const typed = { 'Sec-Fetch-Site': 'none' };
@@ -96,13 +96,13 @@ eachHome(
         ['the first page', 'GET', () => '/'],
       ];
       for (const [name, method, path] of rows)
-        it(name, async () => {
+        it(`what is served is data: ${name}`, async () => {
           const { headers } = await admin.send(method, path());
           for (const [header, value] of Object.entries(AS_DATA))
             assert.equal(headers.get(header), value, header);
         });
 
-      it('and a blob is one to save', async () => {
+      it('a blob is served as a file to save', async () => {
         const path = `/v2/app/blobs/${digest(layer)}`;
         for (const [method, headers] of [
           ['GET', {}],
@@ -122,7 +122,7 @@ eachHome(
         'application/html.json',
         'application/vnd.x+xml',
       ])
-        it(`and a manifest is not of the type ${type}`, async () => {
+        it(`a manifest is not of the type ${type}`, async () => {
           const manifest = {
             schemaVersion: 2,
             config: JSON.parse(image.bytes.toString()).config,
@@ -141,7 +141,7 @@ eachHome(
         'application/prs.mine+json',
         'application/json',
       ])
-        it(`and a manifest may be of the type ${type}`, async () => {
+        it(`a manifest may be of the type ${type}`, async () => {
           const body = JSON.stringify({ example: type });
           const headers = { 'Content-Type': type };
           await admin.must(201, 'PUT', '/v2/app/manifests/thing', { body, headers });
@@ -149,7 +149,7 @@ eachHome(
           assert.deepEqual([answer.headers.get('Content-Type'), answer.text], [type, body]);
         });
 
-      it('and a manifest that an earlier release took with the type of a page is served as JSON', async () => {
+      it('a manifest that an earlier release took with the type of a page is served as JSON', async () => {
         const body = JSON.stringify({ example: 'page' });
         const headers = { 'Content-Type': 'application/json' };
         await admin.must(201, 'PUT', '/v2/old/manifests/page', { body, headers });
@@ -166,7 +166,9 @@ eachHome(
         lines: [`Content-Length: ${size}`, ...lines],
       });
 
-      it('is not waited for where no credentials came with it', { timeout: 20_000 }, async () => {
+      it('a body that is refused is not waited for where no credentials came with it', {
+        timeout: 20_000,
+      }, async () => {
         for (const lines of [
           [],
           ['Authorization: Bearer x.y.z'],
@@ -179,7 +181,7 @@ eachHome(
         }
       });
 
-      it('is read where it is small, and the connection goes on', async () => {
+      it('a body that is refused is read where it is small, and the connection goes on', async () => {
         const socket = begin(home.url, {
           ...head(60_000, ['Connection: keep-alive']),
           body: Buffer.alloc(60_000),
@@ -193,7 +195,7 @@ eachHome(
         assert.deepEqual(text.match(/HTTP\/1.1 \d{3}/g), ['HTTP/1.1 401', 'HTTP/1.1 200']);
       });
 
-      it('is read to its end for who has credentials, and the answer arrives', async () => {
+      it('a body that is refused is read to its end for who has credentials, and the answer arrives', async () => {
         const answer = await admin.send('PUT', '/v2/app/blobs/uploads/none?digest=none', {
           body: Buffer.alloc(8 * MiB),
         });
@@ -204,7 +206,7 @@ eachHome(
     describe('a name that can never be', () => {
       const paths = ['/v2/UPPER/tags/list', '/v2/a_-b/manifests/v1', `/v2/${'a'.repeat(256)}/tags/list`];
       for (const path of paths) {
-        it(`is invalid for who has credentials, and asks others to log in: ${path.slice(0, 30)}`, async () => {
+        it(`a name that can never be is invalid for who has credentials, and asks others to log in: ${path.slice(0, 30)}`, async () => {
           const { status, code } = await admin.send('GET', path);
           assert.deepEqual([status, code], [400, 'NAME_INVALID']);
           const authorization = await admin.bearer('repository:app:pull');

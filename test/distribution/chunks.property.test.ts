@@ -96,7 +96,8 @@ eachHome((home) => {
     );
   });
 
-  it('no limit of production was passed', async () => assert.deepEqual(await home.violations(), []));
+  it('pushes in any chunks pass no limit of production', async () =>
+    assert.deepEqual(await home.violations(), []));
 });
 
 async function pushAndPull(registry: Registry, plan: Plan): Promise<void> {

@@ -37,7 +37,7 @@ const INSIDE = [
 describe('the table of malformed requests', () => {
   const all = [...Object.values(SUBJECTS).flat(), ...expired];
 
-  it('has no two rows of one name', () => {
+  it('the table of malformed requests has no two rows of one name', () => {
     const seen = all.map((row) => row.name);
     assert.deepEqual(
       seen.filter((name, at) => seen.indexOf(name) !== at),
@@ -45,7 +45,8 @@ describe('the table of malformed requests', () => {
     );
   });
 
-  it('has at least 300 rows', () => assert.ok(all.length >= 300, `${all.length} rows`));
+  it('the table of malformed requests has at least 300 rows', () =>
+    assert.ok(all.length >= 300, `${all.length} rows`));
 });
 
 eachHome((home) => {
@@ -63,32 +64,34 @@ eachHome((home) => {
 
   for (const [subject, rows] of Object.entries(SUBJECTS)) {
     describe(subject, () => {
-      for (const row of rows.filter(isPublic)) it(row.name, () => judge(row));
+      for (const row of rows.filter(isPublic)) it(`a malformed request: ${row.name}`, () => judge(row));
     });
   }
 
   describe('after two days', () => {
     before(() => home.setClockAhead(TWO_DAYS_MS));
     after(() => home.setClockAhead(0));
-    for (const row of expired) it(row.name, () => judge(row));
+    for (const row of expired) it(`a malformed request after two days: ${row.name}`, () => judge(row));
   });
 
   describe('after all of them', () => {
-    it('nothing more is stored', async () => {
+    it('after all malformed requests nothing more is stored', async () => {
       assert.deepEqual((await home.storedKeys()).sort(), stored);
     });
 
-    it('no limit of production was passed', async () => assert.deepEqual(await home.violations(), []));
+    it('malformed requests pass no limit of production', async () =>
+      assert.deepEqual(await home.violations(), []));
 
-    it('the tags are those that were pushed', async () => {
+    it('after all malformed requests the tags are those that were pushed', async () => {
       const answer = await given.repository.tags();
       assert.deepEqual(answer.json(), { name: given.repository.name, tags: ['latest'] });
       expectManifest(await given.repository.getManifest('latest'), given.image);
     });
 
-    it('the upload that had begun goes on from where it stood', () => given.finish());
+    it('after all malformed requests the upload that had begun goes on from where it stood', () =>
+      given.finish());
 
-    it('an image is pushed and pulled', async () => {
+    it('after all malformed requests an image is pushed and pulled', async () => {
       const image = imageManifest({ layers: [blob(3 << 20)] });
       const repository = registry.repository();
       await repository.pushManifest(image, 'latest');
@@ -106,7 +109,7 @@ eachHome((home) => {
           `${content.toString('latin1')}\r\n0\r\n\r\n`,
         ].join('');
 
-      it(`${length} beside the chunks of a PATCH`, async () => {
+      it(`a length does not count beside chunks: ${length} beside the chunks of a PATCH`, async () => {
         const path = await given.start();
         const answer = await sendRaw(home.url, beside('PATCH', path));
         expectStatus(answer, 202);
@@ -114,7 +117,7 @@ eachHome((home) => {
         expectStatus(await registry.send('DELETE', path), 204);
       });
 
-      it(`${length} beside the chunks of a PUT`, async () => {
+      it(`a length does not count beside chunks: ${length} beside the chunks of a PUT`, async () => {
         const of = digestOf(content);
         expectStatus(await sendRaw(home.url, beside('PUT', `${await given.start()}&digest=${of}`)), 201);
         expectBody(await given.repository.getBlob(of), content);

@@ -22,7 +22,7 @@ describe('a registry without PUBLIC_URL', () => {
         admin.must(201, 'POST', `/v2/app/blobs/uploads/?digest=${digest(content)}`, { body: content }),
       );
 
-      it('sends a client that forwards another host nowhere else', async () => {
+      it('a registry without PUBLIC_URL sends a client that forwards another host nowhere else', async () => {
         const { challenge } = await ping(home, linesOf(EVIL));
         assert.deepEqual(challenge, { realm: `${home.url}/token`, service: new URL(home.url).host });
         const { status, headers } = await admin.send('GET', path, { headers: EVIL });
@@ -30,7 +30,7 @@ describe('a registry without PUBLIC_URL', () => {
         assert.equal(new URL(headers.get('Location') ?? '').origin, home.url);
       });
 
-      it('makes no token for a host that a client forwards', async () => {
+      it('a registry without PUBLIC_URL makes no token for a host that a client forwards', async () => {
         const { text } = await admin.must(200, 'GET', '/token?scope=repository:app:pull', { headers: EVIL });
         const [, payload = ''] = JSON.parse(text).token.split('.');
         const { aud, iss } = JSON.parse(Buffer.from(payload, 'base64url').toString());
@@ -44,19 +44,19 @@ describe('a registry without PUBLIC_URL', () => {
     'disk',
     (home) => {
       for (const name of ['evil.example', 'evil.example:8787', '192.0.2.7', '127.0.0.1.evil.example'])
-        it(`answers ${name}, at which it is not bound, with how to set its name`, async () => {
+        it(`a registry without PUBLIC_URL answers ${name}, at which it is not bound, with how to set its name`, async () => {
           const { status, code, message } = await ping(home, [`Host: ${name}`]);
           assert.deepEqual([status, code], [421, 'NAME_INVALID']);
           assert.ok(message.includes(`called ${name}`) && message.includes('set PUBLIC_URL'), message);
         });
 
       for (const name of ['localhost', 'localhost:5000', '127.0.0.1', '[::1]:8787'])
-        it(`answers ${name} under that name`, async () => {
+        it(`a registry without PUBLIC_URL answers ${name} under that name`, async () => {
           const { challenge } = await ping(home, [`Host: ${name}`]);
           assert.deepEqual(challenge, { realm: `http://${name}/token`, service: name });
         });
 
-      it('tells a load balancer that it is well, under any name', async () => {
+      it('a registry without PUBLIC_URL tells a load balancer that it is well, under any name', async () => {
         const { status } = await sendHead(home.url, {
           method: 'GET',
           target: '/health',
@@ -71,7 +71,7 @@ describe('a registry without PUBLIC_URL', () => {
   onHome(
     'disk',
     (home) => {
-      it('is called what a trusted proxy says, where it is bound to that name', async () => {
+      it('a registry without PUBLIC_URL is called what a trusted proxy says, where it is bound to that name', async () => {
         const forwarded = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'registry.example' };
         const { challenge } = await ping(home, linesOf(forwarded));
         assert.deepEqual(challenge, { realm: 'https://registry.example/token', service: 'registry.example' });
@@ -99,7 +99,7 @@ describe('a registry with PUBLIC_URL', () => {
         },
       ];
       for (const { name, lines, want } of rows)
-        it(`is called ${want} for ${name}`, async () => {
+        it(`a registry with PUBLIC_URL is called ${want} for ${name}`, async () => {
           const { challenge, headers } = await ping(home, lines);
           assert.deepEqual(challenge, { realm: `${want}/token`, service: new URL(want).host });
           assert.equal(headers.get('Strict-Transport-Security'), 'max-age=31536000');
@@ -113,7 +113,7 @@ describe('a registry with sign-in and without PUBLIC_URL', () => {
   onHome(
     'r2',
     (home) => {
-      it('says that it needs PUBLIC_URL', async () => {
+      it('a registry with sign-in and without PUBLIC_URL says that it needs PUBLIC_URL', async () => {
         const { status, message } = await new Visitor(home, null).send('GET', '/auth/login');
         assert.equal(status, 503);
         assert.match(message, /PUBLIC_URL is needed for OIDC_ISSUER/);

@@ -75,7 +75,7 @@ eachHome((home) => {
   });
 
   describe('users', () => {
-    it('are made with what is given, and changed in that alone', async () => {
+    it('users are made with what is given, and changed in that alone', async () => {
       assert.equal(await accounts.call('putUser', { name: 'bob' }), 'created');
       const bob = { name: 'bob', password: null, groups: [], disabled: false, createdAt: now };
       assert.deepEqual(await accounts.call('getUser', 'bob'), bob);
@@ -94,7 +94,7 @@ eachHome((home) => {
       assert.equal(await accounts.call('getUser', 'eve'), null);
     });
 
-    it('are listed by page', async () => {
+    it('users are listed by page', async () => {
       for (const name of ['carol', 'bob', 'eve']) await accounts.call('putUser', { name });
       const names = async (last: string | null) => {
         const { entries, more } = await accounts.call<Listing<User>>('listUsers', { count: 2, last });
@@ -104,7 +104,7 @@ eachHome((home) => {
       assert.deepEqual(await names('carol'), ['eve', false]);
     });
 
-    it('go with their tokens and their rules, and leave those of a robot', async () => {
+    it('users are deleted with their tokens and their rules, and those of a robot stay', async () => {
       await people();
       assert.equal(await accounts.call('deleteUser', 'bob'), true);
       assert.equal(await accounts.call('deleteUser', 'bob'), false);
@@ -148,7 +148,7 @@ eachHome((home) => {
       { name: 'the name of an owner', idOrName: 'bob', want: [] },
     ];
     for (const { name, idOrName, want } of named) {
-      it(`listTokensNamed lists those of ${name}, page after page`, async () => {
+      it(`listTokensNamed lists the tokens of ${name}, page after page`, async () => {
         for (const owner of ['bob', 'eve']) {
           await accounts.call('putUser', { name: owner });
           await accounts.call('createToken', { ...token('ci', { owner }), id: `${owner}s` });
@@ -168,7 +168,7 @@ eachHome((home) => {
       });
     }
 
-    it('have a name of their own and an owner that is there', async () => {
+    it('tokens have a name of their own and an owner that is there', async () => {
       await people();
       assert.equal(await accounts.call('createToken', token('other', { name: 'ci' })), 'name taken');
       assert.equal(await accounts.call('createToken', token('other', { owner: 'carol' })), 'no owner');
@@ -179,7 +179,7 @@ eachHome((home) => {
       assert.deepEqual((await accounts.lookup({ token: 'third' })).token, made);
     });
 
-    it('are listed of everybody, of robots and of one user', async () => {
+    it('tokens are listed of all owners, of robots and of one user', async () => {
       await people();
       const names = async (owner: Record<string, unknown>, last: string | null = null) => {
         const { entries, more } = await accounts.call<Listing<Token>>('listTokens', owner, {
@@ -195,7 +195,7 @@ eachHome((home) => {
       assert.deepEqual(await names({ owner: 'eve' }), [false]);
     });
 
-    it('leave no rule to the next of their name', async () => {
+    it('tokens leave no rule to the next of their name', async () => {
       await people();
       assert.equal(await accounts.call('deleteToken', 'ci'), true);
       assert.equal(await accounts.call('deleteToken', 'ci'), false);
@@ -222,7 +222,7 @@ eachHome((home) => {
       { name: 'after its end', query: right, after: DAY_MS, want: now },
     ];
     for (const { name, query, after, want } of uses) {
-      it(`have their last use written: ${name}`, async () => {
+      it(`tokens have their last use written: ${name}`, async () => {
         await accounts.call('createToken', token('ci', { expiresAt: now + DAY_MS }));
         await accounts.lookup(right);
         await home.stopClock(now + after);
@@ -234,14 +234,14 @@ eachHome((home) => {
 
   describe('a lookup', () => {
     for (const { name, query, want } of LOOKUPS) {
-      it(`shows the rules for ${name}`, async () => {
+      it(`a lookup shows the rules for ${name}`, async () => {
         await people();
         const { rules } = await accounts.lookup(query);
         assert.deepEqual(rules.map(({ subject }) => subject).sort(), [...want].sort());
       });
     }
 
-    it('shows the owner of a token, and all policies', async () => {
+    it('a lookup shows the owner of a token, and all policies', async () => {
       await people();
       const policy = { kind: 'networks', repositories: 'acme/**', networks: ['192.0.2.0/24'] };
       const made = await accounts.call<{ id: string }>('createPolicy', policy);
@@ -252,7 +252,7 @@ eachHome((home) => {
       assert.deepEqual((await accounts.lookup({})).policies, []);
     });
 
-    it('shows the trusts of exactly its issuer', async () => {
+    it('a lookup shows the trusts of exactly its issuer', async () => {
       const issuer = 'https://issuer.example';
       for (const other of [issuer, `${issuer}/`, `${issuer}.evil`])
         await accounts.call('createTrust', trust(other, other));
@@ -270,7 +270,7 @@ eachHome((home) => {
       { what: 'a trust', method: 'createTrust', given: trust('github', 'https://issuer.example') },
     ];
     for (const { what, method, given } of first) {
-      it(`says that there are accounts once there is ${what}`, async () => {
+      it(`a lookup says that there are accounts once there is ${what}`, async () => {
         assert.equal((await accounts.lookup({})).hasAccounts, false);
         await accounts.call(method, given);
         assert.equal((await accounts.lookup({})).hasAccounts, true);
@@ -278,7 +278,7 @@ eachHome((home) => {
     }
 
     for (const [search, index] of SEARCHES) {
-      it(`reads by an index: ${search.slice(0, 40)}`, async () => {
+      it(`a lookup reads by an index: ${search.slice(0, 40)}`, async () => {
         const values = search.replaceAll('?', "'1'");
         const plan = await accounts.rows(`EXPLAIN QUERY PLAN ${values}`);
         const steps = plan.map(({ detail }) => String(detail)).filter((step) => !step.includes('wanted'));

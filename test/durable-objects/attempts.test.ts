@@ -148,7 +148,7 @@ eachHome((home) => {
 
   describe('the wait after failures: ', () => {
     for (const { name, failures, account, each, at, want } of WAITS) {
-      it(`${name}: ${want} s`, async () => {
+      it(`the wait after failed logins: ${name}: ${want} s`, async () => {
         for (let n = 1; n <= failures; n++) {
           await accounts.fail(account.replace('%', String(n)), each.replace('%', String(n)));
         }
@@ -161,7 +161,7 @@ eachHome((home) => {
   });
 
   describe('a record', () => {
-    it('is cleared by a success, but that of the address and that of the account stay', async () => {
+    it('a record of failed logins is cleared by a success, but that of the address and that of the account stay', async () => {
       await accounts.fail('bob', '192.0.2.1', 6);
       assert.deepEqual(await standing('bob', '192.0.2.1'), [2 * LOGIN_WAIT_MIN_MS, true]);
       await accounts.call('recordLogin', 'bob', '192.0.2.1', true);
@@ -174,14 +174,14 @@ eachHome((home) => {
       ]);
     });
 
-    it('of an account does not hold up where it was logged in from before', async () => {
+    it('a record of failed logins of an account does not hold up where it was logged in from before', async () => {
       await accounts.call('recordLogin', 'bob', '198.51.100.9', true);
       for (let at = 0; at < FAILED_LOGINS_OF_ACCOUNT + 1; at++) await accounts.fail('bob', `203.0.113.${at}`);
       assert.equal((await standing('bob', '198.51.100.9'))[0], 0);
       assert.notEqual((await standing('bob', '198.51.100.10'))[0], 0);
     });
 
-    it('of an address does not hold up who logged in from there before', async () => {
+    it('a record of failed logins of an address does not hold up who logged in from there before', async () => {
       await accounts.call('recordLogin', 'bob', '192.0.2.1', true);
       for (let at = 0; at < 30; at++) await accounts.fail(`made-up-${at}`, '192.0.2.1');
       assert.equal((await standing('bob', '192.0.2.1'))[0], 0);
@@ -189,7 +189,7 @@ eachHome((home) => {
       assert.notEqual((await standing('eve', '192.0.2.1'))[0], 0);
     });
 
-    it('counts what is under way: many at once are tried no more often than one after another', async () => {
+    it('a record of failed logins counts what is under way: many at once are tried no more often than one after another', async () => {
       const tried = await Promise.all(
         Array.from({ length: 3 * FAILED_LOGINS_OF_PAIR }, () =>
           accounts.call('mayTryPassword', 'bob', '192.0.2.1'),
@@ -200,13 +200,13 @@ eachHome((home) => {
       assert.equal(await accounts.call('mayTryPassword', 'bob', '192.0.2.1'), false);
     });
 
-    it('survives eviction', async () => {
+    it('a record of failed logins survives eviction', async () => {
       await accounts.fail('bob', '192.0.2.1', 15);
       await accounts.evict();
       assert.deepEqual(await standing('bob', '192.0.2.1'), [LOGIN_WAIT_MAX_MS, true]);
     });
 
-    it('loses one failure for each time of quiet, and is removed when all are forgotten', async () => {
+    it('a record of failed logins loses one failure for each time of quiet, and is removed when all are forgotten', async () => {
       await accounts.fail('bob', '192.0.2.1', 4);
       await home.stopClock(now + 2 * FAILED_LOGIN_FORGOTTEN_MS);
       await accounts.fail('bob', '192.0.2.1');
@@ -222,7 +222,7 @@ eachHome((home) => {
       assert.equal(await home.alarmAt('ACCOUNTS', 'accounts'), null);
     });
 
-    it('is not forgotten while its failures go on at the end of each wait', async () => {
+    it('a record of failed logins is not forgotten while its failures go on at the end of each wait', async () => {
       let at = now;
       for (let n = 1; n <= 20; n++) {
         await accounts.fail('bob', '192.0.2.1');
@@ -233,7 +233,7 @@ eachHome((home) => {
       assert.equal(await accounts.waitMs('bob', '192.0.2.1'), LOGIN_WAIT_MAX_MS);
     });
 
-    it('lets one attempt pass when the wait is over, and not all that come at once', async () => {
+    it('a record of failed logins lets one attempt pass when the wait is over, and not all that come at once', async () => {
       await accounts.fail('bob', '192.0.2.1', 15);
       await home.stopClock(now + LOGIN_WAIT_MAX_MS);
       const waits = await Promise.all(Array.from({ length: 5 }, () => accounts.waitMs('bob', '192.0.2.1')));

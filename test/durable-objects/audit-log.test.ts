@@ -78,7 +78,7 @@ eachHome((home) => {
 
   describe('a list', () => {
     for (const { name, query, want } of LISTS) {
-      it(`of ${name} is newest first, within a message and across messages`, async () => {
+      it(`a list of ${name} is newest first, within a message and across messages`, async () => {
         await log.record(EVENTS.slice(0, 4));
         await log.record(EVENTS.slice(4));
         await home.evict('AUDIT', 'audit');
@@ -87,7 +87,7 @@ eachHome((home) => {
       });
     }
 
-    it('goes on before the last id, whatever has come since', async () => {
+    it('a list of audit events goes on before the last id, whatever has come since', async () => {
       await log.record(EVENTS);
       const seen: (string | null)[] = [];
       for (let before: number | null = null, isEnd = false; !isEnd; ) {
@@ -100,7 +100,7 @@ eachHome((home) => {
       assert.deepEqual(seen, ['6', '5', '4', '3', '2', '1']);
     });
 
-    it('gives back what was recorded', async () => {
+    it('a list of audit events gives back what was recorded', async () => {
       const recorded = event({ count: 7, examples: ['push acme/web no rule'], decision: 'denied' });
       await log.record([recorded]);
       const [{ id, ...listed } = { id: 0 }] = (await log.list({})).entries;
@@ -109,7 +109,7 @@ eachHome((home) => {
     });
 
     for (const table of ['batches', 'events'] as const) {
-      it(`of an actor without events reads a bounded number of rows for a page, of ${table}`, async () => {
+      it(`a list of an actor without events reads a bounded number of rows for a page, of ${table}`, async () => {
         await log.rows(FILL[table](2500, now));
         let pages = 0;
         for (let before: number | null = null, isEnd = false; !isEnd; pages++) {
@@ -125,7 +125,7 @@ eachHome((home) => {
       });
     }
 
-    it('has the events of release 0.1.0 after those of batches', async () => {
+    it('a list of audit events has the events of release 0.1.0 after those of batches', async () => {
       await log.rows(FILL.events(2, now));
       await log.record([event({ reference: 'new' }), event({ reference: 'newer' })]);
       const seen: string[] = [];
@@ -180,13 +180,13 @@ eachHome((home) => {
     assert.equal((await log.list({ count: 1 })).entries[0]?.decision, 'failed');
   });
 
-  it('takes all events of a message or none', async () => {
+  it('the audit log takes all events of a message or none', async () => {
     const broken = { ...event(), actor: null };
     await assert.rejects(log.record([event(), broken as unknown as AuditEvent]), /^Error: \/test\/call: 500/);
     assert.deepEqual(await log.list({}), { entries: [], next: null });
   });
 
-  it('keeps no more of a text than it is for', async () => {
+  it('the audit log cuts a text at the length of its field', async () => {
     const long = 'ü'.repeat(3_000_000);
     await log.record([event({ actor: long, reference: long, rule: long, userAgent: long })]);
     const [{ actor, reference, rule, userAgent } = event()] = (await log.list({})).entries;
@@ -197,7 +197,7 @@ eachHome((home) => {
   });
 
   describe('retention', () => {
-    it('removes what is old enough, and keeps what is not', async () => {
+    it('the retention of the audit log removes what is old enough, and keeps what is not', async () => {
       await log.record([event({ at: now, reference: 'old' })]);
       await home.stopClock(now + DAY_MS);
       await log.record([event({ at: now + DAY_MS, reference: 'new' })]);
@@ -219,7 +219,7 @@ eachHome((home) => {
     });
 
     for (const table of ['batches', 'events'] as const) {
-      it(`removes many ${table} in steps, one right after the other`, async () => {
+      it(`the retention of the audit log removes many ${table} in steps, one right after the other`, async () => {
         await log.record([event({ at: now })]);
         await log.rows('DELETE FROM batches');
         const many = 2 * EXPIRED_ROWS_AT_A_TIME + 5;
@@ -230,7 +230,7 @@ eachHome((home) => {
       });
     }
 
-    it('wakes no more than once an hour for events that end one after another', async () => {
+    it('the retention of the audit log wakes no more than once an hour for events that end one after another', async () => {
       await log.record([event({ at: now })]);
       await home.stopClock(now + 1000);
       await log.record([event({ at: now + 1000 })]);
@@ -239,7 +239,7 @@ eachHome((home) => {
       assert.equal(await home.alarmAt('AUDIT', 'audit'), now + DEFAULT_DAYS * DAY_MS + AUDIT_SWEEP_MS);
     });
 
-    it('is not put off by a clock that runs ahead', async () => {
+    it('the retention of the audit log is not put off by a clock that runs ahead', async () => {
       await log.record([event({ at: now + 1000 * DAY_MS })]);
       await home.stopClock(now + DEFAULT_DAYS * DAY_MS);
       assert.equal(await log.ringAll(), 1);
@@ -305,7 +305,7 @@ onHome(
 
 describe('the setting AUDIT_DAYS', () => {
   for (const { setting, days, isWrong = false } of SETTINGS) {
-    it(`${setting ?? 'not set'} is ${days} days${isWrong ? ', and is complained about by name' : ''}`, (t) => {
+    it(`the setting AUDIT_DAYS: ${setting ?? 'not set'} is ${days} days${isWrong ? ', and is complained about by name' : ''}`, (t) => {
       const complained = t.mock.method(console, 'error', () => undefined);
       assert.equal(parseSettingOr('AUDIT_DAYS', setting, AUDIT_MAX.days), days);
       const texts = complained.mock.calls.map((call) => String(call.arguments[0]));

@@ -24,7 +24,7 @@ eachHome((home) => {
   });
 
   describe('signing keys', () => {
-    it('begin with one that signs at once, also for those who ask at the same time', async () => {
+    it('signing keys begin with one that signs at once, also for those who ask at the same time', async () => {
       const answers = await Promise.all(Array.from({ length: 8 }, () => accounts.signingKeys()));
       const [keys = []] = answers;
       assert.equal(keys.length, 1);
@@ -34,7 +34,7 @@ eachHome((home) => {
       assert.deepEqual(await accounts.signingKeys(), keys);
     });
 
-    it('sign and verify, and what is published holds no secret', async () => {
+    it('signing keys sign and verify, and what is published holds no secret', async () => {
       const [key] = await accounts.signingKeys();
       assert.ok(key !== undefined);
       assert.deepEqual(Object.keys(key.publicJwk).sort(), ['crv', 'kty', 'x', 'y']);
@@ -45,7 +45,7 @@ eachHome((home) => {
       assert.equal(payload.a, 1);
     });
 
-    it('follow one another: published first, then signing, then gone', async () => {
+    it('signing keys follow one another: published first, then signing, then gone', async () => {
       const [first] = await accounts.signingKeys();
       const dueAt = now + SIGNING_KEY_LIFETIME_MS - SIGNING_KEY_PUBLISHED_MS;
       await home.stopClock(dueAt);
@@ -61,7 +61,7 @@ eachHome((home) => {
       assert.deepEqual(kids(await accounts.signingKeys()), [second?.kid]);
     });
 
-    it('are replaced at once where the clock was far ahead when they were made', async () => {
+    it('signing keys are replaced at once where the clock was far ahead when they were made', async () => {
       await home.stopClock(now + 400 * DAY_MS);
       const [early] = await accounts.signingKeys();
       await home.stopClock(now);
@@ -73,7 +73,7 @@ eachHome((home) => {
       assert.equal((await accounts.signingKeys()).length, 2);
     });
 
-    it('have one that signs now where the clock was a little ahead', async () => {
+    it('signing keys have one that signs now where the clock was a little ahead', async () => {
       await home.stopClock(now + DAY_MS);
       const [early] = await accounts.signingKeys();
       await home.stopClock(now);
@@ -84,7 +84,7 @@ eachHome((home) => {
       );
     });
 
-    it('that were not asked for in a year go on until a new one signs', async () => {
+    it('signing keys that were not asked for in a year go on until a new one signs', async () => {
       const [first] = await accounts.signingKeys();
       await home.stopClock(now + 365 * DAY_MS);
       const [old, next, ...others] = await accounts.signingKeys();
@@ -95,7 +95,7 @@ eachHome((home) => {
     });
   });
 
-  it('secrets by purpose stay, and differ', async () => {
+  it('secrets of each purpose stay, and differ from each other', async () => {
     const upload = await accounts.call('secret', 'upload');
     assert.equal(Object.keys(upload as object).length, 32);
     assert.notDeepEqual(await accounts.call('secret', 'blob-url'), upload);
@@ -104,7 +104,7 @@ eachHome((home) => {
   });
 
   describe('a token that was exchanged', () => {
-    it('is taken once, also of those who come at the same time, and after eviction', async () => {
+    it('a token that was exchanged is taken once, also of those who come at the same time, and after eviction', async () => {
       const consume = () => accounts.call<boolean>('consume', 'issuer 1', now + DAY_MS);
       const answers = await Promise.all([consume(), consume(), consume()]);
       assert.deepEqual(answers.sort(), [false, false, true]);
@@ -113,7 +113,7 @@ eachHome((home) => {
       assert.equal(await accounts.call('consume', 'issuer 2', now + DAY_MS), true);
     });
 
-    it('is refused after its end, and forgotten in batches', async () => {
+    it('a token that was exchanged is refused after its end, and forgotten in batches', async () => {
       assert.equal(await accounts.call('consume', 'old', now - CLOCK_SKEW_S * 1000), false);
       assert.equal(await accounts.call('consume', 'just', now), true);
       await accounts.rows(`WITH RECURSIVE made (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM made WHERE n < ${EXPIRED_ROWS_AT_A_TIME + 5})

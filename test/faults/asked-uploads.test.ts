@@ -27,7 +27,7 @@ homes.onHome(
     };
 
     describe('a push', () => {
-      it('stores all layers past the Worker, and the manifest links them', async () => {
+      it('a push of containerd stores all layers past the Worker, and the manifest links them', async () => {
         const { client, repository, before, asking } = await scene();
         const image = IMAGE_OF_THREE();
         const { blobs, answer } = await asking.push('latest', image);
@@ -39,7 +39,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('by two callers at once, of the same image', async () => {
+      it('two callers push the same image past the Worker at once', async () => {
         const { client, repository, before } = await scene();
         const image = IMAGE_OF_THREE();
         const pushes = ['one', 'other'].map(
@@ -52,7 +52,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('by one caller twice at once', async () => {
+      it('one caller pushes an image past the Worker twice at once', async () => {
         const { client, repository, asking } = await scene();
         const image = IMAGE_OF_THREE();
         const [one, other] = await Promise.all([asking.push('one', image), asking.push('other', image)]);
@@ -60,7 +60,7 @@ homes.onHome(
         assert.equal(await client.pullManifest(repository, 'other'), image.digest);
       });
 
-      it('that was interrupted before its manifest sends nothing again', async () => {
+      it('a push of containerd that was interrupted before its manifest sends nothing again', async () => {
         const { client, repository, asking } = await scene();
         const bytes = blob(100_000);
         assert.equal(await asking.pushBlob(bytes), '200');
@@ -69,7 +69,7 @@ homes.onHome(
         assert.ok((await client.pullBlob(repository, digestOf(bytes)))?.equals(bytes));
       });
 
-      it('mounts what another repository has, and otherwise stores the blob that it named', async () => {
+      it('a push of containerd mounts what another repository has, and otherwise stores the blob that it named', async () => {
         const { client, repository, asking } = await scene();
         const [here, missing] = [blob(1000), blob(1000)];
         const source = repositoryName('source');
@@ -88,7 +88,7 @@ homes.onHome(
         assert.equal((await client.putManifest(repository, 'latest', image)).status, 201);
       });
 
-      it('sends a config to the registry', async () => {
+      it('a push of containerd sends a config to the registry', async () => {
         const { asking } = await scene();
         const bytes = Buffer.from('{}');
         await asking.head(digestOf(bytes), mediaTypes.imageConfig);
@@ -97,7 +97,7 @@ homes.onHome(
         assert.equal(await asking.put(String(answer.headers.location), digestOf(bytes), bytes), '201');
       });
 
-      it('of a client that adds no namespace', async () => {
+      it('a client that adds no namespace pushes past the Worker', async () => {
         const { client, repository } = await scene();
         const asking = new Asking(client, repository, 'containerd/2.2.1');
         const bytes = blob(1000);
@@ -113,7 +113,7 @@ homes.onHome(
         ['further parameters', {}, { ns: '', a: 'b' }],
       ];
       for (const [name, headers, added] of REFUSED) {
-        it(name, async () => {
+        it(`the bucket refuses a layer: ${name}`, async () => {
           const { asking, before, client } = await scene();
           const bytes = blob(1000);
           const location = await asking.start(bytes);
@@ -127,7 +127,7 @@ homes.onHome(
         });
       }
 
-      it('other bytes, and the manifest is refused', async () => {
+      it('the bucket refuses other bytes, and the manifest is refused', async () => {
         const { client, repository, before, asking } = await scene();
         const image = IMAGE_OF_THREE();
         const [config = blob(), ...layers] = image.blobs;
@@ -144,7 +144,7 @@ homes.onHome(
     });
 
     describe('the manifest is refused', () => {
-      it('if a layer has not arrived yet, and accepted after that', async () => {
+      it('the manifest is refused if a layer has not arrived yet, and accepted after that', async () => {
         const { client, repository, asking } = await scene();
         const image = IMAGE_OF_THREE();
         const [late = blob(), ...others] = image.blobs;
@@ -157,7 +157,7 @@ homes.onHome(
         assert.equal((await client.putManifest(repository, 'latest', image)).status, 201);
       });
 
-      it('if it states another size, and the bytes stay', async () => {
+      it('the manifest is refused if it states another size, and the bytes stay', async () => {
         const { client, repository, asking } = await scene();
         const layer = blob(1000);
         await asking.pushBlob(layer);
@@ -168,7 +168,7 @@ homes.onHome(
         assert.equal((await client.putManifest(repository, 'latest', image)).status, 201);
       });
 
-      it('if the object has other headers, and the bytes are dropped', async () => {
+      it('the manifest is refused if the object has other headers, and the bytes are dropped', async () => {
         const { client, repository, before, asking } = await scene();
         const layer = blob(1000);
         const location = await asking.start(layer);
@@ -179,7 +179,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('in another repository', async () => {
+      it('the manifest is refused in another repository than that of the upload', async () => {
         const { client, asking } = await scene();
         const layer = blob(1000);
         await asking.pushBlob(layer);
@@ -211,7 +211,7 @@ homes.onHome(
     });
 
     describe('turns', () => {
-      it('follow each other: the second answer waits for the first POST', async () => {
+      it('turns of uploads follow each other: the second answer waits for the first POST', async () => {
         const { asking } = await scene();
         const [first, second] = [blob(1000), blob(1000)];
         await asking.head(digestOf(first));
@@ -223,7 +223,7 @@ homes.onHome(
         assert.equal(await asking.put(String(other.headers.location), digestOf(second), second), '200');
       });
 
-      it('end when the POST does not come, and then the uploads are ordinary', async () => {
+      it('turns of uploads end when the POST does not come, and then the uploads are ordinary', async () => {
         const { asking, client, before } = await scene();
         await asking.head(digestOf(blob()));
         const waiting = asking.head(digestOf(blob()));
@@ -239,7 +239,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('of one caller do not stall another, and neither does a flood', async () => {
+      it('turns of uploads of one caller do not stall another, and neither does a flood', async () => {
         const { client, repository } = await scene();
         const flood = Array.from({ length: 250 }, () => blob());
         const loud = new Asking(client, repository, 'containerd/2.4.2+loud');
@@ -250,7 +250,7 @@ homes.onHome(
         assert.equal(isDirect(await loud.post()), false, 'which of them it is for cannot be told');
       });
 
-      it('are kept of a bounded number of callers, and others push as before', async () => {
+      it('turns of uploads are kept of a bounded number of callers, and others push as before', async () => {
         const { client, repository } = await scene();
         for (let at = 0; at < 101; at++) {
           const asking = new Asking(client, repository, `containerd/2.4.2+caller${at}`);
@@ -343,7 +343,7 @@ homes.onHome(
       });
     }
 
-    it('costs two calls more for the HEAD and the POST, and four and a head for each blob of the manifest', async () => {
+    it('a push past the Worker costs two calls more for the HEAD and the POST, and four and a head for each blob of the manifest', async () => {
       const { client, repository, asking } = await scene();
       await client.pushManifest(repository, 'before', imageManifest());
       const warm = blob(1000);
@@ -402,7 +402,7 @@ homes.onHome(
 homes.onHome(
   'r2',
   (home) => {
-    it('who may only pull waits for nothing, and holds up nothing', async () => {
+    it('a user who may only pull waits for nothing, and holds up nothing', async () => {
       const client = new Client(home);
       const asking = new Asking(client, repositoryName());
       asking.headers.Authorization = basic('reader:the password of the file');

@@ -34,7 +34,7 @@ homes.onHome(
     };
 
     describe('one PUT', () => {
-      it('is stored by the client, and linked by the commit', async () => {
+      it('a direct upload by one PUT is stored by the client, and linked by the commit', async () => {
         const { client, before, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes);
         assert.equal(await put(grant, bytes), '200');
@@ -45,7 +45,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('of other bytes is refused by the bucket, and can be repeated', async () => {
+      it('a direct upload by one PUT of other bytes is refused by the bucket, and can be repeated', async () => {
         const { client, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes);
         assert.equal(await put(grant, blob(bytes.length)), '400 BadDigest');
@@ -54,7 +54,7 @@ homes.onHome(
         await client.want(201, 'PUT', withDigest(location, digest));
       });
 
-      it('happens once', async () => {
+      it('a direct upload by one PUT happens once', async () => {
         const { client, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes);
         assert.equal(await put(grant, bytes), '200');
@@ -71,7 +71,7 @@ homes.onHome(
         ['headers of S3 that are not signed', { 'x-amz-meta-a': 'b' }, '403 AccessDenied'],
       ];
       for (const [name, more, outcome] of ALTERED) {
-        it(`with ${name} is refused by the bucket`, async () => {
+        it(`a direct upload by one PUT with ${name} is refused by the bucket`, async () => {
           const { client, before, bytes, repository } = await push();
           const { grant } = await grantedPut(client, repository, bytes);
           assert.equal(await put(grant, bytes, more), outcome);
@@ -79,7 +79,7 @@ homes.onHome(
         });
       }
 
-      it('under another key, or later than the grant, is refused by the bucket', async () => {
+      it('a direct upload by one PUT under another key, or later than the grant, is refused by the bucket', async () => {
         const { client, bytes, repository } = await push();
         const { grant } = await grantedPut(client, repository, bytes);
         const other = await grantedPut(client, repository, blob());
@@ -94,7 +94,7 @@ homes.onHome(
     });
 
     describe('the commit refuses', () => {
-      it('another digest than that of the bytes, and drops them', async () => {
+      it('the commit refuses another digest than that of the bytes, and drops them', async () => {
         const { client, before, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes);
         await put(grant, bytes);
@@ -104,7 +104,7 @@ homes.onHome(
         assertRefused(await client.send('PUT', withDigest(location, digest)), 404, 'BLOB_UPLOAD_UNKNOWN');
       });
 
-      it('bytes of another size than was announced', async () => {
+      it('the commit refuses bytes of another size than was announced', async () => {
         const { client, before, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes, { size: bytes.length - 1 });
         await put(grant, bytes);
@@ -112,7 +112,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('bytes with other headers, and drops them', async () => {
+      it('the commit refuses bytes with other headers, and drops them', async () => {
         const { client, before, bytes, digest, repository } = await push();
         const { location, grant } = await grantedPut(client, repository, bytes);
         assert.equal(await put(grant, bytes, { 'content-encoding': 'gzip' }), '200');
@@ -120,7 +120,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('a client that knows a digest of another repository and has no bytes', async () => {
+      it('the commit refuses a client that knows a digest of another repository and has no bytes', async () => {
         const { client, bytes, digest, repository } = await push();
         await client.pushBlob(repositoryName('private'), bytes);
         const { location } = await grantedPut(client, repository, bytes);
@@ -128,7 +128,7 @@ homes.onHome(
         assert.equal(await client.pullBlob(repository, digest), null);
       });
 
-      it('bytes that the bucket did not compare and that have another digest', async () => {
+      it('the commit refuses bytes that the bucket did not compare and that have another digest', async () => {
         const { client, before, bytes, digest, repository } = await push();
         home.s3.comparesChecksums = false;
         const { location, grant } = await grantedPut(client, repository, bytes);
@@ -164,7 +164,7 @@ homes.onHome(
       const PART = 5 * MiB;
       const large = async () => ({ ...(await push()), bytes: blob(PART + 1000) });
 
-      it('are stored by the client, read once by the commit, and linked', async () => {
+      it('direct uploads in parts are stored by the client, read once by the commit, and linked', async () => {
         const { client, before, bytes, repository } = await large();
         const digest = digestOf(bytes);
         const { location, grant } = await grantedParts(client, repository, bytes);
@@ -177,7 +177,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('of other bytes are refused by the commit, and dropped', async () => {
+      it('direct uploads in parts of other bytes are refused by the commit, and dropped', async () => {
         const { client, before, bytes, repository } = await large();
         const { location, grant } = await grantedParts(client, repository, bytes);
         await putParts(grant, blob(bytes.length), PART);
@@ -185,7 +185,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('that are not completed cannot be committed, and vanish when the upload expires', async () => {
+      it('direct uploads in parts that are not completed cannot be committed, and vanish when the upload expires', async () => {
         const { client, before, bytes, repository } = await large();
         const { location, grant } = await grantedParts(client, repository, bytes);
         await putPart(grant, 1, bytes.subarray(0, PART));
@@ -195,7 +195,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('cannot change what was linked', async () => {
+      it('direct uploads in parts cannot change what was linked', async () => {
         const { client, bytes, repository } = await large();
         const digest = digestOf(bytes);
         const { location, grant } = await grantedParts(client, repository, bytes);
@@ -219,7 +219,7 @@ homes.onHome(
         ['abort', 'DELETE', { uploadId: 'x' }],
       ];
       for (const [name, method, query, key] of REFUSED) {
-        it(`do not allow to ${name}`, async () => {
+        it(`direct uploads in parts do not allow to ${name}`, async () => {
           const { client, bytes, repository } = await push();
           const { grant } = await grantedParts(client, repository, bytes);
           const more = { ...(method === 'PUT' ? { body: bytes } : {}), ...(key && { key }) };
@@ -228,7 +228,7 @@ homes.onHome(
         });
       }
 
-      it('get a new grant until the upload ends, and one PUT gets none', async () => {
+      it('direct uploads in parts get a new grant until the upload ends, and one PUT gets none', async () => {
         const { client, bytes, repository } = await push();
         const { location, grant } = await grantedParts(client, repository, bytes);
         const headers = announcement(bytes, { parts: true });
@@ -242,7 +242,7 @@ homes.onHome(
         assertRefused(await client.send('GET', location, { headers }), 404, 'BLOB_UPLOAD_UNKNOWN');
       });
 
-      it('are refused by the bucket after the grant', async () => {
+      it('direct uploads in parts are refused by the bucket after the grant', async () => {
         const { client, bytes, repository } = await push();
         const { grant } = await grantedParts(client, repository, bytes);
         home.s3.clockAheadMs = 15 * 60_000 + 2000;
@@ -254,7 +254,7 @@ homes.onHome(
     });
 
     describe('nothing is left of', () => {
-      it('a client that vanishes, before and after its PUT', async () => {
+      it('nothing is left of a client that vanishes, before and after its PUT', async () => {
         const { client, before, bytes, repository } = await push();
         await grantedPut(client, repository, bytes);
         const { grant } = await grantedPut(client, repository, bytes);
@@ -263,7 +263,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('a cancelled upload, also if the PUT comes after the cancel', async () => {
+      it('nothing is left of a cancelled upload, also if the PUT comes after the cancel', async () => {
         const { client, before, bytes, digest, repository } = await push();
         const early = await grantedPut(client, repository, bytes);
         await put(early.grant, bytes);
@@ -278,7 +278,7 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
-      it('bytes that the registry had already', async () => {
+      it('nothing is left of bytes that the registry had already', async () => {
         const { client, before, bytes, digest, repository } = await push();
         await client.pushBlob(repositoryName('first'), bytes);
         const { location, grant } = await grantedPut(client, repository, bytes);
@@ -328,7 +328,7 @@ homes.onHome(
       }
     });
 
-    it('takes no chunk', async () => {
+    it('a direct upload takes no chunk', async () => {
       const { client, bytes, repository } = await push();
       const { location } = await grantedPut(client, repository, bytes);
       assertRefused(await client.send('PATCH', location, { body: bytes }), 404, 'BLOB_UPLOAD_UNKNOWN');
@@ -387,7 +387,7 @@ homes.onHome(
       });
     }
 
-    it('costs one call at the POST, and three calls and one head at the commit', async () => {
+    it('a direct upload costs one call at the POST, and three calls and one head at the commit', async () => {
       const { client, bytes, digest, repository } = await push();
       await client.pushBlob(repository, blob());
       const used = await grantedPut(client, repository, bytes);
@@ -422,7 +422,7 @@ homes.onHome(
 homes.onHome(
   'r2',
   (home) => {
-    it('who may not push gets no grant', async () => {
+    it('a user who may not push gets no grant', async () => {
       const client = new Client(home);
       const admin = new Visitor(home, 'admin:the password of the admin');
       const json = { name: 'reader', password: 'the password of the reader' };
@@ -447,7 +447,7 @@ homes.onHome(
 );
 
 homes.eachHome((home) => {
-  it('without credentials of S3, the header is ignored', async () => {
+  it('without credentials of S3, the announcement of a direct upload is ignored', async () => {
     const client = new Client(home);
     const headers = announcement(blob());
     const answer = await client.want(202, 'POST', `/v2/${repositoryName()}/blobs/uploads/`, { headers });

@@ -133,7 +133,7 @@ onHome(
         },
       ]);
 
-      it('lists them by page, and never a hash', async () => {
+      it('users are listed by page, and never with a hash', async () => {
         await api.made('POST', '/users', { name: 'zoe', password: 'the password of zoe' });
         const first = await api.call('GET', '/users?n=1');
         assert.equal(first.headers.get('Link'), '</api/v1/users?n=1&last=bob>; rel="next"');
@@ -200,7 +200,7 @@ onHome(
         },
       ]);
 
-      it('are told once, work, and are listed without their secret', async () => {
+      it('tokens are told once, work, and are listed without their secret', async () => {
         const made = await api.made('POST', '/tokens', { name: 'ci', grants: GRANTS, expiresIn: 3600 });
         ci = String(made.token);
         assert.match(ci, /^lsr_[0-9a-f]{16}_[\w-]{43}$/);
@@ -217,7 +217,7 @@ onHome(
         assert.equal((await api.call('POST', '/tokens', { name: 'ci', grants: GRANTS })).status, 409);
       });
 
-      it('end', async () => {
+      it('tokens end at their time', async () => {
         await home.setClockAhead(3_601_000);
         const { status, text } = await api.call('GET', '/me', undefined, `Bearer ${ci}`);
         await home.setClockAhead(0);
@@ -225,7 +225,7 @@ onHome(
         assert.match(text, /the token ci has expired/);
       });
 
-      it('of an admin manage, unless they are narrowed', async () => {
+      it('tokens of an admin manage, unless they are narrowed', async () => {
         const all = [{ role: 'admin', repositories: '**' }];
         const robot = await api.made('POST', '/tokens', { name: 'terraform', grants: all });
         assert.equal((await api.call('GET', '/users', undefined, `Bearer ${robot.token}`)).status, 200);
@@ -236,7 +236,7 @@ onHome(
         assert.equal((await api.call('GET', '/users', undefined, `Bearer ${narrow.token}`)).status, 403);
       });
 
-      it('are listed by owner, and revoked at once', async () => {
+      it('tokens are listed by owner, and revoked at once', async () => {
         const owner = await api.call('GET', '/tokens?owner=zoe');
         assert.match(owner.text, /"name":"narrow"/);
         assert.doesNotMatch(owner.text, /"name":"ci"/);

@@ -26,7 +26,7 @@ eachHome((home) => {
   before(() => api.made('POST', '/users', { name: 'bob', password: 'the password of bob' }));
 
   describe('the audit log', () => {
-    it('is answered without characters that move a cursor or turn a line around', async () => {
+    it('the audit log is answered without characters that move a cursor or turn a line around', async () => {
       const userAgent = 'docker\u009b31m\u202ereverse';
       // Headers are bytes of UTF-8 to the registry, and of Latin-1 to this client.
       const headers = { 'User-Agent': Buffer.from(userAgent).toString('latin1') };
@@ -41,7 +41,7 @@ eachHome((home) => {
       }
     });
 
-    it('writes one row for many refused requests of an anonymous client', async () => {
+    it('the audit log writes one row for many refused requests of an anonymous client', async () => {
       const authorization = await anonymous.bearer('repository:a/b:pull');
       await home.settled();
       await home.reset();
@@ -59,7 +59,7 @@ eachHome((home) => {
       assert.match(String(refused[0]?.examples[0]), /^pull stranger\/of-\d+ /);
     });
 
-    it('keeps nothing of the tokens that an anonymous client gets', async () => {
+    it('the audit log keeps nothing of the tokens that an anonymous client gets', async () => {
       await api.made('POST', '/rules', { subject: 'anonymous', role: 'reader', repositories: 'public/**' });
       await home.settled();
       await home.reset();
@@ -68,7 +68,7 @@ eachHome((home) => {
       assert.equal(await rowsWritten(), 0);
     });
 
-    it('counts failed logins under made-up names as those of one actor', async () => {
+    it('the audit log counts failed logins under made-up names as those of one actor', async () => {
       await home.reset();
       // Of the form of a token, so that no slow hash is computed.
       const secret = `lsr_${'0'.repeat(16)}_${'A'.repeat(43)}`;
@@ -83,7 +83,7 @@ eachHome((home) => {
       );
     });
 
-    it('keeps a hash of a name that is no account, and the name of one that is', async () => {
+    it('the audit log keeps a hash of a name that is no account, and the name of one that is', async () => {
       const typed = 'correct horse battery staple';
       for (const name of [typed, 'bob', typed]) {
         await new Visitor(home, `${name}:lsr_wrong for ${name}`).send('GET', '/v2/');
@@ -100,7 +100,7 @@ eachHome((home) => {
       assert.ok(!JSON.stringify(kept).includes(typed));
     });
 
-    it('has the id that Cloudflare gave a request, and one of its own on one machine', async () => {
+    it('the audit log has the id that Cloudflare gave a request, and one of its own on one machine', async () => {
       const headers = { 'cf-ray': 'ray-of-the-client' };
       await new Visitor(home, 'bob:lsr_wrong').send('GET', '/v2/', { headers });
       await home.settled();

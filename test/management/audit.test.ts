@@ -65,7 +65,7 @@ onHome(
     });
 
     describe('the audit log', () => {
-      it('has every change, and what was refused', () => {
+      it('the audit log has every change, and what was refused', () => {
         const told = events.map(
           ({ actor, action, decision }) =>
             `${String(actor).replace(/^unknown:[0-9a-f]{8}$/, 'unknown')} ${action} ${decision}`,
@@ -91,7 +91,7 @@ onHome(
         ]);
       });
 
-      it('says what was changed, from where, and when', () => {
+      it('the audit log says what was changed, from where, and when', () => {
         const made = events.find(({ action }) => action === 'rule.create');
         assert.equal(made?.reference, '1: reader of a for user:bob');
         assert.equal(made?.address, '127.0.0.1');
@@ -102,13 +102,13 @@ onHome(
         );
       });
 
-      it('holds no secret', () => {
+      it('the audit log holds no secret', () => {
         const text = JSON.stringify(events);
         for (const secret of secrets) assert.ok(!text.includes(secret), secret);
         assert.doesNotMatch(text, /scrypt|lsr_/);
       });
 
-      it('is read by page, with what was asked for', async () => {
+      it('the audit log is read by page, with what was asked for', async () => {
         const seen: unknown[] = [];
         for (let path = '/audit?n=3&actor=user:bob'; path !== ''; ) {
           const { json, headers } = await api.call('GET', path);
@@ -121,14 +121,14 @@ onHome(
         assert.deepEqual(seen, ['me.token.delete', 'user.list', 'me.token.create', 'me.password']);
       });
 
-      it('is read by decision', async () => {
+      it('the audit log is read by decision', async () => {
         assert.deepEqual(
           (await read('&decision=failed')).map(({ actor }) => String(actor).replace(/:[0-9a-f]{8}$/, '')),
           ['unknown'],
         );
       });
 
-      it('is read as JSON lines', async () => {
+      it('the audit log is read as JSON lines', async () => {
         const accept = { Accept: 'application/x-ndjson' };
         const { text, headers } = await api.call('GET', '/audit?n=4', undefined, ADMIN, accept);
         assert.equal(headers.get('Content-Type'), 'application/x-ndjson');

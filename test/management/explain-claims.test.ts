@@ -72,7 +72,7 @@ eachHome(
     });
 
     describe('the explanation of claims', () => {
-      it('names the trust that is used, its grant and the identity', async () => {
+      it('the explanation of claims names the trust that is used, its grant and the identity', async () => {
         const { subject, allowed, why, trusts, problems } = await ask(issuer.payload(githubClaims()));
         assert.equal(subject, 'trust:main:repo:acme/api:ref:refs/heads/main');
         assert.equal(allowed, true);
@@ -86,7 +86,7 @@ eachHome(
         assert.match(trusts[1]?.why ?? '', /event_name does not match pull_request/);
       });
 
-      it('says of each condition whether it is met, and with which value', async () => {
+      it('the explanation of claims says of each condition whether it is met, and with which value', async () => {
         const { trusts, why } = await ask(issuer.payload(githubClaims({ ref: 'refs/heads/fix' })));
         const [main] = trusts;
         assert.deepEqual(
@@ -103,7 +103,7 @@ eachHome(
         );
       });
 
-      it('says which grant of a used trust gives nothing', async () => {
+      it('the explanation of claims says which grant of a used trust gives nothing', async () => {
         const { trusts, tags, allowed } = await ask(issuer.payload(githubPullRequest()));
         assert.deepEqual([allowed, tags], [true, [['pr-*']]]);
         assert.deepEqual(
@@ -115,13 +115,13 @@ eachHome(
         );
       });
 
-      it('names the issuers of trusts where none has that of the token', async () => {
+      it('the explanation of claims names the issuers of trusts where none has that of the token', async () => {
         const { why, trusts } = await ask(issuer.payload(githubClaims({ iss: `${issuer.url}/` })));
         assert.deepEqual(trusts, []);
         assert.equal(why, `no trust has the issuer ${issuer.url}/. There are trusts in ${issuer.url}`);
       });
 
-      it('explains an expired token as of its issue, and says that it has expired', async () => {
+      it('the explanation of claims explains an expired token as of its issue, and says that it has expired', async () => {
         const { allowed, notes } = await ask(
           issuer.payload(githubClaims(), { issuedAt: -7200, expiresIn: -6900 }),
         );
@@ -130,7 +130,7 @@ eachHome(
         assert.match(notes[1] ?? '', /signature.* not checked/);
       });
 
-      it('quotes long claims shortly, and few values of a list', async () => {
+      it('the explanation of claims quotes long claims shortly, and few values of a list', async () => {
         const { trusts } = await ask(
           issuer.payload(githubClaims({ ref: Array.from({ length: 50 }, () => 'x'.repeat(500)) })),
         );
@@ -138,7 +138,7 @@ eachHome(
         assert.deepEqual([values.length, values[0]?.length], [10, 200]);
       });
 
-      it('is not in the audit log as a change', async () => {
+      it('the explanation of claims is not in the audit log as a change', async () => {
         await ask(issuer.payload(githubClaims()));
         await home.settled();
         const { text } = await api.call('GET', '/audit?n=100');
@@ -153,7 +153,7 @@ eachHome(
         { claims: {}, action: 'dance', repository: 'a' },
         { claims: {}, action: 'push', repository: 'UPPER' },
       ]) {
-        it(`refuses ${JSON.stringify(body)}`, async () => {
+        it(`the explanation of claims refuses ${JSON.stringify(body)}`, async () => {
           assert.equal((await api.call('POST', '/explain', body)).status, 400);
         });
       }
@@ -190,7 +190,7 @@ eachHome(
         { name: 'with a role that only pulls', claims: googleClaims(), want: false },
       ];
       for (const { name, claims, signed = {}, want } of rows) {
-        it(`about a push by the token ${name}`, async () => {
+        it(`a login agrees with the explanation about a push by the token ${name}`, async () => {
           const payload = JSON.parse(JSON.stringify(issuer.payload(claims, signed))) as ClaimSet;
           const explained = await ask(payload);
           assert.equal(explained.allowed, want, explained.why);
@@ -201,7 +201,7 @@ eachHome(
         });
       }
 
-      it('about a pull by public rules, which only an accepted token may use', async () => {
+      it('a login agrees with the explanation about a pull by public rules, which only an accepted token may use', async () => {
         const accepted = await ask(issuer.payload(githubClaims()), 'pull', 'public/x');
         const refused = await ask(issuer.payload(gitlabClaims()), 'pull', 'public/x');
         assert.deepEqual([accepted.allowed, refused.allowed], [true, false]);

@@ -128,7 +128,7 @@ onHome(
         },
       ]);
 
-      it('are manifests with credentials of a robot that reads', async () => {
+      it('pull secrets are manifests with credentials of a robot that reads', async () => {
         const made = await api.made('POST', '/pull-secrets', {
           name: 'Cluster_1',
           namespace: 'prod',
@@ -151,7 +151,7 @@ onHome(
         assert.match(JSON.stringify(me.rules), /"role":"reader","repositories":"team\/\*"/);
       });
 
-      it('come as YAML for kubectl', async () => {
+      it('pull secrets come as YAML for kubectl', async () => {
         const body = { name: 'yaml', repositories: ['a/*'] };
         const answered = await api.call('POST', '/pull-secrets', body, undefined, {
           Accept: 'application/yaml',

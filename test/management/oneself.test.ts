@@ -61,7 +61,7 @@ onHome(
         { name: 'with the new one', as: 'carol:a new password', request: ['GET', '/me'], want: 200 },
       ]);
 
-      it('makes tokens, which it alone removes', async () => {
+      it('a user makes own tokens, which only that user removes', async () => {
         const me = 'carol:a new password';
         const { id, token, owner } = await api.made('POST', '/me/tokens', { name: 'laptop' }, me);
         assert.equal(owner, 'carol');

@@ -45,19 +45,19 @@ onHome(
     });
 
     describe('the OpenAPI document', () => {
-      it('has every operation, and no other', () => {
+      it('the OpenAPI document has every operation, and no other', () => {
         const names = (rows: { method: string; path: string }[]) =>
           rows.map((row) => `${row.method} ${row.path}`).sort();
         assert.deepEqual(names(described), names(OPERATIONS));
       });
 
-      it('is OpenAPI 3.1, and says where the API is', () => {
+      it('the OpenAPI document is OpenAPI 3.1, and says where the API is', () => {
         assert.match(document.openapi, /^3\.1\.\d+$/);
         assert.deepEqual(document.servers, [{ url: `${home.url}/api/v1` }]);
         assert.deepEqual(Object.keys(document.components.securitySchemes), ['basic', 'token']);
       });
 
-      it('passes the recommended rules of Redocly', async () => {
+      it('the OpenAPI document passes the recommended rules of Redocly', async () => {
         const config = await createConfig({
           extends: ['recommended'],
           // The document names the address of this test's server, and reading the document needs no credentials.
@@ -70,12 +70,12 @@ onHome(
         );
       });
 
-      it('has the types that the command is written against', async () => {
+      it('the OpenAPI document has the types that the command is written against', async () => {
         const committed = readFileSync(API_TYPES, 'utf8');
         assert.equal(committed, await apiTypes(), 'cli/api.ts is out of date: run "npm run api-types"');
       });
 
-      it('names every operation once, and tells what it is for', () => {
+      it('the OpenAPI document names every operation once, and tells what it is for', () => {
         const ids = described.map(({ operationId }) => operationId);
         assert.equal(new Set(ids).size, ids.length);
         const tags = document.tags.map(({ name }) => name);
@@ -88,7 +88,7 @@ onHome(
         }
       });
 
-      it('describes every parameter of a path', () => {
+      it('the OpenAPI document describes every parameter of a path', () => {
         for (const { path, parameters = [] } of described) {
           const names = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
           const told = parameters.filter((one) => one.in === 'path');
@@ -100,7 +100,7 @@ onHome(
         }
       });
 
-      it('has a schema and a description for every answer, and the refusals of each', () => {
+      it('the OpenAPI document has a schema and a description for every answer, and the refusals of each', () => {
         for (const { operationId, responses, security, requestBody } of described) {
           const statuses = Object.keys(responses);
           assert.ok(
@@ -121,14 +121,14 @@ onHome(
         }
       });
 
-      it('refers to nothing that is not there', () => {
+      it('the OpenAPI document refers to nothing that is not there', () => {
         for (const [, name = ''] of JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)) {
           assert.match(name, /^#\/components\/schemas\/\w+$/);
           assert.ok(Object.hasOwn(document.components.schemas, name.split('/')[3] ?? ''), name);
         }
       });
 
-      it('has examples that the API takes', async () => {
+      it('the OpenAPI document has examples that the API takes', async () => {
         for (const { operationId, method, path, requestBody } of described) {
           if (requestBody === undefined) continue;
           const { schema, example } = requestBody.content['application/json'] ?? {};
@@ -140,7 +140,7 @@ onHome(
         }
       });
 
-      it('has answers as they come', async () => {
+      it('the OpenAPI document has answers as they come', async () => {
         for (const { operationId, method, path, parameters = [], responses } of described) {
           if (method !== 'GET' || parameters.some(({ required }) => required)) continue;
           const { status, json } = await api.call('GET', path);

@@ -24,7 +24,7 @@ eachHome((home) => {
     accessToken = await new Visitor(home, ADMIN).token('repository:a/b:pull,push');
   });
 
-  it('the token of a pull is no password either', async () => {
+  it('the token of a pull is no password of the management API', async () => {
     const { status, text } = await api.call('GET', '/me', undefined, `admin:${accessToken}`);
     assert.equal(status, 401);
     assert.match(text, /no trust of this registry accepts/);
@@ -39,18 +39,21 @@ eachHome((home) => {
         const challenge = headers.get('WWW-Authenticate');
         assert.equal(challenge, want === 401 ? 'Basic realm="longshore", charset="UTF-8"' : null);
       };
-      it(`${id} refuses those without credentials`, () => refuses(null, 401, /log in with/));
-      it(`${id} refuses the token of a pull`, () => refuses(`Bearer ${accessToken}`, 401, /log in with/));
+      it(`the operation ${id} refuses those without credentials`, () => refuses(null, 401, /log in with/));
+      it(`the operation ${id} refuses the token of a pull`, () =>
+        refuses(`Bearer ${accessToken}`, 401, /log in with/));
       if (requires === 'admin') {
-        it(`${id} refuses users`, () => refuses(USER, 403, /user:carol may not do this/));
-        it(`${id} refuses tokens of users`, () => refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
+        it(`the operation ${id} refuses users`, () => refuses(USER, 403, /user:carol may not do this/));
+        it(`the operation ${id} refuses tokens of users`, () =>
+          refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
       }
       if (requires === 'password' || requires === 'own')
-        it(`${id} refuses tokens`, () => refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
+        it(`the operation ${id} refuses tokens`, () =>
+          refuses(`Bearer ${token}`, 403, /for pulls and pushes/));
     }
 
     for (const { id, method, at } of rows.filter(({ body }) => body !== undefined)) {
-      it(`${id} takes nothing but JSON`, async () => {
+      it(`the operation ${id} takes nothing but JSON`, async () => {
         for (const type of ['text/plain', 'application/x-www-form-urlencoded', '']) {
           const { status, text } = await api.call(method, at, '{}', ADMIN, { 'Content-Type': type });
           assert.equal(status, 415, text);
@@ -59,11 +62,11 @@ eachHome((home) => {
         assert.equal(status, 400);
         assert.match(text, /the body is not JSON/);
       });
-      it(`${id} takes no large body`, async () => {
+      it(`the operation ${id} takes no large body`, async () => {
         const large = JSON.stringify({ name: 'x'.repeat(MANAGEMENT_BODY_MAX_BYTES) });
         assert.equal((await api.call(method, at, large)).status, 413);
       });
-      it(`${id} takes no field that it does not know`, async () => {
+      it(`the operation ${id} takes no field that it does not know`, async () => {
         const { status, json } = await api.call(method, at, { surprise: 'a secret value' });
         assert.equal(status, 400);
         assert.doesNotMatch(JSON.stringify(json), /a secret value/);

@@ -42,7 +42,7 @@ onHome(
         },
       ];
       for (const { name, body, want } of rows)
-        it(name, async () => {
+        it(`a token ${want === 200 ? 'opens' : 'does not open'} the management API: ${name}`, async () => {
           const bearer = await token(body);
           for (const path of ['/users', '/audit'])
             assert.equal((await api.call('GET', path, undefined, bearer)).status, want);

@@ -27,7 +27,7 @@ async function asks(name: string, key: string, size: number | null = 1): Promise
 }
 
 describe('what is remembered', () => {
-  it('is asked once, by repository and key', async () => {
+  it('what an isolate remembers is asked once, by repository and key', async () => {
     const name = repositoryName();
     assert.equal(await remembered(name, 'a', async () => 'first', one), 'first');
     assert.equal(await remembered(name, 'a', async () => 'second', one), 'first');
@@ -35,14 +35,14 @@ describe('what is remembered', () => {
     assert.equal(await remembered(repositoryName(), 'a', async () => 'fourth', one), 'fourth');
   });
 
-  it('is not an answer that is not to be kept', async () => {
+  it('what an isolate remembers is not an answer that is not to be kept', async () => {
     const name = repositoryName();
     assert.equal(await asks(name, 'a', null), true);
     assert.equal(await asks(name, 'a'), true);
     assert.equal(await asks(name, 'a'), false);
   });
 
-  it('is not what was thrown', async () => {
+  it('what an isolate remembers is not what was thrown', async () => {
     const name = repositoryName();
     await assert.rejects(
       remembered(name, 'a', () => Promise.reject(new Error('no')), one),
@@ -51,7 +51,7 @@ describe('what is remembered', () => {
     assert.equal(await asks(name, 'a'), true);
   });
 
-  it('is forgotten with a change of its repository, and of no other', async () => {
+  it('what an isolate remembers is forgotten with a change of its repository, and of no other', async () => {
     const [name, other] = [repositoryName(), repositoryName()];
     await asks(name, 'a');
     await asks(other, 'a');
@@ -60,7 +60,7 @@ describe('what is remembered', () => {
     assert.equal(await asks(other, 'a'), false);
   });
 
-  it('is not an answer that was under way during a change', async () => {
+  it('what an isolate remembers is not an answer that was under way during a change', async () => {
     const name = repositoryName();
     const old = Promise.withResolvers<string>();
     const first = remembered(name, 'a', () => old.promise, one);
@@ -74,7 +74,7 @@ describe('what is remembered', () => {
     assert.equal(await remembered(name, 'b', async () => 'newer', one), 'of after the change');
   });
 
-  it('never is older than the last change, in any order of reads, answers and changes', async () => {
+  it('what an isolate remembers never is older than the last change, in any order of reads, answers and changes', async () => {
     type Step = { what: 'ask' | 'change' } | { what: 'answer'; at: number };
     const step: fc.Arbitrary<Step> = fc.oneof(
       fc.constant({ what: 'ask' as const }),
@@ -118,13 +118,13 @@ describe('what is remembered', () => {
 });
 
 describe('what is remembered is bounded', () => {
-  it('at 64 MiB, whatever the repositories', async () => {
+  it('what an isolate remembers is bounded at 64 MiB, whatever the repositories', async () => {
     const names = Array.from({ length: 7 }, () => repositoryName());
     for (const name of names) await asks(name, 'a', 10 * MiB);
     assert.equal(await asks(names[0] ?? '', 'a'), true, 'what came first is gone');
   });
 
-  it('and what has changed does not count', async () => {
+  it('what has changed does not count to what an isolate remembers', async () => {
     const [kept, busy] = [repositoryName(), repositoryName()];
     await asks(kept, 'a');
     for (let n = 0; n < 20; n++) {
@@ -134,7 +134,7 @@ describe('what is remembered is bounded', () => {
     assert.equal(await asks(kept, 'a'), false);
   });
 
-  it('and names that hold nothing leave nothing', async () => {
+  it('names that hold nothing leave nothing in what an isolate remembers', async () => {
     const kept = repositoryName();
     await asks(kept, 'a');
     const before = memory.cached;
@@ -143,7 +143,7 @@ describe('what is remembered is bounded', () => {
     assert.equal(await asks(kept, 'a'), false);
   });
 
-  it('and the keys of one repository count with their length', async () => {
+  it('the keys of one repository count with their length to what an isolate remembers', async () => {
     const name = repositoryName();
     const before = memory.cached;
     await asks(name, 'k'.repeat(10_000), 0);

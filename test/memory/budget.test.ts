@@ -16,7 +16,7 @@ const KiB = 1024;
 const LIMIT = 100 * KiB;
 
 describe('the budget of memory', () => {
-  it('gives no more than its limit, and again what was given back', () => {
+  it('the budget of memory gives no more than its limit, and again what was given back', () => {
     const budget = new MemoryBudget(LIMIT);
     const [one, other] = [budget.lease(), budget.lease()];
     assert.equal(one.tryTake(60 * KiB), true);
@@ -30,7 +30,7 @@ describe('the budget of memory', () => {
     assert.equal(budget.takePeak(), 0);
   });
 
-  it('never gives back more than a request holds', () => {
+  it('the budget of memory never gives back more than a request holds', () => {
     const budget = new MemoryBudget(LIMIT);
     const lease = budget.lease();
     lease.tryTake(KiB);
@@ -39,7 +39,7 @@ describe('the budget of memory', () => {
     assert.equal(budget.leased, 0);
   });
 
-  it('receives a bounded number of bodies from one sender, and from all', () => {
+  it('the budget of memory receives a bounded number of bodies from one sender, and from all', () => {
     const budget = new MemoryBudget(LIMIT);
     const receive = (sender: string): Lease => {
       const lease = budget.lease();
@@ -58,7 +58,7 @@ describe('the budget of memory', () => {
     assert.throws(() => receive(''), tooMany);
   });
 
-  it('forgets a body whose request was ended silently', () => {
+  it('the budget of memory forgets a body whose request was ended silently', () => {
     const clock = mock.method(performance, 'now', () => 1000);
     const budget = new MemoryBudget(LIMIT);
     const leases = Array.from({ length: BODIES_OF_ONE_MAX }, () => budget.lease());
@@ -70,7 +70,7 @@ describe('the budget of memory', () => {
     clock.mock.restore();
   });
 
-  it('counts a body while it is read, also where that takes long', async () => {
+  it('the budget of memory counts a body while it is read, also where that takes long', async () => {
     mock.timers.enable({ apis: ['setInterval'] });
     const clock = mock.method(performance, 'now', () => 1000);
     const budget = new MemoryBudget(LIMIT);
@@ -97,7 +97,7 @@ describe('the budget of memory', () => {
     clock.mock.restore();
   });
 
-  it('counts the bytes of a body that is read whole', async () => {
+  it('the budget of memory counts the bytes of a body that is read whole', async () => {
     const budget = new MemoryBudget(LIMIT);
     await budget.whileReceiving('one', async (arrived) => {
       await arrived(LIMIT / 4);
@@ -106,7 +106,7 @@ describe('the budget of memory', () => {
     assert.equal(budget.leased, 0);
   });
 
-  it('gives a body that has stopped up, but only while memory is short', async () => {
+  it('the budget of memory gives a body that has stopped up, but only while memory is short', async () => {
     mock.timers.enable({ apis: ['setInterval'] });
     let now = 1000;
     const clock = mock.method(performance, 'now', () => now);
@@ -135,7 +135,7 @@ describe('the budget of memory', () => {
     void second;
   });
 
-  it('holds no memory for bytes that come after a body was given up', async () => {
+  it('the budget of memory holds no memory for bytes that come after a body was given up', async () => {
     const budget = new MemoryBudget(LIMIT);
     let late: (bytes: number) => Promise<void> = async () => {};
     await budget.whileReceiving('one', async (arrived) => {
@@ -145,7 +145,7 @@ describe('the budget of memory', () => {
     assert.equal(budget.leased, 0);
   });
 
-  it('takes memory from caches, from those that are dear last', () => {
+  it('the budget of memory takes memory from caches, from those that are dear last', () => {
     const budget = new MemoryBudget(LIMIT);
     const dear = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT, last: true });
     const cheap = new CountedCache<number>(budget, { entries: 100, bytes: LIMIT });
@@ -163,7 +163,7 @@ describe('the budget of memory', () => {
     assert.ok(budget.takePeak() <= LIMIT + 2 * KiB);
   });
 
-  it('keeps what caches add within what requests leave', () => {
+  it('the budget of memory keeps what caches add within what requests leave', () => {
     const budget = new MemoryBudget(LIMIT);
     const lease = budget.lease();
     lease.tryTake(90 * KiB);
@@ -173,7 +173,7 @@ describe('the budget of memory', () => {
     assert.equal(cache.get('99'), 99);
   });
 
-  it('serves who has waited for longest first, and lets what is small pass', async () => {
+  it('the budget of memory serves who has waited for longest first, and lets what is small pass', async () => {
     const budget = new MemoryBudget(LIMIT);
     await looking(async () => {
       const [holder, large, late] = [budget.lease(), budget.lease(), budget.lease()];
@@ -187,7 +187,7 @@ describe('the budget of memory', () => {
     });
   });
 
-  it('answers 503 with Retry-After to a request that waits for too long', async () => {
+  it('the budget of memory answers 503 with Retry-After to a request that waits for too long', async () => {
     const budget = new MemoryBudget(LIMIT);
     await looking(async () => {
       budget.lease().tryTake(LIMIT);
@@ -201,7 +201,7 @@ describe('the budget of memory', () => {
     });
   });
 
-  it('releases what a request held when the request ended without releasing it', async () => {
+  it('the budget of memory releases what a request held when the request ended without releasing it', async () => {
     const budget = new MemoryBudget(LIMIT);
     const clock = mock.method(performance, 'now', () => 1000);
     const [lost, alive] = [budget.lease(), budget.lease()];
@@ -219,7 +219,7 @@ describe('the budget of memory', () => {
 });
 
 describe('a counted cache', () => {
-  it('forgets what was not used for longest where there are too many entries', () => {
+  it('a counted cache forgets what was not used for longest where there are too many entries', () => {
     const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 2, bytes: LIMIT });
     cache.set('a', 'a', 1);
     cache.set('b', 'b', 1);
@@ -231,7 +231,7 @@ describe('a counted cache', () => {
     );
   });
 
-  it('holds no bytes once it is cleared', () => {
+  it('a counted cache holds no bytes once it is cleared', () => {
     const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 10, bytes: LIMIT });
     cache.set('a', 'a', 1);
     cache.clear();
@@ -239,7 +239,7 @@ describe('a counted cache', () => {
     assert.equal(cache.bytes, 0);
   });
 
-  it('counts a replaced entry once, and keeps nothing that is larger than itself', () => {
+  it('a counted cache counts a replaced entry once, and keeps nothing that is larger than itself', () => {
     const cache = new CountedCache<string>(new MemoryBudget(LIMIT), { entries: 10, bytes: 10 * KiB });
     for (let n = 0; n < 100; n++) cache.set('a', 'a', 5 * KiB);
     assert.equal(cache.get('a'), 'a');

@@ -78,7 +78,9 @@ eachHome((home) => {
   describe('uploads of unknown length', () => {
     const count = Number(process.env.UPLOAD_MIB ?? pieces[home.name]);
 
-    it(`six at once, of ${count} MiB, hold at most 96 MiB`, { timeout: 1_200_000 }, async () => {
+    it(`six uploads of ${count} MiB and unknown length hold at most 96 MiB together`, {
+      timeout: 1_200_000,
+    }, async () => {
       assert.ok(count * MiB >= 3 * PART_BYTES, 'shorter uploads would show nothing');
       await home.memory();
       const before = workerdMemory();
@@ -99,7 +101,9 @@ eachHome((home) => {
       assert.deepEqual(await home.violations(), []);
     });
 
-    it('sixty at once wait for one another, and all come through', { timeout: 120_000 }, async () => {
+    it('sixty uploads of unknown length at once wait for one another, and all succeed', {
+      timeout: 120_000,
+    }, async () => {
       await home.memory();
       await uploads(home, 60, 2, false);
       const { held, peak } = await home.memory();
@@ -109,7 +113,9 @@ eachHome((home) => {
   });
 
   describe('memory beside that of chunks', () => {
-    it('twenty final PUTs at once, each of an upload with a tail', { timeout: 120_000 }, async () => {
+    it('twenty final PUTs at once, each of an upload with a tail, stay within the memory', {
+      timeout: 120_000,
+    }, async () => {
       const size = home.name === 'r2' ? PART_BYTES / 2 : MiB - 1;
       const ready = await Promise.all(
         Array.from({ length: 20 }, async () => {

@@ -17,13 +17,14 @@ const CASES = [
 
 describe('the network of an address', () => {
   for (const { address, want } of CASES) {
-    it(`${address || 'none'} is in ${want || 'none'}`, () => assert.equal(clientNetwork(address), want));
+    it(`the network of the address ${address || 'none'} is ${want || 'none'}`, () =>
+      assert.equal(clientNetwork(address), want));
   }
 });
 
 describe('a network of IPv4 that is written as IPv6', () => {
   for (const network of ['::ffff:a00:0/104', '10.0.0.0/8']) {
-    it(`${network} has the addresses of IPv4`, () => {
+    it(`the network ${network} has the addresses of IPv4`, () => {
       for (const address of ['10.1.2.3', '::ffff:10.1.2.3', '::ffff:a01:203'])
         assert.ok(inNetwork(address, network), address);
       for (const address of ['11.1.2.3', '::ffff:11.1.2.3', '::a00:1', ''])
@@ -45,7 +46,7 @@ const HOSTS = [
 
 describe('the loopback', () => {
   for (const { host, want } of HOSTS) {
-    it(`${want ? 'includes' : 'does not include'} ${host || 'an empty host'}`, () =>
+    it(`loopback ${want ? 'includes' : 'does not include'} ${host || 'an empty host'}`, () =>
       assert.equal(isLoopback(host), want));
   }
 });

@@ -20,7 +20,7 @@ const EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 
 describe('parseDigest', () => {
   for (const text of [EMPTY, `sha256:${HEX}`, `sha512:${HEX}${HEX}`]) {
-    it(`takes ${text.slice(0, 20)}`, () => assert.equal(parseDigest(text), text));
+    it(`parseDigest takes ${text.slice(0, 20)}`, () => assert.equal(parseDigest(text), text));
   }
 
   const refused = [
@@ -43,11 +43,11 @@ describe('parseDigest', () => {
     `sha256:${HEX.slice(1)}\u0661`,
   ];
   for (const text of refused) {
-    it(`refuses ${JSON.stringify(text).slice(0, 30)}`, () =>
+    it(`parseDigest refuses ${JSON.stringify(text).slice(0, 30)}`, () =>
       assertRefused(() => parseDigest(text), 'DIGEST_INVALID', text));
   }
 
-  it('takes what the grammar makes', () => {
+  it('parseDigest takes what the grammar makes', () => {
     const hex = (length: number) =>
       fc.array(fc.constantFrom(...'0123456789abcdef'), { minLength: length, maxLength: length });
     const made = fc.oneof(
@@ -62,7 +62,7 @@ describe('parseDigest', () => {
     );
   });
 
-  it('judges any text as the grammar does', () => {
+  it('parseDigest judges any text as the grammar does', () => {
     const near = fc
       .tuple(
         fc.constantFrom('sha256', 'sha512', 'sha1', 'SHA256', ''),
@@ -84,14 +84,16 @@ describe('parseDigest', () => {
 });
 
 describe('parseAlgorithm', () => {
-  for (const name of ALGORITHMS) it(`takes ${name}`, () => assert.equal(parseAlgorithm(name), name));
+  for (const name of ALGORITHMS)
+    it(`parseAlgorithm takes ${name}`, () => assert.equal(parseAlgorithm(name), name));
   for (const name of ['', 'sha384', 'SHA256', 'sha256 ', 'toString', '__proto__']) {
-    it(`refuses "${name}"`, () => assertRefused(() => parseAlgorithm(name), 'DIGEST_INVALID', name));
+    it(`parseAlgorithm refuses "${name}"`, () =>
+      assertRefused(() => parseAlgorithm(name), 'DIGEST_INVALID', name));
   }
 });
 
 describe('digests of content', () => {
-  it('are those of node:crypto', async () => {
+  it('digests of content are those of node:crypto', async () => {
     const content = fc.uint8Array({ maxLength: 300 });
     await fc.assert(
       fc.asyncProperty(content, fc.constantFrom(...ALGORITHMS), async (bytes, algorithm) => {

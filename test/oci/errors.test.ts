@@ -26,11 +26,11 @@ const SPECIFIED: [ErrorCode, number][] = [
 
 describe('the table of errors', () => {
   for (const [code, status] of SPECIFIED) {
-    it(`has ${code}, with ${status}`, () => assert.equal(ERRORS[code].status, status));
+    it(`the table of errors has ${code}, with ${status}`, () => assert.equal(ERRORS[code].status, status));
   }
 
   for (const [code, { status, message }] of Object.entries(ERRORS)) {
-    it(`says ${code} in the way of the others`, () => {
+    it(`the table of errors says ${code} in the way of the others`, () => {
       assert.match(code, /^[A-Z_]+$/);
       assert.ok(status >= 400 && status < 600);
       assert.match(message, /^[a-z].*[^.]$/);
@@ -42,7 +42,7 @@ describe('the help of errors', () => {
   const documentation = readFileSync(join(import.meta.dirname, '../..', HELP_PATH), 'utf8');
 
   for (const code of Object.keys(ERRORS)) {
-    it(`explains ${code} on the page that the error links to and in ${HELP_PATH}`, () => {
+    it(`the help of errors explains ${code} on the page that the error links to and in ${HELP_PATH}`, () => {
       assert.ok(helpPage().includes(`\n## ${code}\n`));
       assert.ok(documentation.includes(`\n## ${code}\n`));
     });
@@ -50,13 +50,13 @@ describe('the help of errors', () => {
 });
 
 describe('OciError', () => {
-  it('is written with code and message, and without a detail if it has no detail', () => {
+  it('OciError is written with code and message, and without a detail if it has no detail', () => {
     assert.deepEqual(JSON.parse(new OciError('NAME_UNKNOWN').body()), {
       errors: [{ code: 'NAME_UNKNOWN', message: ERRORS.NAME_UNKNOWN.message }],
     });
   });
 
-  it('takes message, status and headers from its options', () => {
+  it('OciError takes message, status and headers from its options', () => {
     const error = new OciError('SIZE_INVALID', { message: 'too large', status: 413, headers: { A: 'b' } });
     assert.equal(error.message, 'too large');
     assert.equal(error.status, 413);
@@ -64,7 +64,7 @@ describe('OciError', () => {
     assert.equal(new OciError('SIZE_INVALID').status, 400);
   });
 
-  it('tells any message and any detail as they are', () => {
+  it('OciError tells any message and any detail as they are', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.jsonValue(), (message, detail) => {
         const [told] = JSON.parse(new OciError('UNKNOWN', { message, detail }).body()).errors;

@@ -15,7 +15,7 @@ const read = (fields: object, type: string | null = mediaTypes.imageManifest) =>
   parseManifest(bytesOf({ ...image, ...fields }), type);
 
 describe('parseManifest', () => {
-  it('reads an image', () => {
+  it('parseManifest reads an image manifest', () => {
     const layers = [layer(), layer()];
     assert.deepEqual(read({ layers, annotations: { a: 'b' } }), {
       mediaType: mediaTypes.imageManifest,
@@ -29,7 +29,7 @@ describe('parseManifest', () => {
     });
   });
 
-  it('reads an index', () => {
+  it('parseManifest reads an index of manifests', () => {
     const manifest = { ...layer(), mediaType: mediaTypes.imageManifest };
     const index = { schemaVersion: 2, manifests: [manifest], artifactType: 'a/b' };
     assert.deepEqual(parseManifest(bytesOf(index), mediaTypes.imageIndex), {
@@ -68,7 +68,8 @@ describe('parseManifest', () => {
     ['an empty artifactType as none', () => read({ artifactType: '' }).artifactType, config.mediaType],
     ['fields of other names', () => read({ unknown: [1], __proto__: 5 }).blobs, [config.digest]],
   ];
-  for (const [what, run, want] of taken) it(`takes ${what}`, () => assert.deepEqual(run(), want));
+  for (const [what, run, want] of taken)
+    it(`parseManifest takes ${what}`, () => assert.deepEqual(run(), want));
 
   const refused: [what: string, run: () => unknown][] = [
     ['another type in the header than in the field', () => read({}, mediaTypes.imageIndex)],
@@ -97,13 +98,13 @@ describe('parseManifest', () => {
     ],
   ];
   for (const [what, run] of refused)
-    it(`refuses ${what}`, () => assertRefused(run, 'MANIFEST_INVALID', what));
+    it(`parseManifest refuses ${what}`, () => assertRefused(run, 'MANIFEST_INVALID', what));
 
-  it('takes large annotations where there is no subject', () => {
+  it('parseManifest takes large annotations where there is no subject', () => {
     assert.ok(read({ annotations: { a: 'x'.repeat(2 * REFERRER_ANNOTATIONS_MAX_BYTES) } }).annotations);
   });
 
-  it('finds exactly the references that were put in', () => {
+  it('parseManifest finds exactly the references that were put in', () => {
     const digest = fc
       .array(fc.constantFrom(...'0123456789abcdef'), { minLength: 64, maxLength: 64 })
       .map((digits) => `sha256:${digits.join('')}`);
@@ -147,7 +148,7 @@ describe('parseManifest', () => {
     );
   });
 
-  it('throws nothing but MANIFEST_INVALID, whatever the bytes and the type', () => {
+  it('parseManifest throws nothing but MANIFEST_INVALID, whatever the bytes and the type', () => {
     const type = fc.oneof(
       fc.constant(null),
       fc.constantFrom(...Object.values(mediaTypes)),
@@ -165,7 +166,7 @@ describe('parseManifest', () => {
     );
   });
 
-  it('throws nothing but MANIFEST_INVALID, whatever stands in the fields', () => {
+  it('parseManifest throws nothing but MANIFEST_INVALID, whatever stands in the fields', () => {
     const anything = fc.oneof(fc.jsonValue(), fc.constant(config), fc.array(fc.constant(config)));
     const fields = fc.record(
       {

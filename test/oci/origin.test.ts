@@ -122,14 +122,14 @@ const named: Row[] = [
 
 describe('the registry is called by', () => {
   for (const { name, url = URL_OF_REQUEST, headers = {}, naming, want } of [...unnamed, ...proxied, ...named])
-    it(name, () => {
+    it(`the registry takes its name from ${name}`, () => {
       const request = new Request(url, { headers });
       assert.equal(decideOrigin(request, { ...namingOf(naming) }), want);
       assert.equal(originOf(request), want);
       assert.equal(isSecure(request), want.startsWith('https:'));
     });
 
-  it('no name before it was decided', () => {
+  it('the registry has no name before it was decided', () => {
     assert.throws(() => originOf(new Request(URL_OF_REQUEST)), /has not been decided/);
   });
 });
@@ -154,7 +154,7 @@ describe('on one machine', () => {
     ],
   ];
   for (const [boundNames, taken, refused] of rows) {
-    it(`bound to ${boundNames.join(', ')} it is called ${taken.join(', ')} and not ${refused.join(', ')}`, () => {
+    it(`a registry bound to ${boundNames.join(', ')} is called ${taken.join(', ')} and not ${refused.join(', ')}`, () => {
       for (const host of taken) decideOrigin(new Request(`http://${host}/v2/`), namingOf({ boundNames }));
       for (const host of refused) {
         assert.throws(

@@ -20,7 +20,7 @@ describe('parsePage', () => {
     [`n=${'9'.repeat(400)}`, { count: PAGE_MAX, last: null }],
   ];
   for (const [query, want] of taken) {
-    it(`reads "${query.slice(0, 30)}"`, () => assert.deepEqual(parse(query), want));
+    it(`parsePage reads the query "${query.slice(0, 30)}"`, () => assert.deepEqual(parse(query), want));
   }
 
   for (const n of [
@@ -38,10 +38,11 @@ describe('parsePage', () => {
     'Infinity',
     '%D9%A1',
   ]) {
-    it(`refuses n=${n}`, () => assertRefused(() => parse(`n=${n}`), 'PAGINATION_NUMBER_INVALID', n));
+    it(`parsePage refuses n=${n}`, () =>
+      assertRefused(() => parse(`n=${n}`), 'PAGINATION_NUMBER_INVALID', n));
   }
 
-  it('judges any n by whether it is digits, and never passes the maximum', () => {
+  it('parsePage judges any n by whether it is digits, and never passes the maximum', () => {
     const near = fc.array(fc.constantFrom(...'0123456789-+.e '), { maxLength: 8 });
     const text = fc.oneof(
       near.map((characters) => characters.join('')),
@@ -64,7 +65,7 @@ describe('parsePage', () => {
 });
 
 describe('linkHeader', () => {
-  it('is followed to the query that it was made of', () => {
+  it('linkHeader is followed to the query that it was made of', () => {
     fc.assert(
       fc.property(fc.nat(), fc.string({ unit: 'grapheme' }), (n, last) => {
         const header = linkHeader('/v2/a/tags/list', { n: String(n), last });

@@ -42,13 +42,13 @@ const rows: { pattern: string; matched: string[]; others: string[] }[] = [
 
 describe('a pattern', () => {
   for (const { pattern, matched, others } of rows) {
-    it(`${pattern} matches ${matched.map((name) => JSON.stringify(name)).join(', ')} and not ${others.map((name) => JSON.stringify(name)).join(', ') || 'nothing'}`, () => {
+    it(`the pattern ${pattern} matches ${matched.map((name) => JSON.stringify(name)).join(', ')} and not ${others.map((name) => JSON.stringify(name)).join(', ') || 'nothing'}`, () => {
       for (const name of matched) assert.equal(matches(pattern as Pattern, name), true, name);
       for (const name of others) assert.equal(matches(pattern as Pattern, name), false, name);
     });
   }
 
-  it('matches what a regular expression of the same meaning matches', () => {
+  it('a pattern matches what a regular expression of the same meaning matches', () => {
     const part = fc.constantFrom('*', '**', 'a', 'b', 'ab', '/', '-');
     const pattern = fc
       .array(part, { maxLength: 40 })
@@ -64,7 +64,7 @@ describe('a pattern', () => {
     );
   });
 
-  it('matches every name that it was made of', () => {
+  it('a pattern matches every name that it was made of', () => {
     const text = fc.string({ unit: fc.constantFrom('a', 'b', '-', '.', '/'), maxLength: 60 });
     const pieces = fc.array(fc.tuple(text, fc.boolean(), text), { minLength: 1, maxLength: 8 });
     fc.assert(
@@ -79,7 +79,7 @@ describe('a pattern', () => {
     );
   });
 
-  it('is matched in at most eight steps for each character of the name, whatever the pattern', () => {
+  it('a pattern is matched in at most eight steps for each character of the name, whatever the pattern', () => {
     const name = `${'a'.repeat(NAME_MAX_LENGTH - 1)}c`;
     for (const piece of ['a*', 'a**', 'aa*', 'a*a**', 'a/*']) {
       const pattern = `*${piece.repeat(PATTERN_MAX_LENGTH)}`.slice(0, PATTERN_MAX_LENGTH - 1);
@@ -88,20 +88,20 @@ describe('a pattern', () => {
     }
   });
 
-  it('is matched the same after more patterns than an isolate keeps', () => {
+  it('a pattern is matched the same after more patterns than an isolate keeps', () => {
     for (let round = 0; round < 2; round++) {
       for (let i = 0; i <= PATTERNS_COMPILED; i++) assert.ok(matches(`a${i}/*` as Pattern, `a${i}/x`));
     }
   });
 
-  it('has few stars where it is new', () => {
+  it('a pattern has few stars where it is new', () => {
     assert.equal(hasFewStars('a**'.repeat(PATTERN_STARS_MAX)), true);
     assert.equal(hasFewStars('a*'.repeat(PATTERN_STARS_MAX + 1)), false);
   });
 });
 
 describe('a request for a token', () => {
-  it('matches every name once against every grant of a token and every rule', async () => {
+  it('a request for a token matches every name once against every grant of a token and every rule', async () => {
     const pattern = `*${'a*'.repeat(126)}b` as Pattern;
     const grants: Grant[] = Array.from({ length: GRANTS_MAX }, () => {
       return { role: 'reader', repositories: pattern, tags: null };
@@ -126,7 +126,7 @@ describe('a request for a token', () => {
     assert.ok(steps <= 8 * GRANTS_MAX * SCOPE_NAMES_MAX_LENGTH, `${steps} steps`);
   });
 
-  it('is answered for as many names as have 4,096 characters together', () => {
+  it('a request for a token is answered for as many names as have 4,096 characters together', () => {
     const long = Array.from({ length: 50 }, (_, i) => `repository:${'a'.repeat(250)}${i}:pull`);
     assert.equal(parseScopes(long).length, Math.floor(SCOPE_NAMES_MAX_LENGTH / 252));
     const usual = Array.from({ length: 50 }, (_, i) => `repository:team-a/service-${i}:pull,push`);

@@ -18,7 +18,7 @@ const ROWS = [
 
 describe('on a terminal', () => {
   for (const { name, text, want } of ROWS) {
-    it(`${name} is ${text === want ? 'printed' : 'escaped'}`, () => {
+    it(`${name} is ${text === want ? 'printed' : 'escaped'} on a terminal`, () => {
       assert.equal(printable(text), want);
       assert.equal(table([{ name: text }], ['name']), `NAME\n${want}\n`);
     });
@@ -29,5 +29,5 @@ describe('on a terminal', () => {
     });
   }
 
-  it('lines stay lines', () => assert.equal(printableLines('a\nb\r\n'), 'a\nb\\u{d}\n'));
+  it('lines stay lines on a terminal', () => assert.equal(printableLines('a\nb\r\n'), 'a\nb\\u{d}\n'));
 });

@@ -42,7 +42,7 @@ describe('parseRanges', () => {
     ['bytes=0-0, 5-, -1', [{ first: 0, last: 0 }, { first: 5 }, { suffix: 1 }]],
   ];
   for (const [header, want] of taken) {
-    it(`reads ${header.slice(0, 40)}`, () => assert.deepEqual(parseRanges(header), want));
+    it(`parseRanges reads ${header.slice(0, 40)}`, () => assert.deepEqual(parseRanges(header), want));
   }
 
   const ignored = [
@@ -65,16 +65,16 @@ describe('parseRanges', () => {
     'bytes=\u0661-\u0662',
   ];
   for (const header of ignored) {
-    it(`ignores ${JSON.stringify(header)}`, () => assert.equal(parseRanges(header), null));
+    it(`parseRanges ignores ${JSON.stringify(header)}`, () => assert.equal(parseRanges(header), null));
   }
 
-  it('never throws, whatever the text', () => {
+  it('parseRanges never throws, whatever the text', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseRanges(`bytes=${text}`)));
   });
 });
 
 describe('resolveRanges', () => {
-  it('gives the bytes that an array gives', () => {
+  it('resolveRanges gives the bytes that an array gives', () => {
     const number = fc.nat({ max: 40 });
     const asked = fc.oneof(
       fc.record({ first: number }),
@@ -104,14 +104,14 @@ describe('resolveRanges', () => {
     );
   });
 
-  it('clamps what is larger than any number', () => {
+  it('resolveRanges clamps what is larger than any number', () => {
     assert.deepEqual(resolveRanges([{ first: 1, last: Number.POSITIVE_INFINITY }], 10), [
       { first: 1, last: 9 },
     ]);
     assert.deepEqual(resolveRanges([{ suffix: Number.POSITIVE_INFINITY }], 10), [{ first: 0, last: 9 }]);
   });
 
-  it('says how large the content is where it refuses', () => {
+  it('resolveRanges says how large the content is where it refuses', () => {
     assert.throws(() => resolveRanges([{ first: 10 }], 10), {
       headers: { 'Content-Range': 'bytes */10', Link: helpLink('RANGE_INVALID') },
       status: 416,
@@ -160,7 +160,7 @@ describe('resolveRanges', () => {
     ],
   ];
   for (const [name, asked, want] of several) {
-    it(`gives several ranges ${name}`, () => {
+    it(`resolveRanges gives several ranges ${name}`, () => {
       const ranges = want.map(([first, last]) => ({ first, last }));
       assert.deepEqual(resolveRanges(asked, 10), ranges);
     });
@@ -169,17 +169,17 @@ describe('resolveRanges', () => {
   const single = (first: number) => ({ first, last: first });
   const many = Array.from({ length: RANGES_MAX }, (_, at) => single(2 * at));
 
-  it(`gives ${RANGES_MAX} ranges, and refuses one more`, () => {
+  it(`resolveRanges gives ${RANGES_MAX} ranges, and refuses one more`, () => {
     assert.equal(resolveRanges(many, 1000).length, RANGES_MAX);
     assert.throws(() => resolveRanges([...many, single(999)], 1000), { code: 'RANGE_INVALID', status: 400 });
   });
 
-  it('refuses ranges that ask for more than there is: the same bytes again and again', () => {
+  it('resolveRanges refuses ranges that ask for more than there is: the same bytes again and again', () => {
     const asked = [{ first: 0 }, single(0)];
     assert.throws(() => resolveRanges(asked, 10), { code: 'RANGE_INVALID', status: 400 });
   });
 
-  it('refuses several ranges that all lie outside as it refuses one', () => {
+  it('resolveRanges refuses several ranges that all lie outside as it refuses one', () => {
     assert.throws(() => resolveRanges([{ first: 10 }, { suffix: 0 }], 10), { status: 416 });
     assert.throws(() => resolveRanges([{ first: 0 }, { suffix: 1 }], 0), { status: 416 });
   });
@@ -196,7 +196,7 @@ describe('parseContentRange', () => {
     ['10-14/100', [10, 14]],
   ];
   for (const [header, want] of taken) {
-    it(`reads ${JSON.stringify(header)}`, () => {
+    it(`parseContentRange reads ${JSON.stringify(header)}`, () => {
       const range = want === null ? null : { first: want[0], last: want[1] };
       assert.deepEqual(parseContentRange(header), range);
     });
@@ -219,13 +219,13 @@ describe('parseContentRange', () => {
     `1-${'9'.repeat(16)}`,
   ];
   for (const header of refused) {
-    it(`refuses ${JSON.stringify(header)}`, () => {
+    it(`parseContentRange refuses ${JSON.stringify(header)}`, () => {
       assertRefused(() => parseContentRange(header), 'BLOB_UPLOAD_INVALID', header);
       assert.throws(() => parseContentRange(header), { status: 400 });
     });
   }
 
-  it('reads back any range that is written', () => {
+  it('parseContentRange reads back any range that is written', () => {
     fc.assert(
       fc.property(fc.nat(), fc.nat(), fc.constantFrom('', 'bytes '), (first, more, unit) => {
         const range = { first, last: first + more };
@@ -234,7 +234,7 @@ describe('parseContentRange', () => {
     );
   });
 
-  it('throws nothing but its own error, and gives no empty range', () => {
+  it('parseContentRange throws nothing but its own error, and gives no empty range', () => {
     const near = fc.array(fc.constantFrom(...'0123456789-/* bytes=,'), { maxLength: 20 });
     const text = fc.oneof(
       near.map((characters) => characters.join('')),

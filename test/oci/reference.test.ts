@@ -29,7 +29,7 @@ describe('parseRepositoryName', () => {
     'a'.repeat(NAME_MAX_LENGTH),
   ];
   for (const name of taken) {
-    it(`takes ${name.slice(0, 30)}`, () => assert.equal(parseRepositoryName(name), name));
+    it(`parseRepositoryName takes ${name.slice(0, 30)}`, () => assert.equal(parseRepositoryName(name), name));
   }
 
   const refused = [
@@ -63,11 +63,11 @@ describe('parseRepositoryName', () => {
     'a'.repeat(NAME_MAX_LENGTH + 1),
   ];
   for (const name of refused) {
-    it(`refuses ${JSON.stringify(name).slice(0, 30)}`, () =>
+    it(`parseRepositoryName refuses ${JSON.stringify(name).slice(0, 30)}`, () =>
       assertRefused(() => parseRepositoryName(name), 'NAME_INVALID', name));
   }
 
-  it('takes what the grammar makes', () => {
+  it('parseRepositoryName takes what the grammar makes', () => {
     const word = fc.array(fc.constantFrom(...LOWER, ...DIGITS), { minLength: 1, maxLength: 4 });
     const joint = fc.oneof(
       fc.constantFrom('.', '_', '__'),
@@ -89,7 +89,7 @@ describe('parseRepositoryName', () => {
     );
   });
 
-  it('judges any text as a parser by hand does', () => {
+  it('parseRepositoryName judges any text as a parser by hand does', () => {
     const near = fc.array(fc.constantFrom('a', 'b', '0', '.', '_', '-', '/', 'A', ' ', '\n'), {
       maxLength: 12,
     });
@@ -108,7 +108,7 @@ describe('parseRepositoryName', () => {
     );
   });
 
-  it('takes as long for a hostile name as for any other: it is cut at the limit before it is read', () => {
+  it('parseRepositoryName takes as long for a hostile name as for any other: it is cut at the limit before it is read', () => {
     for (const joint of ['-', '_', '.', 'a', 'a-', 'a/']) {
       assertRefused(() => parseRepositoryName(`a${joint.repeat(1_000_000)}!`), 'NAME_INVALID', joint);
       assertRefused(() => parseRepositoryName(`a${joint.repeat(100)}!`), 'NAME_INVALID', joint);
@@ -118,14 +118,14 @@ describe('parseRepositoryName', () => {
 
 describe('parseTag', () => {
   for (const tag of ['latest', '_', 'v1.0', '1', 'A-b_c.d', 'sha256-abc', 't'.repeat(128)]) {
-    it(`takes ${tag.slice(0, 30)}`, () => assert.equal(parseTag(tag), tag));
+    it(`parseTag takes ${tag.slice(0, 30)}`, () => assert.equal(parseTag(tag), tag));
   }
   for (const tag of ['', '.a', '-a', 'a b', 'a/b', 'a:b', 'a@b', 'a+b', 'a\n', 'a\0', 'é', 't'.repeat(129)]) {
-    it(`refuses ${JSON.stringify(tag).slice(0, 30)}`, () =>
+    it(`parseTag refuses ${JSON.stringify(tag).slice(0, 30)}`, () =>
       assertRefused(() => parseTag(tag), 'TAG_INVALID', tag));
   }
 
-  it('judges any text as a parser by hand does', () => {
+  it('parseTag judges any text as a parser by hand does', () => {
     const near = fc.array(fc.constantFrom(...'aZ09_.-+/ \n'), { maxLength: 130 });
     const text = fc.oneof(
       near.map((characters) => characters.join('')),
@@ -144,14 +144,16 @@ describe('parseTag', () => {
 });
 
 describe('parseReference', () => {
-  it('takes a tag', () => assert.deepEqual(parseReference('latest'), { kind: 'tag', tag: 'latest' }));
-  it('takes a digest', () => {
+  it('parseReference takes a tag', () =>
+    assert.deepEqual(parseReference('latest'), { kind: 'tag', tag: 'latest' }));
+  it('parseReference takes a digest', () => {
     const digest = `sha256:${HEX}`;
     assert.deepEqual(parseReference(digest), { kind: 'digest', digest });
   });
-  it('means a digest by anything with a colon', () =>
+  it('parseReference means a digest by anything with a colon', () =>
     assertRefused(() => parseReference('latest:1'), 'DIGEST_INVALID', 'latest:1'));
-  it('means a tag by anything else', () => assertRefused(() => parseReference('-'), 'TAG_INVALID', '-'));
+  it('parseReference means a tag by anything else', () =>
+    assertRefused(() => parseReference('-'), 'TAG_INVALID', '-'));
 });
 
 /** Character by character: words of letters and digits, and between two words one joint. */

@@ -99,7 +99,7 @@ onHome(
     });
 
     describe('an upload that brings no bytes', () => {
-      it('is counted when the next one begins, which is warned', async () => {
+      it('an upload that brings no bytes is counted when the next one begins, which is warned', async () => {
         const bytes = blob();
         assert.equal(await pusher.asks(bytes), 404);
         assert.equal((await pusher.starts('crane/0.20')).warning, null);
@@ -112,13 +112,13 @@ onHome(
         assert.deepEqual([count, userAgent], [1, 'crane/0.20']);
       });
 
-      it('is counted once', async () => {
+      it('an upload that brings no bytes is counted once', async () => {
         await pusher.isRefused();
         await pusher.starts();
         assert.equal((await pusher.listed())?.count, 1);
       });
 
-      it('is counted each time that its client tries again', async () => {
+      it('an upload that brings no bytes is counted each time that its client tries again', async () => {
         const bytes = blob();
         for (let tries = 0; tries < 3; tries++) {
           await pusher.isRefused(bytes);
@@ -130,7 +130,7 @@ onHome(
         assert.deepEqual(rows, [{ times: 5 }]);
       });
 
-      it('is known to an isolate that has not seen it, after it was asked for a blob', async () => {
+      it('an upload that brings no bytes is known to an isolate that has not seen it, after it was asked for a blob', async () => {
         await pusher.isRefused();
         await home.restart();
         await pusher.wait(0);
@@ -139,7 +139,7 @@ onHome(
         assert.notEqual((await pusher.starts()).warning, null);
       });
 
-      it('is told for a day, counted for 7 days, and then nothing is left', async () => {
+      it('an upload that brings no bytes is told for a day, counted for 7 days, and then nothing is left', async () => {
         await pusher.isRefused();
         await pusher.wait(DAY_MS);
         assert.equal((await pusher.starts()).warning, null);
@@ -151,7 +151,7 @@ onHome(
         assert.equal(await home.isEmpty('REPOSITORY', pusher.name), true);
       });
 
-      it('is forgotten when its blob arrives by another way', async () => {
+      it('an upload that brings no bytes is forgotten when its blob arrives by another way', async () => {
         const bytes = blob();
         const { location } = await pusher.isRefused(bytes);
         assert.equal(await pusher.sends('PUT', location, bytes), 201);
@@ -160,13 +160,13 @@ onHome(
         assert.equal((await pusher.starts()).warning, null);
       });
 
-      it('is no news for longshore, which cuts bodies itself', async () => {
+      it('an upload that brings no bytes is not reported to longshore, which cuts bodies itself', async () => {
         await pusher.isRefused();
         assert.equal((await pusher.starts('longshore')).warning, null);
         assert.notEqual((await pusher.starts('docker/28')).warning, null);
       });
 
-      it('does not fill the repository', async () => {
+      it('an upload that brings no bytes does not fill the repository', async () => {
         const offeredAt = Date.now();
         for (let n = 0; n < 103; n++) {
           const upload = { id: `upload-${n}`, offeredAt, userAgent: 'x'.repeat(1000), wasCut: true };
@@ -249,7 +249,7 @@ onHome(
       ];
 
       for (const { name, before } of notCounted) {
-        it(name, async () => {
+        it(`an upload is not counted as abandoned: ${name}`, async () => {
           await before();
           await pusher.wait(5 * SECOND_MS);
           assert.equal((await pusher.starts()).warning, null);
@@ -257,7 +257,7 @@ onHome(
         });
       }
 
-      it('an upload that began a moment ago', async () => {
+      it('an upload that began a moment ago is not counted as abandoned', async () => {
         await pusher.asks(blob());
         await pusher.starts();
         await pusher.wait(3 * SECOND_MS);
@@ -265,7 +265,7 @@ onHome(
         assert.equal(await pusher.listed(), undefined);
       });
 
-      it('an upload of a repository into which another body is arriving', async () => {
+      it('an upload of a repository into which another body is arriving is not counted as abandoned', async () => {
         const bytes = blob();
         await pusher.asks(bytes);
         const { location } = await pusher.starts();
@@ -286,7 +286,7 @@ onHome(
       const told = async () =>
         (await home.counts()).calls.filter((call) => call === 'REPOSITORY.uploadBegan');
 
-      it('hears of a PUT whose POST met another isolate', async () => {
+      it('the repository hears of a PUT whose POST met another isolate', async () => {
         const bytes = blob();
         const { location } = await pusher.starts();
         await home.restart();
@@ -297,7 +297,7 @@ onHome(
         assert.equal((await told()).length, 1);
       });
 
-      it('does not hear of a PUT whose POST met the same isolate, nor of a single POST', async () => {
+      it('the repository does not hear of a PUT whose POST met the same isolate, nor of a single POST', async () => {
         const [bytes, others] = [blob(), blob()];
         await home.reset();
         assert.equal(await pusher.sends('PUT', (await pusher.starts()).location, bytes), 201);
@@ -325,14 +325,14 @@ onHome(
         return status;
       };
 
-      it('that breaks off at the limit is counted at once', async () => {
+      it('a body without a length that breaks off at the limit is counted at once', async () => {
         assert.notEqual(await sends(LIMIT * 1.1), 202);
         const { count, userAgent } = (await pusher.listed()) ?? {};
         assert.deepEqual([count, userAgent], [1, 'docker/28']);
         assert.notEqual((await pusher.starts()).warning, null);
       });
 
-      it('that breaks off elsewhere is not counted', async () => {
+      it('a body without a length that breaks off elsewhere is not counted', async () => {
         const { location } = await pusher.starts('docker/28');
         const some = Buffer.concat([Buffer.from('5\r\n'), Buffer.from('bytes\r\n')]);
         await pusher.asks(blob());

@@ -26,7 +26,7 @@ for (const { store, options } of STORES) {
 function define(home: Home): void {
   beforeEach(() => home.setClockAhead(0));
 
-  it('is what was asked for by its digest', async () => {
+  it('what is kept at the edge is what was asked for by its digest', async () => {
     const { send, image, layer } = await pushed(home);
     const reads = [
       { method: 'GET', path: `manifests/${image.digest}`, status: 200 },
@@ -45,7 +45,7 @@ function define(home: Home): void {
     assert.deepEqual((await home.counts()).calls, []);
   });
 
-  it('is a manifest that was asked for by its tag, under its digest', async () => {
+  it('what is kept at the edge is a manifest that was asked for by its tag, under its digest', async () => {
     const { send, image } = await pushed(home);
     await send('GET', 'manifests/latest', 200);
     await home.cached();
@@ -55,7 +55,7 @@ function define(home: Home): void {
     assert.deepEqual((await home.counts()).calls, []);
   });
 
-  it('is nothing of a HEAD of a manifest, which has no bytes', async () => {
+  it('what is kept at the edge is nothing of a HEAD of a manifest, which has no bytes', async () => {
     const { send, image } = await pushed(home);
     for (const reference of ['latest', image.digest]) await send('HEAD', `manifests/${reference}`, 200);
     await home.cached();
@@ -63,7 +63,7 @@ function define(home: Home): void {
     assert.deepEqual(bytes, image.bytes);
   });
 
-  it('is no tag, no list, and not that something is not there', async () => {
+  it('what is kept at the edge is no tag, no list, and not that something is not there', async () => {
     const { send } = await pushed(home);
     const unknown = digest(blob());
     const reads = [
@@ -79,7 +79,7 @@ function define(home: Home): void {
     assert.equal((await home.counts()).calls.length, reads.length);
   });
 
-  it('is of one repository: another does not have it', async () => {
+  it('what is kept at the edge is of one repository: another does not have it', async () => {
     const { send, image, layer } = await pushed(home);
     await send('GET', `manifests/${image.digest}`, 200);
     await send('GET', `blobs/${digest(layer)}`, 307);
@@ -89,7 +89,7 @@ function define(home: Home): void {
     await other.send('GET', `blobs/${digest(layer)}`, 404);
   });
 
-  it('lives from when the repository was asked, for its lifetime', async () => {
+  it('what is kept at the edge lives from when the repository was asked, for its lifetime', async () => {
     const { send, image } = await pushed(home);
     const path = `manifests/${image.digest}`;
     await send('GET', path, 200);
@@ -116,7 +116,7 @@ function define(home: Home): void {
       method: 'deleteBlob',
     },
   ]) {
-    it(`goes with a delete that is made here: a ${what}`, async () => {
+    it(`a ${what} kept at the edge is gone at once after a delete that is made here`, async () => {
       const repository = await pushed(home);
       const { send } = repository;
       await send('GET', path(repository), status);
@@ -126,7 +126,7 @@ function define(home: Home): void {
       await send('HEAD', path(repository), 404);
     });
 
-    it(`goes with a delete whose answer is lost: a ${what}`, async () => {
+    it(`a ${what} kept at the edge is gone after a delete whose answer is lost`, async () => {
       const repository = await pushed(home);
       const { send } = repository;
       await send('GET', path(repository), status);
@@ -136,7 +136,7 @@ function define(home: Home): void {
       await send('GET', path(repository), 404);
     });
 
-    it(`outlives a delete that is made elsewhere, for its lifetime: a ${what}`, async () => {
+    it(`a ${what} kept at the edge outlives a delete that is made elsewhere, for its lifetime`, async () => {
       const repository = await pushed(home);
       const { send, name } = repository;
       await send('GET', path(repository), status);
@@ -148,7 +148,7 @@ function define(home: Home): void {
       await send('GET', path(repository), 404);
     });
 
-    it(`is nothing that was under way during a delete: a ${what}`, async () => {
+    it(`a ${what} that was read during a delete is not kept at the edge`, async () => {
       const repository = await pushed(home);
       const { send } = repository;
       await home.reset({ at: ask, how: 'wait' });
@@ -162,7 +162,7 @@ function define(home: Home): void {
     });
   }
 
-  it('leads to the new bytes of a blob that was deleted and pushed again', async () => {
+  it('what is kept at the edge leads to the new bytes of a blob that was deleted and pushed again', async () => {
     const { send, name, loose } = await pushed(home);
     const path = `blobs/${digest(loose)}`;
     const old = await send('GET', path, 307);
@@ -182,7 +182,7 @@ function define(home: Home): void {
     assert.equal(keyOf(again.headers.location), keyOf(headers.location));
   });
 
-  it('has the media type of the last push, where the manifest itself says none', async () => {
+  it('what is kept at the edge has the media type of the last push, where the manifest itself says none', async () => {
     const { send } = await pushed(home);
     const image = imageManifest({
       layers: [],
@@ -197,7 +197,7 @@ function define(home: Home): void {
     }
   });
 
-  it('opens no mount: the repository itself is asked', async () => {
+  it('what is kept at the edge opens no mount: the repository itself is asked', async () => {
     const { send, name, loose } = await pushed(home);
     await send('HEAD', `blobs/${digest(loose)}`, 200);
     await home.cached();
@@ -206,7 +206,7 @@ function define(home: Home): void {
     await other('POST', `blobs/uploads/?mount=${digest(loose)}&from=${name}`, 202);
   });
 
-  it('is nowhere that a client could ask', async () => {
+  it('what is kept at the edge is nowhere that a client could ask', async () => {
     const { send, name, image } = await pushed(home);
     await send('GET', `manifests/${image.digest}`, 200);
     await home.cached();
@@ -223,7 +223,7 @@ describe('the lifetime of what is kept at the edge', () => {
     { value: '3600', calls: 1 },
   ];
   for (const { value, calls } of homes) {
-    it(`CACHE_LIFETIME=${value} asks ${calls} of 2 times`, async () => {
+    it(`with CACHE_LIFETIME=${value} the repository is asked ${calls} of 2 times`, async () => {
       const home = new Home('r2', { vars: { CACHE_LIFETIME: value } });
       await home.start();
       try {

@@ -56,7 +56,7 @@ async function keeps({ cache, settle }: ReturnType<DataCentre['isolate']>, key: 
 }
 
 describe('an isolate', () => {
-  it('has what another of its data centre has kept, until either forgets it', async () => {
+  it('the edge cache of an isolate has what another of its data centre has kept, until either forgets it', async () => {
     const centre = new DataCentre();
     const [one, other] = [centre.isolate(), centre.isolate()];
     await keeps(one, 'a', { media: 'naïve/✓' });
@@ -65,7 +65,7 @@ describe('an isolate', () => {
     assert.equal(await other.cache.find('a', true), null);
   });
 
-  it('takes nothing that a write leaves behind a delete, and takes it from the others too', async () => {
+  it('the edge cache of an isolate takes nothing that a write leaves behind a delete, and takes it from the others too', async () => {
     const centre = new DataCentre();
     const [one, other] = [centre.isolate(), centre.isolate()];
     const gate = Promise.withResolvers<void>();
@@ -79,7 +79,7 @@ describe('an isolate', () => {
     assert.equal(await other.cache.find('a', true), null);
   });
 
-  it('takes nothing after a delete that another still writes', async () => {
+  it('the edge cache of an isolate takes nothing after a delete that another still writes', async () => {
     const centre = new DataCentre();
     const [one, other] = [centre.isolate(), centre.isolate()];
     const since = await other.cache.begin();
@@ -89,7 +89,7 @@ describe('an isolate', () => {
     assert.equal(await one.cache.find('a', true), null);
   });
 
-  it('does not even write what a delete has overtaken', async () => {
+  it('the edge cache of an isolate does not even write what a delete has overtaken', async () => {
     const centre = new DataCentre();
     const { cache, settle } = centre.isolate();
     const since = await cache.begin();
@@ -100,7 +100,7 @@ describe('an isolate', () => {
     assert.equal(centre.puts, puts);
   });
 
-  it('takes nothing at all where it has forgotten more than it can tell', async () => {
+  it('the edge cache of an isolate takes nothing at all where it has forgotten more than it can tell', async () => {
     const isolate = new DataCentre().isolate();
     await keeps(isolate, 'kept', 'here');
     assert.notEqual(await isolate.cache.find('kept', true), null);
@@ -108,7 +108,7 @@ describe('an isolate', () => {
     assert.equal(await isolate.cache.find('kept', true), null);
   });
 
-  it('reads the bytes only if they are asked for', async () => {
+  it('the edge cache of an isolate reads the bytes only if they are asked for', async () => {
     const { cache, settle } = new DataCentre().isolate();
     const bytes = new TextEncoder().encode('content');
     cache.keep('a', { about: 1, bytes }, await cache.begin());
@@ -117,7 +117,7 @@ describe('an isolate', () => {
     assert.deepEqual((await cache.find('a', false))?.bytes, none);
   });
 
-  it('takes nothing that would live for longer than its own lifetime', async () => {
+  it('the edge cache of an isolate takes nothing that would live for longer than its own lifetime', async () => {
     const { cache, settle } = new DataCentre().isolate();
     cache.keep('a', { about: 1, bytes: none }, (await cache.begin()) + 60_000);
     await settle();
@@ -147,7 +147,7 @@ describe("without the data centre's cache", () => {
     });
   }
 
-  it('that memory is bounded, at 64 MiB', async () => {
+  it('the memory of the edge cache in an isolate is bounded at 64 MiB', async () => {
     const open = () => Promise.reject(new Error('no cache service'));
     const cache = new EdgeCache({ lifetime: 60, open, later: () => undefined });
     const keep = async (key: string) =>
@@ -161,7 +161,7 @@ describe("without the data centre's cache", () => {
     assert.equal(await hasFirst(), true);
   });
 
-  it('and one that fails later fails no request', async (t) => {
+  it("a data centre's cache that fails later fails no request", async (t) => {
     t.mock.method(console, 'error', () => undefined);
     const centre = new DataCentre();
     const isolate = centre.isolate();

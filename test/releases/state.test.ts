@@ -54,16 +54,16 @@ for (const archive of ARCHIVES) {
       assert.equal((await admin.send('GET', `/v2/team/app/manifests/${DELETED.digest}`)).status, 404);
     };
 
-    it('is served whole', pullsAll);
+    it(`the state folder in ${archive} is served whole`, pullsAll);
 
-    it('lists its repositories', async () => {
+    it(`the state folder in ${archive} lists its repositories`, async () => {
       const { repositories } = JSON.parse(String(await asking(ADMIN).pull('/v2/_catalog'))) as {
         repositories: string[];
       };
       for (const { repository } of TAGGED) assert.ok(repositories.includes(repository), repository);
     });
 
-    it('admits its users and its robot by their credentials, and refuses what its rules do not grant', async () => {
+    it(`the state folder in ${archive} admits its users and its robot by their credentials, and refuses what its rules do not grant`, async () => {
       const statusOf = async (as: string, path: string) => (await asking(as).send('GET', path)).status;
       assert.equal(await statusOf(BOB, '/v2/team/app/tags/list'), 200);
       assert.equal(await statusOf(BOB, '/v2/public/tools/tags/list'), 200);
@@ -78,7 +78,7 @@ for (const archive of ARCHIVES) {
       assert.deepEqual([await anonymous('public/tools'), await anonymous('team/app')], [200, 401]);
     });
 
-    it('keeps its audit log', async () => {
+    it(`the state folder in ${archive} keeps its audit log`, async () => {
       const { events } = JSON.parse(String(await asking(ADMIN).pull('/api/v1/audit'))) as {
         events: { action: string }[];
       };
@@ -88,7 +88,7 @@ for (const archive of ARCHIVES) {
       );
     });
 
-    it('keeps the moves of its tags', async () => {
+    it(`the state folder in ${archive} keeps the moves of its tags`, async () => {
       const moves = await home.rows(
         'REPOSITORY',
         'team/app',
@@ -97,7 +97,7 @@ for (const archive of ARCHIVES) {
       assert.deepEqual(moves, [{ digest: DELETED.digest }, { digest: null }]);
     });
 
-    it('takes pushes: of what it has, of what is new, and by mounting', async () => {
+    it(`the state folder in ${archive} takes pushes: of what it has, of what is new, and by mounting`, async () => {
       const bob = asking(BOB);
       const added = imageManifest({
         layers: [bytesOf('a layer that all images have', 1000), bytesOf('new')],
@@ -112,7 +112,7 @@ for (const archive of ARCHIVES) {
       await bob.want(201, 'POST', `/v2/team/new/blobs/uploads/?${mount}`);
     });
 
-    it('counts abandoned uploads', async () => {
+    it(`the state folder in ${archive} counts abandoned uploads`, async () => {
       const upload = { id: 'an upload', offeredAt: Date.now(), userAgent: 'docker/28', wasCut: true };
       await home.call('REPOSITORY', 'team/app', 'recordAbandoned', 'team/app', [upload]);
       await home.settled();
@@ -125,7 +125,7 @@ for (const archive of ARCHIVES) {
       );
     });
 
-    it('is collected: what manifests name stays, and of the rest nothing', async () => {
+    it(`the state folder in ${archive} is collected: what manifests name stays, and of the rest nothing`, async () => {
       for (let days = 1; days <= 8; days++) {
         await home.setClockAhead(days * DAY_MS);
         for (const name of ['app', 'chunked', 'foreign', 'half', 'mounted', 'new'])
@@ -148,7 +148,7 @@ for (const archive of ARCHIVES) {
       assert.deepEqual(await home.violations(), []);
     });
 
-    it('is deleted from, and opened again', async () => {
+    it(`a manifest that is deleted from the state folder in ${archive} stays deleted after a restart`, async () => {
       await asking(ADMIN).want(202, 'DELETE', `/v2/public/tools/manifests/${TAGGED[4]?.manifest.digest}`);
       await home.restart();
       assert.equal((await asking(ADMIN).send('GET', '/v2/public/tools/manifests/v1')).status, 404);

@@ -22,7 +22,7 @@ import { descendants, temporaryFolder } from './temporary.ts';
 const LIMIT = { timeout: 30_000 };
 const GIVEN = 'given-by-the-environment';
 
-test('it is made once, has 128 random bits or more, and only its user can read it', (t) => {
+test('the password of admin is made once, has 128 random bits or more, and only its user can read it', (t) => {
   const stateDir = join(temporaryFolder(t), 'not there yet');
   const { text, path } = adminPassword(stateDir);
   assert.equal(path, join(stateDir, 'admin-password'));
@@ -35,14 +35,14 @@ test('it is made once, has 128 random bits or more, and only its user can read i
   assert.notEqual(adminPassword(temporaryFolder(t)).text, text);
 });
 
-test('a draft that a crash left is no obstacle', (t) => {
+test('a draft of the admin password that a crash left is no obstacle', (t) => {
   const stateDir = temporaryFolder(t);
   writeFileSync(join(stateDir, `admin-password.${process.pid}`), 'cut sh');
   adminPassword(stateDir);
   assert.deepEqual(readdirSync(stateDir), ['admin-password']);
 });
 
-test('one that others could read is theirs no longer', (t) => {
+test('an admin password that others could read is closed to them', (t) => {
   const stateDir = temporaryFolder(t);
   writeFileSync(join(stateDir, 'admin-password'), 'a password of my own');
   chmodSync(join(stateDir, 'admin-password'), 0o644);
@@ -51,7 +51,7 @@ test('one that others could read is theirs no longer', (t) => {
   assert.equal(statSync(path).mode & 0o777, 0o600);
 });
 
-test('a file without a password is a failure that names it', (t) => {
+test('a file without an admin password is a failure that names it', (t) => {
   const stateDir = temporaryFolder(t);
   writeFileSync(join(stateDir, 'admin-password'), '\n');
   assert.throws(() => adminPassword(stateDir), {
@@ -60,14 +60,14 @@ test('a file without a password is a failure that names it', (t) => {
   });
 });
 
-test('a folder in its place is a failure that names it', LIMIT, async (t) => {
+test('a folder in the place of the admin password is a failure that names it', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);
   mkdirSync(join(STATE_DIR, 'admin-password'));
   await refused(t, { STATE_DIR }, /^Cannot read the password of admin in .*admin-password \(EISDIR\)/);
 });
 
 test(
-  'its file is printed with the login to paste, and it is the password of admin at the next start, too',
+  'the file of the admin password is printed with the login to paste, and the password is the same at the next start',
   LIMIT,
   async (t) => {
     const STATE_DIR = join(temporaryFolder(t), "a folder's name");
@@ -89,7 +89,7 @@ test(
   },
 );
 
-test('it is shown to a person at a terminal, once', async (t) => {
+test('the admin password is shown to a person at a terminal, once', async (t) => {
   const stateDir = temporaryFolder(t);
   const settings = () => readSettings({ STATE_DIR: stateDir, PORT: '0' });
   const first = await settings();
@@ -116,7 +116,7 @@ for (const weak of ['a', '12345678', 'administrator', 'password1234']) {
   });
 }
 
-test('a weak one in the file is a failure to start as well', LIMIT, async (t) => {
+test('a weak admin password in the file is a failure to start', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);
   writeFileSync(join(STATE_DIR, 'admin-password'), '12345678\n');
   await refused(t, { STATE_DIR }, /^The password in .*admin-password is too weak\./);
@@ -144,7 +144,7 @@ test('workerd is told nothing of the environment but what it needs', LIMIT, asyn
   }
 });
 
-test('the one of the environment is taken, and neither printed nor kept', LIMIT, async (t) => {
+test('an ADMIN_PASSWORD of the environment is taken, and neither printed nor kept', LIMIT, async (t) => {
   const STATE_DIR = temporaryFolder(t);
   const command = await started(t, { STATE_DIR, ADMIN_PASSWORD: GIVEN });
   assert.match(command.stdout, /docker login -u admin localhost:\d+\n/);

@@ -49,19 +49,23 @@ test('an upload goes on while the certificate is replaced', LIMIT, async (t) => 
   assert.ok((await buffer(await call({ path: `/v2/a/blobs/${digestOf(body)}` }))).equals(body));
 });
 
-test('a new pair that does not work is told of, and the one before stays', LIMIT, async (t) => {
-  const { command, pair, folder } = await secured(t);
-  const second = makePair(folder, 'second');
-  replace(pair, { cert: second.cert, key: pair.key });
-  await until(t, () => command.stderr.includes('is not the key of the certificate'));
-  assert.match(command.stderr, /Keeping the previous certificate\.\n$/);
-  assert.equal((await peer(t, command)).subject.CN, 'first');
-  replace(pair, second);
-  await until(t, () => command.stderr.includes('The new certificate is in use'));
-  assert.equal((await peer(t, command)).subject.CN, 'second');
-});
+test(
+  'a new certificate that does not fit its key is reported, and the previous one stays',
+  LIMIT,
+  async (t) => {
+    const { command, pair, folder } = await secured(t);
+    const second = makePair(folder, 'second');
+    replace(pair, { cert: second.cert, key: pair.key });
+    await until(t, () => command.stderr.includes('is not the key of the certificate'));
+    assert.match(command.stderr, /Keeping the previous certificate\.\n$/);
+    assert.equal((await peer(t, command)).subject.CN, 'first');
+    replace(pair, second);
+    await until(t, () => command.stderr.includes('The new certificate is in use'));
+    assert.equal((await peer(t, command)).subject.CN, 'second');
+  },
+);
 
-test('SIGHUP makes it look, where a change cannot be seen', LIMIT, async (t) => {
+test('SIGHUP makes the registry read its certificate, where a change cannot be seen', LIMIT, async (t) => {
   const folder = temporaryFolder(t);
   const { links, target } = linkedPair(folder);
   const command = await started(t, { ...environment(folder), TLS_CERT: links.cert, TLS_KEY: links.key });
@@ -72,26 +76,30 @@ test('SIGHUP makes it look, where a change cannot be seen', LIMIT, async (t) => 
   assert.ok(isRunning(command.pid));
 });
 
-test('without a watch there is the poll, and without a change there is nothing to tell', LIMIT, async (t) => {
-  const folder = temporaryFolder(t);
-  const { links, target } = linkedPair(folder);
-  const taken: string[] = [];
-  const told: string[] = [];
-  const watching = watchCertificate(
-    links,
-    readCertificate(links),
-    ({ leaf }) => taken.push(leaf.subject),
-    (line) => told.push(line),
-    10,
-  );
-  t.after(() => watching.close());
-  watching.check();
-  assert.deepEqual([taken, told], [[], []]);
-  replace(target, makePair(folder, 'second'));
-  // A timer of its own does not keep this process up, nor does it have to.
-  await until(t, () => taken.length === 1);
-  assert.deepEqual(taken, ['CN=second']);
-});
+test(
+  'without a watch the certificate is polled, and without a change nothing is reported',
+  LIMIT,
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const { links, target } = linkedPair(folder);
+    const taken: string[] = [];
+    const told: string[] = [];
+    const watching = watchCertificate(
+      links,
+      readCertificate(links),
+      ({ leaf }) => taken.push(leaf.subject),
+      (line) => told.push(line),
+      10,
+    );
+    t.after(() => watching.close());
+    watching.check();
+    assert.deepEqual([taken, told], [[], []]);
+    replace(target, makePair(folder, 'second'));
+    // A timer of its own does not keep this process up, nor does it have to.
+    await until(t, () => taken.length === 1);
+    assert.deepEqual(taken, ['CN=second']);
+  },
+);
 
 for (const { name, files, want } of [
   {
@@ -120,7 +128,7 @@ for (const { name, files, want } of [
     want: /^TLS_KEY: \S+second\.key is not the key/,
   },
 ]) {
-  test(`${name} is a failure to start`, LIMIT, async (t) => {
+  test(`a certificate setting is a failure to start: ${name}`, LIMIT, async (t) => {
     const folder = temporaryFolder(t);
     makePair(folder, 'first');
     makePair(folder, 'second');

@@ -59,7 +59,7 @@ test('no client can say what this server tells workerd of it', LIMIT, async (t) 
   assert.deepEqual(got['longshore-protocol'], ['https']);
 });
 
-test('answers go through as they came', LIMIT, async (t) => {
+test('answers go through the TLS server as they came', LIMIT, async (t) => {
   const { port } = await chain(t, (_, response) => {
     response.sendDate = false;
     response
@@ -89,7 +89,7 @@ for (const { name, lines, want } of [
     want: /^HTTP\/1\.1 400 /,
   },
 ]) {
-  test(name, LIMIT, async (t) => {
+  test(`the TLS server forwards: ${name}`, LIMIT, async (t) => {
     const { port } = await chain(t, (_, response) => response.setHeader('Content-Length', 1000).end());
     const [first = '', ...others] = lines;
     assert.match(await raw(t, port, [first, 'Host: a', ...others, 'Connection: close', '', '']), want);
@@ -170,7 +170,7 @@ test('an answer reaches the client also if the connection that it came on ends w
   await closed;
 });
 
-test('a registry that is gone is a 502', LIMIT, async (t) => {
+test('a registry that is gone is answered with 502', LIMIT, async (t) => {
   const { port } = await chain(t, (incoming) => incoming.socket.destroy());
   const answer = await sent(port, {});
   assert.equal(answer.statusCode, 502);

@@ -24,7 +24,7 @@ test('the registry answers as soon as it has started', LIMIT, async (t) => {
 });
 
 for (const host of ['127.0.0.1', 'localhost', '0.0.0.0', '*']) {
-  test(`it listens on ${host}`, LIMIT, async (t) => {
+  test(`the machine listens on ${host}`, LIMIT, async (t) => {
     const machine = await start(t, { stateDir: temporaryFolder(t), host });
     assert.equal((await fetch(`http://localhost:${machine.port}/v2/`)).status, 200);
     assert.equal((await fetch(`${machine.url}/v2/`)).status, 200);
@@ -75,7 +75,7 @@ test('what was acknowledged is there after a crash, at the same address', LIMIT,
   assert.equal(await (await fetch(`${second.url}/blobs/one`)).text(), 'its bytes');
 });
 
-test('two run side by side and share nothing', LIMIT, async (t) => {
+test('two machines run side by side and share nothing', LIMIT, async (t) => {
   const [one, other] = await Promise.all([
     start(t, { stateDir: temporaryFolder(t) }),
     start(t, { stateDir: temporaryFolder(t) }),

@@ -18,7 +18,7 @@ import { descendants, temporaryFolder } from './temporary.ts';
 const LIMIT = { timeout: 30_000 };
 const LINES = `alice:${bcrypt.hashSync('wonderland', 4)}\nbob:${bcrypt.hashSync('builder', 4).replace('$2b', '$2y')}\n`;
 
-test('without any there are an address, a folder and an admin', async (t) => {
+test('without any setting there are an address, a folder and an admin', async (t) => {
   const STATE_DIR = temporaryFolder(t);
   const { host, port, stateDir, certificate, isOpen, password, vars } = await readSettings({
     STATE_DIR,
@@ -37,7 +37,7 @@ test('without any there are an address, a folder and an admin', async (t) => {
   );
 });
 
-test('those of the Worker are handed on as they are, and others are not', async () => {
+test('settings of the Worker are handed on as they are, and others are not', async () => {
   const handedOn = {
     AUTH: 'off',
     HTPASSWD_ROLE: 'reader',
@@ -70,7 +70,7 @@ for (const { name, env, want } of [
   { name: 'an open door to a network', env: { AUTH: 'off', HOST: '127.example' }, want: /^AUTH=off/ },
   { name: 'a port that is no number', env: { PORT: '1e3' }, want: /^PORT is "1e3"/ },
 ]) {
-  test(`${name} is refused`, async () => {
+  test(`a setting is refused: ${name}`, async () => {
     await assert.rejects(readSettings({ STATE_DIR: '/nowhere', AUTH: 'off', PORT: '0', ...env }), {
       name: 'StartFailure',
       message: want,

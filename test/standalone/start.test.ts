@@ -16,7 +16,7 @@ import { descendants, isRunning, temporaryFolder, until } from './temporary.ts';
 
 const LIMIT = { timeout: 30_000 };
 
-test('it prints what to type next, at the address where the registry answers', LIMIT, async (t) => {
+test('npm start prints what to type next, at the address where the registry answers', LIMIT, async (t) => {
   const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
   assert.equal((await fetch(`http://localhost:${command.port}/v2/`)).status, 200);
   const name = `localhost:${command.port}`;
@@ -27,18 +27,26 @@ test('it prints what to type next, at the address where the registry answers', L
   assert.ok(!/unencrypted|certificate/.test(command.stdout));
 });
 
-test('it warns that passwords travel unencrypted when other machines can reach it', LIMIT, async (t) => {
-  const command = await started(t, { STATE_DIR: temporaryFolder(t), HOST: '0.0.0.0' });
-  assert.match(command.stdout, /Passwords and images travel unencrypted to and from 0\.0\.0\.0/);
-});
+test(
+  'npm start warns that passwords travel unencrypted when other machines can reach it',
+  LIMIT,
+  async (t) => {
+    const command = await started(t, { STATE_DIR: temporaryFolder(t), HOST: '0.0.0.0' });
+    assert.match(command.stdout, /Passwords and images travel unencrypted to and from 0\.0\.0\.0/);
+  },
+);
 
-test('it keeps everything in .longshore where it is run, unless it is told otherwise', LIMIT, async (t) => {
-  const cwd = temporaryFolder(t);
-  await started(t, {}, cwd);
-  assert.ok(existsSync(join(cwd, '.longshore/blobs')));
-});
+test(
+  'npm start keeps everything in .longshore where it is run, unless it is told otherwise',
+  LIMIT,
+  async (t) => {
+    const cwd = temporaryFolder(t);
+    await started(t, {}, cwd);
+    assert.ok(existsSync(join(cwd, '.longshore/blobs')));
+  },
+);
 
-test('two run side by side', LIMIT, async (t) => {
+test('two registries run side by side', LIMIT, async (t) => {
   const [one, other] = await Promise.all([
     started(t, { STATE_DIR: temporaryFolder(t) }),
     started(t, { STATE_DIR: temporaryFolder(t) }),
@@ -49,7 +57,7 @@ test('two run side by side', LIMIT, async (t) => {
 });
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  test(`${signal} ends it and everything that it started, and frees the folder`, LIMIT, async (t) => {
+  test(`${signal} ends npm start and everything that it started, and frees the folder`, LIMIT, async (t) => {
     const stateDir = temporaryFolder(t);
     const command = await started(t, { STATE_DIR: stateDir });
     const family = descendants(command.pid);
@@ -62,7 +70,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
-test('it ends with the shell that npm put around it', LIMIT, async (t) => {
+test('npm start ends with the shell that npm put around it', LIMIT, async (t) => {
   const env = { STATE_DIR: temporaryFolder(t), npm_lifecycle_event: 'start' };
   // The second command keeps the shell from becoming the first.
   const shell = spawned(t, '/bin/sh', ['-c', '"$0" "$1"; :', process.execPath, COMMAND], env);
@@ -74,7 +82,7 @@ test('it ends with the shell that npm put around it', LIMIT, async (t) => {
   await until(t, () => !family.some(isRunning));
 });
 
-test('SIGTERM while it starts leaves nothing either', LIMIT, async (t) => {
+test('SIGTERM during npm start leaves no process and no lock', LIMIT, async (t) => {
   const stateDir = temporaryFolder(t);
   const command = run(t, { STATE_DIR: stateDir });
   await until(t, () => existsSync(join(stateDir, 'lock')));
@@ -85,7 +93,7 @@ test('SIGTERM while it starts leaves nothing either', LIMIT, async (t) => {
   assert.equal(readFileSync(join(stateDir, 'lock'), 'utf8'), '');
 });
 
-test('SIGKILL of it ends workerd too, and the next start takes the folder over', LIMIT, async (t) => {
+test('SIGKILL of npm start ends workerd too, and the next start takes the folder over', LIMIT, async (t) => {
   const stateDir = temporaryFolder(t);
   const first = await started(t, { STATE_DIR: stateDir });
   const family = descendants(first.pid);
@@ -117,7 +125,7 @@ test(
   },
 );
 
-test('SIGTERM ends it also while it waits to start again', LIMIT, async (t) => {
+test('SIGTERM ends npm start also while it waits to start workerd again', LIMIT, async (t) => {
   const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
   killAll(workerdOf(command.pid));
   await until(t, () => command.stderr.includes('The registry restarts'));
@@ -126,24 +134,28 @@ test('SIGTERM ends it also while it waits to start again', LIMIT, async (t) => {
   assert.deepEqual(descendants(command.pid), []);
 });
 
-test('it restarts once the port is free again that another program took meanwhile', LIMIT, async (t) => {
-  const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
-  const other = createServer();
-  killAll(workerdOf(command.pid));
-  await until(t, () => command.stderr.includes('The registry restarts in 1 s'));
-  await once(other.listen(command.port, '127.0.0.1'), 'listening');
-  t.after(() => other.close());
-  await until(t, () =>
-    /Port \d+ on 127\.0\.0\.1 is already in use\.\n.*\nThe registry restarts in 2 s/.test(command.stderr),
-  );
-  other.close();
-  await answering(t, command.url);
-});
+test(
+  'npm start restarts workerd once the port is free again that another program took meanwhile',
+  LIMIT,
+  async (t) => {
+    const command = await started(t, { STATE_DIR: temporaryFolder(t), AUTH: 'off' });
+    const other = createServer();
+    killAll(workerdOf(command.pid));
+    await until(t, () => command.stderr.includes('The registry restarts in 1 s'));
+    await once(other.listen(command.port, '127.0.0.1'), 'listening');
+    t.after(() => other.close());
+    await until(t, () =>
+      /Port \d+ on 127\.0\.0\.1 is already in use\.\n.*\nThe registry restarts in 2 s/.test(command.stderr),
+    );
+    other.close();
+    await answering(t, command.url);
+  },
+);
 
 // A connection takes two files: workerd ends only where it has none left, and not where it has one.
 for (const files of [256, 257]) {
   test(
-    `strangers who use up all ${files} files keep it from answering only while they are there`,
+    `strangers who use up all ${files} files keep the registry from answering only while they are there`,
     LIMIT,
     async (t) => {
       const env = { STATE_DIR: temporaryFolder(t), AUTH: 'off' };
@@ -161,7 +173,7 @@ for (const files of [256, 257]) {
 }
 
 for (const port of ['abc', '-1', '65536', '80 80', '8787.5']) {
-  test(`PORT=${port} is refused`, LIMIT, async (t) => {
+  test(`npm start refuses PORT=${port}`, LIMIT, async (t) => {
     await refused(t, { STATE_DIR: temporaryFolder(t), PORT: port }, /^PORT is ".*", and must be a number/);
   });
 }

@@ -26,17 +26,21 @@ test(
   },
 );
 
-test('with HOST for a network it has the name of its certificate, and does not warn', LIMIT, async (t) => {
-  const { command } = await secured(
-    t,
-    { HOST: '0.0.0.0', AUTH: 'on' },
-    'DNS:*.example.com,DNS:registry.example',
-  );
-  assert.match(command.stdout, /docker login -u admin --password-stdin registry\.example:\d+ </);
-  assert.ok(!command.stdout.includes('in clear'));
-});
+test(
+  'with HOST for a network a registry over HTTPS has the name of its certificate, and does not warn',
+  LIMIT,
+  async (t) => {
+    const { command } = await secured(
+      t,
+      { HOST: '0.0.0.0', AUTH: 'on' },
+      'DNS:*.example.com,DNS:registry.example',
+    );
+    assert.match(command.stdout, /docker login -u admin --password-stdin registry\.example:\d+ </);
+    assert.ok(!command.stdout.includes('in clear'));
+  },
+);
 
-test('the challenge leads back to it', LIMIT, async (t) => {
+test('the challenge of a registry over HTTPS leads back to it', LIMIT, async (t) => {
   const { command, call } = await secured(t, { AUTH: 'on', ADMIN_PASSWORD: 'the password of the admin' });
   const refusal = await call({ path: '/v2/' });
   assert.equal(refusal.statusCode, 401);
@@ -51,7 +55,7 @@ test('the challenge leads back to it', LIMIT, async (t) => {
   assert.equal((await call({ method: 'POST', path: '/v2/a/blobs/uploads/', headers })).statusCode, 202);
 });
 
-test('so does the location of a blob that it redirects to', LIMIT, async (t) => {
+test('the redirect to a blob leads back to the registry over HTTPS', LIMIT, async (t) => {
   const { command, call } = await secured(t, { BLOB_DELIVERY: 'redirect' });
   const body = randomBytes(MiB);
   const path = withDigest(await begin(call), body);
@@ -154,7 +158,7 @@ test('an upload that is refused before it has been sent is answered', LIMIT, asy
   outgoing.destroy();
 });
 
-test('it ends while an upload stalls', LIMIT, async (t) => {
+test('a registry over HTTPS ends while an upload stalls', LIMIT, async (t) => {
   const { command, call, pair } = await secured(t);
   const path = await begin(call);
   const stalled = open(command, pem(pair), { method: 'PATCH', path, headers: { 'Content-Length': MiB } });
@@ -167,7 +171,7 @@ test('it ends while an upload stalls', LIMIT, async (t) => {
   await over;
 });
 
-test('a port that is in use is refused', LIMIT, async (t) => {
+test('a registry over HTTPS refuses a port that is in use', LIMIT, async (t) => {
   const { command, pair, folder } = await secured(t);
   const paths = { TLS_CERT: pair.cert, TLS_KEY: pair.key, STATE_DIR: join(folder, 'other') };
   await refused(

@@ -175,7 +175,7 @@ const LIMITS: { name: string; act: (bindings: Bindings) => unknown; caught: RegE
 
 describe('the layer under the registry', () => {
   for (const { name, act, caught } of LIMITS) {
-    it(`${caught === null ? 'lets pass' : 'catches'} ${name}`, async () => {
+    it(`the layer under the registry ${caught === null ? 'lets pass' : 'catches'} ${name}`, async () => {
       mock.method(performance, 'now', () => clock);
       clock += 10_000;
       observation.violations.length = 0;
@@ -189,7 +189,7 @@ describe('the layer under the registry', () => {
     });
   }
 
-  it('catches an answer of over 32 MiB', async () => {
+  it('the layer under the registry catches an answer of over 32 MiB', async () => {
     const large = { blob: async () => new Uint8Array(32 * MiB + 1) };
     const env = observed(namespaces(large) as unknown as Env);
     const stub = env.REPOSITORY.getByName('a') as unknown as typeof large;

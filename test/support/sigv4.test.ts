@@ -68,7 +68,7 @@ const ROWS = [
 
 describe('the double of S3 computes the published signature of', () => {
   for (const { name, request, payload, want } of ROWS) {
-    it(name, () => {
+    it(`the double of S3 computes the published signature of: ${name}`, () => {
       const signedHeaders = Object.keys(request.headers).sort();
       assert.equal(signatureOf(request, { date, scope, signedHeaders, payload, secretAccessKey }), want);
     });

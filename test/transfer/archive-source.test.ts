@@ -102,7 +102,7 @@ describe('an archive of docker save', () => {
   ];
   for (const { name, bytes } of forms) {
     for (const compression of ['gzip', 'zstd'] as const) {
-      it(`${name} gives layers compressed with ${compression}`, async () => {
+      it(`an archive of docker save, ${name}, gives layers compressed with ${compression}`, async () => {
         const found = await given({ bytes: bytes(), options: { compression } });
         assert.deepEqual(
           found.image.layers.map(({ mediaType }) => mediaType),
@@ -115,19 +115,19 @@ describe('an archive of docker save', () => {
     }
   }
 
-  it('gives a repeated layer once, and names it twice', async () => {
+  it('an archive of docker save gives a repeated layer once, and names it twice', async () => {
     const found = await given({ bytes: archive(...classicEntries([FIRST, SECOND, FIRST])) });
     assert.deepEqual(plainLayers(found), [FIRST, SECOND, FIRST]);
     assert.equal(found.blobs.size, 3);
   });
 
-  it('gives the same digests each time', async () => {
+  it('an archive of docker save gives the same digests each time', async () => {
     const first = await given({ bytes: archive(...classicEntries(LAYERS)) });
     const second = await given({ bytes: archive(...classicEntries(LAYERS)) });
     assert.deepEqual(second.image, first.image);
   });
 
-  it('of crane, with layers in gzip, keeps their digests', async () => {
+  it('an archive of crane, with layers in gzip, keeps their digests', async () => {
     const layers = [FIRST, SECOND].map((layer) => gzipSync(layer, { level: 1 }));
     const config = configOf([FIRST, SECOND]);
     const Layers = layers.map((layer) => `${sha256(layer)}.tar.gz`);
@@ -145,7 +145,7 @@ describe('an archive of docker save', () => {
     );
   });
 
-  it('leaves out base layers of Windows that have URLs', async () => {
+  it('an archive of docker save leaves out base layers of Windows that have URLs', async () => {
     const config = configOf([FIRST, SECOND]);
     const foreign = {
       ...described('application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', gzipSync(FIRST)),
@@ -174,7 +174,7 @@ describe('an archive of docker save', () => {
     { name: 'by its name', spelling: (path: string) => `docker-archive:${path}:team/two:2` },
     { name: 'by its name with the host', spelling: (path: string) => `${path}:docker.io/team/two:2` },
   ]) {
-    it(`with several images gives one ${name}`, async () => {
+    it(`an archive of docker save with several images gives one ${name}`, async () => {
       const configs = [configOf([FIRST]), configOf([SECOND])];
       const list = configs.map((config, at) => ({
         Config: `${sha256(config)}.json`,
@@ -207,7 +207,7 @@ describe('an archive of an OCI layout', () => {
     annotations: { 'org.opencontainers.image.ref.name': '1' },
   };
 
-  it('keeps an index and all of its digests', async () => {
+  it('an archive of an OCI layout keeps an index and all of its digests', async () => {
     const found = await given({ bytes: archive(...layoutEntries(blobs, [tagged])) });
     assert.deepEqual(
       found.manifests.map(({ descriptor }) => descriptor.digest),
@@ -216,7 +216,7 @@ describe('an archive of an OCI layout', () => {
     assert.equal(found.blobs.size, 4);
   });
 
-  it('gives one platform where one is asked for', async () => {
+  it('an archive of an OCI layout gives one platform where one is asked for', async () => {
     const found = await given({
       bytes: archive(...layoutEntries(blobs, [tagged])),
       options: { platform: 'linux/arm64/v8' },
@@ -227,7 +227,7 @@ describe('an archive of an OCI layout', () => {
     );
   });
 
-  it('compresses nothing in an index, so that its digests stay', async () => {
+  it('an archive of an OCI layout compresses nothing in an index, so that its digests stay', async () => {
     const image = ociImage([FIRST]);
     const parent = json({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [image.descriptor] });
     const found = await given({
@@ -237,7 +237,7 @@ describe('an archive of an OCI layout', () => {
     assert(found.blobs.has(`sha256:${sha256(FIRST)}`));
   });
 
-  it('names the files in any way that tar allows', async () => {
+  it('an archive of an OCI layout names the files in any way that tar allows', async () => {
     const { blobs, descriptor } = ociImage([gzipSync(FIRST)], GZIP);
     const path = (blob: Buffer) => `blobs/sha256/${sha256(blob)}`;
     const [config = FIRST, layer = FIRST, manifest = FIRST] = blobs;

@@ -56,7 +56,7 @@ for (const { name, bytes } of [
   { name: 'of Docker 25', bytes: archive(...layoutEntries([...others, config], [descriptor])) },
 ]) {
   describe(`an image ${name} that arrives`, () => {
-    it('gives a layer before the rest has come', async () => {
+    it(`an image ${name} that arrives gives a layer before the rest has come`, async () => {
       const source = await open();
       try {
         const response = await exported;
@@ -80,7 +80,7 @@ for (const { name, bytes } of [
       }
     });
 
-    it('fails where docker ends in the middle, also after a layer was given', async () => {
+    it(`an image ${name} that arrives fails where docker ends in the middle, also after a layer was given`, async () => {
       const source = await open();
       try {
         const response = await exported;
@@ -93,7 +93,7 @@ for (const { name, bytes } of [
       }
     });
 
-    it('can be closed at any time, and leaves no file', async () => {
+    it(`an image ${name} that arrives can be closed at any time, and leaves no file`, async () => {
       const source = await open();
       (await exported).write(bytes.subarray(0, 1_000_000));
       await source[Symbol.asyncDispose]();

@@ -561,7 +561,7 @@ function nested(depth: number): Buffer {
 
 describe('an archive that is wrong', () => {
   for (const { name, bytes, want, spelling = (path: string) => path, options } of ROWS) {
-    it(`is refused: ${name}`, async () => {
+    it(`an archive that is wrong is refused: ${name}`, async () => {
       const path = await write(bytes());
       const files = await readdir(folder);
       await assertFails(spelling(path), want, options);
@@ -572,7 +572,7 @@ describe('an archive that is wrong', () => {
     });
   }
 
-  it('is not read where a layer changes between the beginning and the end', async () => {
+  it('an archive that is wrong is not read where a layer changes between the beginning and the end', async () => {
     const path = await write(layout);
     const source = await openSource(path, { compression: 'gzip', report: () => {}, env: { TMPDIR: folder } });
     try {
@@ -584,7 +584,7 @@ describe('an archive that is wrong', () => {
     }
   });
 
-  it('is not read where the file becomes shorter', async () => {
+  it('an archive that is wrong is not read where the file becomes shorter', async () => {
     const path = await write(layout);
     const source = await openSource(path, { compression: 'gzip', report: () => {}, env: { TMPDIR: folder } });
     try {
@@ -607,13 +607,13 @@ describe('a folder that is wrong', () => {
     return writeLayout(join(folder, `layout-${count}`));
   };
 
-  it('is refused without an index.json', async () => {
+  it('a folder that is wrong is refused without an index.json', async () => {
     const path = join(folder, 'empty');
     await mkdir(path);
     await assertFails(`oci:${path}`, /has no index.json/);
   });
 
-  it('is refused where a blob is a folder', async () => {
+  it('a folder that is wrong is refused where a blob is a folder', async () => {
     const { path, root } = await make();
     const blob = join(path, 'blobs', root.digest.replace(':', '/'));
     await rm(blob);
@@ -621,7 +621,7 @@ describe('a folder that is wrong', () => {
     await assertFails(path, /is not a file/);
   });
 
-  it('is refused where a blob is a pipe, without waiting for it', async () => {
+  it('a folder that is wrong is refused where a blob is a pipe, without waiting for it', async () => {
     const { path, root } = await make();
     const blob = join(path, 'blobs', root.digest.replace(':', '/'));
     await rm(blob);
@@ -629,7 +629,7 @@ describe('a folder that is wrong', () => {
     await assertFails(path, /is not a file/);
   });
 
-  it('is refused where a blob is a loop of links', async () => {
+  it('a folder that is wrong is refused where a blob is a loop of links', async () => {
     const { path, root } = await make();
     const blob = join(path, 'blobs', root.digest.replace(':', '/'));
     await rm(blob);
@@ -637,7 +637,7 @@ describe('a folder that is wrong', () => {
     await assertFails(path, /Cannot read .*ELOOP/);
   });
 
-  it('is refused where a link names a file that is no blob', async () => {
+  it('a folder that is wrong is refused where a link names a file that is no blob', async () => {
     const { path, root } = await make();
     const blob = join(path, 'blobs', root.digest.replace(':', '/'));
     const secret = join(folder, 'secret');
@@ -647,7 +647,7 @@ describe('a folder that is wrong', () => {
     await assertFails(path, /have another digest/);
   });
 
-  it('is refused where a blob changes while it is read', async () => {
+  it('a folder that is wrong is refused where a blob changes while it is read', async () => {
     const { path } = await make();
     const source = await openSource(path, { compression: 'gzip', report: () => {}, env: {} });
     await assert.rejects(async () => {
@@ -709,7 +709,7 @@ describe('a name that is wrong', () => {
     },
   ];
   for (const { name, image, want, env = {} } of rows) {
-    it(`is refused: ${name}`, () =>
+    it(`a name that is wrong is refused: ${name}`, () =>
       assertFails(image, want, { env: { HOME: folder, TMPDIR: folder, ...nowhere, ...env } }));
   }
 });
@@ -755,7 +755,7 @@ describe('a docker that answers in a wrong way', () => {
     },
   ];
   for (const { name, inspect, get = [200, ''] as const, cuts = false, want } of rows) {
-    it(`is not believed: ${name}`, async () => {
+    it(`a docker that answers in a wrong way is not believed: ${name}`, async () => {
       const server = createServer(({ url = '' }, response) => {
         const [status, body] = url.endsWith('/json') ? inspect : get;
         response.statusCode = Number(status);
@@ -779,7 +779,7 @@ describe('a docker that answers in a wrong way', () => {
 });
 
 describe('a folder for temporary files that cannot be used', () => {
-  it('is named with TMPDIR', () =>
+  it('a folder for temporary files that cannot be used is named with TMPDIR', () =>
     assertFails(join(folder, 'image.tar'), /Cannot write to \/nonexistent.*TMPDIR/s, {
       env: { TMPDIR: '/nonexistent' },
     }));

@@ -42,14 +42,14 @@ const inputs: { name: string; bytes: Buffer }[] = [
 for (const compression of ['gzip', 'zstd'] as const) {
   describe(`compression with ${compression}`, () => {
     for (const { name, bytes } of inputs) {
-      it(`keeps ${name}, and gives the same bytes for other pieces`, async () => {
+      it(`compression with ${compression} keeps ${name}, and gives the same bytes for other pieces`, async () => {
         const output = await compressed(bytes, compression);
         assert(UNPACK[compression](output).equals(bytes));
         assert((await compressed(bytes, compression, 1_234_567)).equals(output));
       });
     }
 
-    it('throws what its input throws', async () => {
+    it(`compression with ${compression} throws what its input throws`, async () => {
       const broken = async function* () {
         yield noise(3 * MIB);
         throw new Error('the disk is broken');
@@ -59,7 +59,7 @@ for (const compression of ['gzip', 'zstd'] as const) {
       }, /the disk is broken/);
     });
 
-    it('compresses several layers at once', async () => {
+    it(`compression with ${compression} compresses several layers at once`, async () => {
       const outputs = await Promise.all(inputs.map(({ bytes }) => compressed(bytes, compression)));
       for (const [at, output] of outputs.entries()) {
         assert(UNPACK[compression](output).equals(inputs[at]?.bytes ?? Buffer.alloc(0)));
@@ -69,13 +69,13 @@ for (const compression of ['gzip', 'zstd'] as const) {
 }
 
 describe('a layer in gzip', () => {
-  it('has neither a time nor a name, and is valid for gzip', async () => {
+  it('a layer in gzip has neither a time nor a name, and is valid for gzip', async () => {
     const output = await compressed(TEXT, 'gzip');
     assert.equal(output.subarray(0, 10).toString('hex'), '1f8b08000000000000ff');
     assert(execFileSync('gzip', ['-dc'], { input: output, maxBuffer: 100 * MIB }).equals(TEXT));
   });
 
-  it('refers across blocks, so that blocks cost little', async () => {
+  it('a layer in gzip refers across blocks, so that blocks cost little', async () => {
     const repeated = noise(20_000);
     const output = await compressed(Buffer.concat(Array.from({ length: 200 }, () => repeated)), 'gzip');
     assert(output.length < 60_000, `${output.length} bytes`);

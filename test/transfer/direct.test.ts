@@ -85,7 +85,7 @@ onHome(
       return { reports, repository };
     }
 
-    it('stores a blob by one PUT', async () => {
+    it('a direct upload stores a blob by one PUT', async () => {
       const offsets: number[] = [];
       const bytes = blob(3 * MiB);
       const { reports } = await pushed(bytes, {}, { sent: (offset) => offsets.push(offset) });
@@ -94,7 +94,7 @@ onHome(
       assert.deepEqual(reports, []);
     });
 
-    it('stores a large blob in parts', async () => {
+    it('a direct upload stores a large blob in parts', async () => {
       const offsets: number[] = [];
       const bytes = blob(2 * PART + 12_345);
       await pushed(bytes, { putMaxBytes: PART }, { sent: (offset) => offsets.push(offset) });
@@ -103,13 +103,13 @@ onHome(
       assert.equal(offsets.at(-1), bytes.length);
     });
 
-    it('leaves small blobs and other digests to the registry', async () => {
+    it('a direct upload leaves small blobs and other digests to the registry', async () => {
       const { way } = wayOf();
       assert.equal(way.takes(contentOf(blob(999)).descriptor), false);
       assert.equal(way.takes(contentOf(blob(2000), digestOf(blob(), 'sha512')).descriptor), false);
     });
 
-    it('signs with the clock of the registry', async () => {
+    it('a direct upload signs with the clock of the registry', async () => {
       await home.setClockAhead(2 * HOUR_MS);
       home.s3.clockAheadMs = 2 * HOUR_MS;
       try {
@@ -127,13 +127,13 @@ onHome(
       const lost = { loseAnswer: true } as const;
       const cut = { cutAfterBytes: 9 * MiB };
 
-      it('the answer to the PUT is lost', async () => {
+      it('a direct upload succeeds, although the answer to the PUT is lost', async () => {
         home.s3.faults.set('PutObject', [lost]);
         await pushed(blob(2000));
         assert.deepEqual(home.s3.answersTo('PutObject'), ['412 PreconditionFailed']);
       });
 
-      it('the bucket is busy', async () => {
+      it('a direct upload succeeds, although the bucket is busy', async () => {
         home.s3.faults.set('PutObject', [busy]);
         await pushed(blob(2000));
         home.s3.faults.set('UploadPart', [busy, null, busy]);
@@ -141,33 +141,33 @@ onHome(
         await pushed(blob(PART + 1), { putMaxBytes: PART });
       });
 
-      it('two PUTs are cut off: it goes on in parts', async () => {
+      it('a direct upload succeeds, although two PUTs are cut off: it goes on in parts', async () => {
         home.s3.faults.set('PutObject', [cut, cut]);
         const { reports } = await pushed(blob(12 * MiB));
         assert.deepEqual(reports, []);
         assert.equal(home.s3.answersTo('UploadPart').length, 3);
       });
 
-      it('answers to parts are lost', async () => {
+      it('a direct upload succeeds, although answers to parts are lost', async () => {
         home.s3.faults.set('UploadPart', [lost, null, { cutAfterBytes: MiB }]);
         home.s3.faults.set('CompleteMultipartUpload', [lost]);
         await pushed(blob(2 * PART + 1), { putMaxBytes: PART });
         assert.deepEqual(home.s3.answersTo('CompleteMultipartUpload'), ['404 NoSuchUpload']);
       });
 
-      it('the grant expires on the way', async () => {
+      it('a direct upload succeeds, although the grant expires on the way', async () => {
         home.s3.faults.set('UploadPart', [null, { status: 400, code: 'ExpiredToken' }]);
         const { reports } = await pushed(blob(2 * PART + 1), { putMaxBytes: PART });
         assert.deepEqual(reports, []);
       });
 
-      it('a part was damaged on its way', async () => {
+      it('a direct upload succeeds, although a part was damaged on its way', async () => {
         home.s3.faults.set('UploadPart', [{ status: 400, code: 'BadDigest' }]);
         await pushed(blob(PART + 1), { putMaxBytes: PART });
       });
     });
 
-    it('links a blob that the registry has in another repository', async () => {
+    it('a direct upload links a blob that the registry has in another repository', async () => {
       const [bytes, from] = [blob(100_000), repositoryName('from')];
       await new Client(home).pushBlob(from, bytes);
       const { way } = wayOf();
@@ -177,7 +177,7 @@ onHome(
     });
 
     describe('says that the source changed, if', () => {
-      it('one PUT has other bytes', async () => {
+      it('a direct upload says that the source changed, if one PUT has other bytes', async () => {
         const { way } = wayOf();
         const content = contentOf(blob(2000), digestOf(blob()));
         await assert.rejects(way.push(repositoryName(), content), (error) => {
@@ -186,7 +186,7 @@ onHome(
         });
       });
 
-      it('the parts have other bytes', async () => {
+      it('a direct upload says that the source changed, if the parts have other bytes', async () => {
         const { way } = wayOf({ putMaxBytes: 1000 });
         const content = contentOf(blob(2000), digestOf(blob()));
         await assert.rejects(way.push(repositoryName(), content), (error) => {
@@ -195,7 +195,7 @@ onHome(
         });
       });
 
-      it('a part has other bytes each time that it is read', async () => {
+      it('a direct upload says that the source changed, if a part has other bytes each time that it is read', async () => {
         const { way } = wayOf({ putMaxBytes: 1000 });
         const content = { ...contentOf(blob(2000)), open: () => Readable.from([blob(2000)]) };
         await assert.rejects(way.push(repositoryName(), content), SourceChanged);
@@ -208,7 +208,7 @@ onHome(
         ['cannot be reached', { cutAfterBytes: 0 }],
       ] as const;
       for (const [name, fault] of ROWS) {
-        it(name, async () => {
+        it(`uploads go through the registry, and say so once, if the bucket ${name}`, async () => {
           for (const options of [{}, { putMaxBytes: 1000 }]) {
             const [client, already] = [new Client(home), await stored(home)];
             const repository = repositoryName();
@@ -230,7 +230,7 @@ onHome(
       }
     });
 
-    it('is how an image is pushed: large layers past the registry, and the rest through it', async () => {
+    it('an image is pushed directly: large layers past the registry, and the rest through it', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'longshore-direct-'));
       const image = imageOf([3 * MiB, 50_000, 500]);
       const target = newTarget(new URL(wall.url).host);
@@ -251,7 +251,7 @@ onHome(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    it('goes through the registry soon, if a firewall lets nothing through to the bucket', async () => {
+    it('a direct upload goes through the registry soon, if a firewall lets nothing through to the bucket', async () => {
       home.s3.faults.set('HeadObject', [{ isSilent: true }]);
       const { way, reports } = wayOf({ reachMs: 50 });
       const push = () => way.push(repositoryName(), contentOf(blob(2000)));
@@ -264,7 +264,7 @@ onHome(
     });
 
     describe('continues', () => {
-      it('where a killed process ended, with the missing parts only', async () => {
+      it('a direct upload continues where a killed process ended, with the missing parts only', async () => {
         const bytes = blob(3 * PART + 5);
         const repository = repositoryName();
         const killed = new AbortController();
@@ -303,7 +303,7 @@ onHome(
         assert.ok((await new Client(home).pullBlob(repository, digestOf(bytes)))?.equals(bytes));
       });
 
-      it('with a new upload, if the registry does not know the old one', async () => {
+      it('a direct upload continues with a new upload, if the registry does not know the old one', async () => {
         const bytes = blob(2000);
         const { way } = wayOf();
         const old = `${wall.url}/v2/a/blobs/uploads/${crypto.randomUUID()}?token=none`;
@@ -316,7 +316,7 @@ onHome(
 );
 
 onHome('r2', (home) => {
-  it('asks a registry without credentials of S3 once, and goes on with the upload that it started', async () => {
+  it('a direct upload asks a registry without credentials of S3 once, and goes on with the upload that it started', async () => {
     const registry = new Registry({ origin: home.url, credentials: null });
     const limit = new ChunkLimit();
     const way = new DirectWay(registry, { limit, report: assert.fail, minBytes: 1000 });
@@ -368,7 +368,7 @@ describe('a grant', () => {
     ['that is no object is not taken', 'https://r.example', null, false],
   ];
   for (const [name, origin, body, isTaken] of ROWS) {
-    it(name, async () => {
+    it(`a grant ${name}`, async () => {
       const answer = {
         status: 202,
         header: () => 'put',

@@ -76,17 +76,17 @@ const DOCKER = 'the image app:1 of docker';
 const PODMAN = 'the image app:1 of podman';
 
 describe('an image in docker', () => {
-  it('is found at a socket that DOCKER_HOST names', async () => {
+  it('an image in docker is found at a socket that DOCKER_HOST names', async () => {
     const path = await listenAt(join(folder, 'one.sock'));
     assert.equal(await found('app:1', { DOCKER_HOST: `unix://${path}` }), DOCKER);
   });
 
-  it('is found at a port that DOCKER_HOST names', async () => {
+  it('an image in docker is found at a port that DOCKER_HOST names', async () => {
     const port = await listen(createServer(engine), 0, '127.0.0.1');
     assert.equal(await found('docker:app:1', { DOCKER_HOST: `tcp://127.0.0.1:${port}` }), DOCKER);
   });
 
-  it('is found by the current context, and by DOCKER_CONTEXT', async () => {
+  it('an image in docker is found by the current context, and by DOCKER_CONTEXT', async () => {
     const settings = join(folder, 'context');
     const path = await listenAt(join(folder, 'two.sock'));
     await writeContext(settings, 'rootless', `unix://${path}`);
@@ -96,7 +96,7 @@ describe('an image in docker', () => {
     assert.equal(await found('app:1', { DOCKER_CONFIG: settings, DOCKER_CONTEXT: 'rootless' }), DOCKER);
   });
 
-  it('is found by TLS with certificates of both sides, of DOCKER_CERT_PATH or of a context', async () => {
+  it('an image in docker is found by TLS with certificates of both sides, of DOCKER_CERT_PATH or of a context', async () => {
     const pem = (name: string) => join(folder, name);
     const make = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost'];
     const names = ['-addext', 'subjectAltName=IP:127.0.0.1'];
@@ -129,14 +129,14 @@ describe('an image in docker', () => {
     );
   });
 
-  it('is looked for in podman after docker', async () => {
+  it('an image in docker is looked for in podman after docker', async () => {
     const path = await listenAt(join(folder, 'run/podman/podman.sock'));
     const nowhere = { DOCKER_HOST: `unix://${folder}/none.sock` };
     assert.equal(await found('app:1', { ...nowhere, XDG_RUNTIME_DIR: join(folder, 'run') }), PODMAN);
     assert.equal(await found('podman:app:1', { CONTAINER_HOST: `unix://${path}` }), PODMAN);
   });
 
-  it('is found although a folder and a program have its name', async () => {
+  it('an image in docker is found although a folder and a program have its name', async () => {
     const path = await listenAt(join(folder, 'three.sock'));
     const image = createServer(({ url = '' }, response) => {
       if (url.endsWith('/json')) response.end('{"Id":"sha256:1"}');

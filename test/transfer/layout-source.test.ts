@@ -14,7 +14,7 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 describe('an OCI layout', () => {
-  it('gives all its manifests and blobs', async () => {
+  it('an OCI layout gives all its manifests and blobs', async () => {
     const layout = await writeLayout(join(folder, 'two'), { architectures: ['amd64', 'arm64'] });
     await using source = await openSource(`oci:${layout.path}`, {
       compression: 'gzip',

@@ -72,7 +72,7 @@ eachHome((home) => {
 
   describe('a push through a network that fails', () => {
     for (const chunk of CHUNKS) {
-      it(`continues after the connection was cut in chunk ${chunk}`, async () => {
+      it(`a push through a network that fails continues after the connection was cut in chunk ${chunk}`, async () => {
         const { faults, repeated } = await survives(({ method, number }) =>
           method === 'PATCH' && number === chunk ? { cutAfter: 900 } : undefined,
         );
@@ -80,7 +80,7 @@ eachHome((home) => {
         assert(repeated <= CHUNK_BYTES, `${repeated} bytes were sent twice`);
       });
 
-      it(`continues after the answer to chunk ${chunk} was lost`, async () => {
+      it(`a push through a network that fails continues after the answer to chunk ${chunk} was lost`, async () => {
         const { faults, repeated } = await survives(({ method, number }) =>
           method === 'PATCH' && number === chunk ? { loseAnswer: true } : undefined,
         );
@@ -89,19 +89,19 @@ eachHome((home) => {
       });
     }
 
-    it('continues if every second answer is lost', async () => {
+    it('a push through a network that fails continues if every second answer is lost', async () => {
       const { faults } = await survives(({ total }) => (total % 2 === 1 ? { loseAnswer: true } : undefined));
       assert(faults > 6, `${faults} answers were lost`);
     });
 
-    it('continues if one connection after the other is cut in half of a chunk', async () => {
+    it('a push through a network that fails continues if one connection after the other is cut in half of a chunk', async () => {
       const { faults } = await survives(({ method, number }) =>
         method === 'PATCH' && number <= 6 ? { cutAfter: CHUNK_BYTES / 2 } : undefined,
       );
       assert.equal(faults, 6);
     });
 
-    it('waits when it is told to, by 429 or 503', async () => {
+    it('a push through a network that fails waits when it is told to, by 429 or 503', async () => {
       for (const status of [429, 503]) {
         const headers = { 'Retry-After': '1' };
         const { faults } = await survives(({ method, number }) =>
@@ -111,7 +111,7 @@ eachHome((home) => {
       }
     });
 
-    it('begins while the registry starts behind a front that answers 503', async () => {
+    it('a push through a network that fails begins while the registry starts behind a front that answers 503', async () => {
       let first: string | null = null;
       let number = 0;
       const { faults } = await survives(({ path }) => {
@@ -123,7 +123,7 @@ eachHome((home) => {
       assert.equal(faults, 4);
     });
 
-    it('takes smaller chunks if connections are lost before a 413 can be read', async () => {
+    it('a push through a network that fails takes smaller chunks if connections are lost before a 413 can be read', async () => {
       const { faults } = await survives(({ method, number }) =>
         method === 'PATCH' && number <= 3 ? { cutAfter: 0 } : undefined,
       );
@@ -135,7 +135,7 @@ eachHome((home) => {
 onHome('disk', (home) => {
   describe('a push to a registry that restarts', () => {
     for (const chunk of CHUNKS) {
-      it(`continues after the registry was killed in chunk ${chunk}`, async () => {
+      it(`a push to a registry that restarts continues after the registry was killed in chunk ${chunk}`, async () => {
         let killed = 0;
         let restarted: Promise<void> = Promise.resolve();
         await using front = await startFront(
@@ -163,7 +163,7 @@ onHome('disk', (home) => {
   });
 
   describe('two pushes of one image at once', () => {
-    it('both succeed', async () => {
+    it('two pushes of one image at once both succeed', async () => {
       const image = imageOf([LAYER_BYTES, LAYER_BYTES]);
       const target = newTarget(new URL(home.url).host);
       await Promise.all([push(image, target), push(image, target)]);
@@ -172,7 +172,7 @@ onHome('disk', (home) => {
   });
 
   describe('a source that changes while it is read', () => {
-    it('is named, and nothing is published', async () => {
+    it('a source that changes while it is read is named, and nothing is published', async () => {
       const image = imageOf([LAYER_BYTES]);
       const [digest, bytes] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
       assert(digest !== undefined && bytes !== undefined);
@@ -196,7 +196,7 @@ onHome('disk', (home) => {
       assert.equal(found.status, 404);
     });
 
-    it('is named if it ends early', async () => {
+    it('a source that changes while it is read is named if it ends early', async () => {
       const image = imageOf([LAYER_BYTES]);
       const [digest, bytes] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
       assert(digest !== undefined && bytes !== undefined);
@@ -326,7 +326,7 @@ onHome(
         }
       });
 
-      it('says so if the password is no longer taken', async () => {
+      it('a push whose credentials expire says so if the password is no longer taken', async () => {
         await assert.rejects(
           push(imageOf([10]), newTarget(new URL(home.url).host), async () => ({
             ...ADMIN,

@@ -37,7 +37,7 @@ eachHome((home) => {
   };
 
   describe('a push of an image', () => {
-    it('learns what a front takes, and sends chunks of that', async () => {
+    it('a push of an image learns what a front takes, and sends chunks of that', async () => {
       await using wall = await startWall(home.url, 1_200_000);
       const image = imageOf([4_500_000, 1_000_000, 10]);
       const target = newTarget(new URL(wall.url).host);
@@ -48,7 +48,7 @@ eachHome((home) => {
       await assertPushed(image, home.url, target);
     });
 
-    it('sends nothing that the repository has, and links what another repository has', async () => {
+    it('a push of an image sends nothing that the repository has, and links what another repository has', async () => {
       const image = imageOf([200_000, 70_000]);
       const target = newTarget(new URL(home.url).host);
       await push({ source: image, target });
@@ -62,7 +62,7 @@ eachHome((home) => {
       await assertPushed(image, home.url, other);
     });
 
-    it('puts the manifests of all platforms, and the index last', async () => {
+    it('a push of an image puts the manifests of all platforms, and the index last', async () => {
       const image = imageOf([90_000], 3);
       const target = newTarget(new URL(home.url).host);
       const { events } = await push({ source: image, target });
@@ -72,7 +72,7 @@ eachHome((home) => {
       await assertPushed(image, home.url, target);
     });
 
-    it('tells of each blob where its bytes are, up to its size', async () => {
+    it('a push of an image tells of each blob where its bytes are, up to its size', async () => {
       const image = imageOf([3 * CHUNK_BYTES]);
       const { events } = await push({
         source: image,
@@ -91,7 +91,7 @@ eachHome((home) => {
       }
     });
 
-    it('begins again if what is kept of an earlier push leads nowhere', async () => {
+    it('a push of an image begins again if what is kept of an earlier push leads nowhere', async () => {
       const host = new URL(home.url).host;
       for (const path of ['/', '/v2/', '/v2/other/app/blobs/uploads/abc', null]) {
         const image = imageOf([1_000]);
@@ -117,7 +117,7 @@ eachHome((home) => {
       }
     });
 
-    it('sets the tag of an image whose digest is not sha256, or says that it cannot', async () => {
+    it('a push of an image sets the tag of an image whose digest is not sha256, or says that it cannot', async () => {
       const image = imageOf([1_000]);
       const [manifest] = await image.manifests();
       assert(manifest !== undefined);

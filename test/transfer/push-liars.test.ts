@@ -270,7 +270,7 @@ const push = (image: Image, host: string) =>
 
 describe('a push to a registry that lies', () => {
   for (const { name, lies, says, exitCode = 1 } of ROWS) {
-    it(`${says === undefined ? 'succeeds' : 'ends'} with ${name}`, async () => {
+    it(`a push ${says === undefined ? 'succeeds' : 'ends'} at a registry that lies with ${name}`, async () => {
       await using liar = await startLiar(lies);
       const pushed = push(imageOf([CHUNK_BYTES + 1000]), liar.host);
       if (says === undefined) return void (await pushed);
@@ -283,7 +283,7 @@ describe('a push to a registry that lies', () => {
     });
   }
 
-  it('ends if what answers does not speak HTTP', async () => {
+  it('a push ends if what answers does not speak HTTP', async () => {
     const server = createTcpServer((socket) =>
       socket.on('error', () => {}).end('220 mail.example.com ESMTP\r\n'),
     );
@@ -297,14 +297,14 @@ describe('a push to a registry that lies', () => {
     server.close();
   });
 
-  it('ends if nothing answers', async () => {
+  it('a push ends if nothing answers', async () => {
     await assert.rejects(push(imageOf([10]), '127.0.0.1:1'), {
       message: /failed: ECONNREFUSED\.\nCheck the network and that the registry runs/,
       exitCode: 4,
     });
   });
 
-  it('gives its credentials to no host of a Location', async () => {
+  it('a push gives its credentials to no host of a Location', async () => {
     await using other = await startLiar({});
     await using liar = await startLiar({
       blob: { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } },

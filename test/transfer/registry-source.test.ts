@@ -147,7 +147,7 @@ onHome('disk', (home) => {
     );
   });
 
-  it('gives all manifests and blobs of an index', async () => {
+  it('a registry as source gives all manifests and blobs of an index', async () => {
     const found = await read('team/app:latest');
     assert.deepEqual(
       found.manifests.map(({ descriptor }) => descriptor.digest),
@@ -156,7 +156,7 @@ onHome('disk', (home) => {
     assert.equal(found.blobs.size, 6);
   });
 
-  it('gives one platform, and a manifest by its digest', async () => {
+  it('a registry as source gives one platform, and a manifest by its digest', async () => {
     const [, second] = layout.manifests;
     for (const found of [
       await read('team/app:latest', { platform: 'linux/arm64' }),
@@ -169,7 +169,7 @@ onHome('disk', (home) => {
     }
   });
 
-  it('continues a blob where its connection ended', async () => {
+  it('a registry as source continues a blob where its connection ended', async () => {
     cuts = 3;
     ranges.length = 0;
     const found = await read('team/app:latest', { platform: 'linux/amd64' });
@@ -181,7 +181,7 @@ onHome('disk', (home) => {
     );
   });
 
-  it('reads a blob in consecutive parts with one request', async () => {
+  it('a registry as source reads a blob in consecutive parts with one request', async () => {
     cuts = 0;
     ranges.length = 0;
     const source = await openSource(`registry:${host}/team/app:latest`, {
@@ -205,7 +205,7 @@ onHome('disk', (home) => {
     }
   });
 
-  it('says that an image does not exist', async () => {
+  it('a registry as source says that an image does not exist', async () => {
     await assert.rejects(read('team/app:missing'), /team\/app:missing does not exist.*Check the name/s);
   });
 });

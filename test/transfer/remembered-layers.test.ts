@@ -62,7 +62,7 @@ function withOtherLayer(): Buffer {
 }
 
 describe('an image that is pushed again', () => {
-  it('is described without compression, and compressed when a layer is read', async () => {
+  it('an image that is pushed again is described without compression, and compressed when a layer is read', async () => {
     const state = join(folder, 'again');
     const image = archive(...classicEntries([LAYER]));
     const first = await withImage(image, state, readSource);
@@ -74,7 +74,7 @@ describe('an image that is pushed again', () => {
     assert.deepEqual((await withImage(image, state, readSource)).blobs, first.blobs);
   });
 
-  it('is compressed anew after other bytes came out than were remembered', async () => {
+  it('an image that is pushed again is compressed anew after other bytes came out than were remembered', async () => {
     const state = join(folder, 'wrong');
     const image = archive(...classicEntries([LAYER]));
     const first = await withImage(image, state, readSource);
@@ -85,7 +85,7 @@ describe('an image that is pushed again', () => {
     assert.deepEqual((await withImage(image, state, readSource)).manifests, first.manifests);
   });
 
-  it('can be read in parts, in any order', async () => {
+  it('an image that is pushed again can be read in parts, in any order', async () => {
     const state = join(folder, 'parts');
     const image = archive(...classicEntries([LAYER]));
     const whole = await withImage(image, state, readSource);
@@ -112,7 +112,7 @@ describe('an image that is pushed again', () => {
     },
     { name: 'a list', content: '[]' },
   ]) {
-    it(`is compressed where the file of the state is ${name}`, async () => {
+    it(`an image that is pushed again is compressed where the file of the state is ${name}`, async () => {
       const state = join(folder, `state-${name.replaceAll(' ', '-')}`);
       await mkdir(join(state, 'longshore'), { recursive: true });
       await writeFile(join(state, 'longshore/compressed-layers.json'), content);
@@ -120,7 +120,7 @@ describe('an image that is pushed again', () => {
     });
   }
 
-  it('is compressed where the folder of the state cannot be made', async () => {
+  it('an image that is pushed again is compressed where the folder of the state cannot be made', async () => {
     await writeFile(join(folder, 'file'), '');
     const image = archive(...classicEntries([LAYER]));
     assert.equal((await withImage(image, join(folder, 'file'), readSource)).blobs.size, 2);
@@ -130,7 +130,7 @@ describe('an image that is pushed again', () => {
 describe('the file of what was compressed', () => {
   const digest = (at: number) => parseDigest(`sha256:${at.toString(16).padStart(64, '0')}`);
 
-  it('is readable by its owner alone, and leaves no other file', async () => {
+  it('the file of what was compressed is readable by its owner alone, and leaves no other file', async () => {
     const env = { XDG_STATE_HOME: join(folder, 'mode') };
     await (await CompressedLayers.load(env)).add(digest(1), 'gzip', { digest: digest(2), size: 3 });
     const path = join(folder, 'mode/longshore');
@@ -138,7 +138,7 @@ describe('the file of what was compressed', () => {
     assert.equal((await stat(join(path, 'compressed-layers.json'))).mode & 0o777, 0o600);
   });
 
-  it('keeps what two processes added, by compression', async () => {
+  it('the file of what was compressed keeps what two processes added, by compression', async () => {
     const env = { XDG_STATE_HOME: join(folder, 'two') };
     const [one, two] = [await CompressedLayers.load(env), await CompressedLayers.load(env)];
     await one.add(digest(1), 'gzip', { digest: digest(11), size: 1 });
@@ -149,7 +149,7 @@ describe('the file of what was compressed', () => {
     assert.equal(both.get(digest(2), 'zstd'), null);
   });
 
-  it('forgets the layers that were not used for the longest time', async () => {
+  it('the file of what was compressed forgets the layers that were not used for the longest time', async () => {
     const env = { XDG_STATE_HOME: join(folder, 'many') };
     const names = Array.from({ length: 2000 }, (_, at) => `${digest(at)} gzip`);
     const layers = Object.fromEntries(names.map((name) => [name, { digest: digest(1), size: 1 }]));

@@ -44,7 +44,7 @@ const ROWS = [
 
 describe('the client signs as AWS publishes it', () => {
   for (const { name, request, body, want } of ROWS) {
-    it(name, () => {
+    it(`the client signs as AWS publishes it: ${name}`, () => {
       const { method, path, headers } = request;
       const payload = createHash('sha256').update(body).digest('hex');
       const asked = { method, url: new URL(path, HOST), headers };
