@@ -10,7 +10,7 @@ export interface Head {
   body?: string | Uint8Array;
 }
 
-export interface RawAnswer {
+interface RawAnswer {
   /** 0 if the connection was closed without an answer. */
   status: number;
   /** Names and values in turn. */
@@ -27,7 +27,7 @@ export function open(origin: string, allowHalfOpen = false): Socket {
 }
 
 /** The bytes of a head and its body. */
-export function bytesOf(origin: string, { method, target, lines = [], body = '' }: Head): Buffer {
+function bytesOf(origin: string, { method, target, lines = [], body = '' }: Head): Buffer {
   const has = (name: string) => lines.some((line) => line.toLowerCase().startsWith(`${name}:`));
   const isFramed = has('content-length') || has('transfer-encoding');
   const head = [
@@ -48,7 +48,7 @@ export function begin(origin: string, head: Head): Socket {
 }
 
 /** The first answer that is not `100 Continue`, or null until it is complete. `closed`: no more bytes come. */
-export function parse(received: Buffer, closed: boolean): RawAnswer | null {
+function parse(received: Buffer, closed: boolean): RawAnswer | null {
   const headEnd = received.indexOf('\r\n\r\n');
   if (headEnd === -1) return null;
   const [statusLine = '', ...lines] = received.subarray(0, headEnd).toString('latin1').split('\r\n');
