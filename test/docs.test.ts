@@ -38,7 +38,7 @@ for (const page of PAGES) {
 }
 
 describe('the page of clients', () => {
-  it('names the versions that are installed', () => {
+  it('the page of clients names the versions that are installed', () => {
     const page = read('docs/clients.md');
     for (const [, module, version = ''] of read('.ci/install-clients').matchAll(/^(\S+)@v(\S+) /gm))
       assert.ok(page.includes(version), `${module} is installed in version ${version}`);

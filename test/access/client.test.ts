@@ -40,7 +40,7 @@ const rows: { name: string; peer?: string; forwarded?: string[]; want: string }[
 
 describe('the address of a client behind a proxy', () => {
   for (const { name, peer = PROXY, forwarded = [], want } of rows) {
-    it(`is ${want} for ${name}`, () => {
+    it(`the address of a client behind a proxy is ${want} for ${name}`, () => {
       const headers = new Headers({
         Forwarded: 'for=127.0.0.1',
         'X-Real-IP': '127.0.0.1',

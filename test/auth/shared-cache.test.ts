@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { ADMIN, Api, GUARDED } from '../management/api.ts';
 import { blob, digest } from '../support/fixtures.ts';
 import { eachHome, onHome } from '../support/homes.ts';
-import { Visitor } from './visitor.ts';
+import { Visitor } from '../support/visitor.ts';
 
 /** What is the same for all clients, and says how long it is valid. */
 const FOR_ALL = ['/.well-known/jwks.json', '/cli.tgz'];
@@ -41,7 +41,7 @@ eachHome((home) => {
 
   describe('a shared cache may keep nothing', () => {
     for (const path of paths.filter((path) => !FOR_ALL.includes(path))) {
-      it(`of ${path}`, async () => {
+      it(`a shared cache may keep nothing of ${path}`, async () => {
         const token = await anonymous.bearer('repository:public/app:pull');
         const forged = { 'X-Forwarded-Host': '127.0.0.2', 'X-Forwarded-Proto': 'https' };
         for (const method of ['GET', 'HEAD', 'POST', 'OPTIONS', 'DELETE']) {

@@ -60,13 +60,13 @@ onHome('disk', (home) => {
       }
     });
 
-    it('the answer to the last request is lost, and the registry does not know the upload any more', () =>
+    it('longshore proxy repairs a fault on the way to the registry: the answer to the last request is lost, and the registry does not know the upload any more', () =>
       pushThrough(home, ({ method, number }) => {
         if (method !== 'PUT') return undefined;
         return number === 1 ? { loseAnswer: true } : UNKNOWN;
       }));
 
-    it('the registry crashes at every chunk', async () => {
+    it('longshore proxy repairs a fault on the way to the registry: the registry crashes at every chunk', async () => {
       const restarted = new Set<number>();
       await pushThrough(home, ({ method, number }) => {
         if (method !== 'PATCH' || number % 2 === 0 || restarted.size >= 4) return undefined;
@@ -203,7 +203,7 @@ onHome('disk', (home) => {
       assert.equal((await fetch(`${home.url}${cancelled[0]?.path}`)).status, 404);
     });
 
-    it('whose upload is cut by the end of the proxy gets an error, and nothing is printed', async () => {
+    it('a client of longshore proxy whose upload is cut by the end of the proxy gets an error, and nothing is printed', async () => {
       await using proxied = await Proxied.start(home.url, MEMORY);
       const location = await proxied.begin(repositoryName());
       const request = proxied.open('PATCH', location);
@@ -217,7 +217,7 @@ onHome('disk', (home) => {
       assert.deepEqual(proxied.lines, []);
     });
 
-    it('that is silent holds no memory, and 60 of them do not stop another', async () => {
+    it('a client of longshore proxy that is silent holds no memory, and 60 of them do not stop another', async () => {
       const repository = repositoryName();
       const silent = [];
       for (let count = 0; count < 60; count += 1) {

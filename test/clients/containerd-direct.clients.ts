@@ -45,7 +45,7 @@ describe('the bucket behind the wall', needs('crane'), () => {
         push = await member.start(here);
       });
 
-      test(`stores layers in the bucket, and they are the same when they are pulled (${member.name})`, async () => {
+      test(`${member.name} stores layers in the bucket, and they are the same when they are pulled`, async () => {
         const reference = newReference();
         home.s3.requests.length = 0;
         await push(large, reference, ADMIN);
@@ -55,7 +55,7 @@ describe('the bucket behind the wall', needs('crane'), () => {
         await assertPushed(here, member, large, reference);
       });
 
-      test(`succeeds when it is repeated after the bucket broke it off, and sends only what is missing (${member.name})`, async () => {
+      test(`a push of ${member.name} succeeds when it is repeated after the bucket broke it off, and sends only what is missing`, async () => {
         const image = await writeLayout(await here.fresh('pushed'), {
           layerBytes: [6_000_000, 300_000, 2000],
         });

@@ -62,25 +62,29 @@ onHome('disk', (home) => {
       });
     }
 
-    test('pushes a layer of 1.5 GB, and crane pulls the same', needs('crane'), async () => {
-      await using wall = await startWall(home.url, LIMIT);
-      const layout = await writeLargeLayout(join(folder, 'large'), LARGE_BYTES);
-      const pushed = await contents(layout.path);
-      const target = `${new URL(wall.url).host}/served/large:1`;
-      const [node = ''] = NODES;
-      assert.equal(
-        await npx(node, 'push', '--quiet', '--to', target, layout.path),
-        `${target}@${layout.root.digest}\n`,
-      );
-      assert.deepEqual(wall.refused, []);
-      rmSync(layout.path, { recursive: true });
-      const pulled = join(folder, 'pulled');
-      await client('crane', folder)(['pull', '--insecure', '--format', 'oci', target, pulled]);
-      assert.deepEqual(await contents(pulled), pushed);
-      rmSync(pulled, { recursive: true });
-    });
+    test(
+      'the client that the registry serves pushes a layer of 1.5 GB, and crane pulls the same',
+      needs('crane'),
+      async () => {
+        await using wall = await startWall(home.url, LIMIT);
+        const layout = await writeLargeLayout(join(folder, 'large'), LARGE_BYTES);
+        const pushed = await contents(layout.path);
+        const target = `${new URL(wall.url).host}/served/large:1`;
+        const [node = ''] = NODES;
+        assert.equal(
+          await npx(node, 'push', '--quiet', '--to', target, layout.path),
+          `${target}@${layout.root.digest}\n`,
+        );
+        assert.deepEqual(wall.refused, []);
+        rmSync(layout.path, { recursive: true });
+        const pulled = join(folder, 'pulled');
+        await client('crane', folder)(['pull', '--insecure', '--format', 'oci', target, pulled]);
+        assert.deepEqual(await contents(pulled), pushed);
+        rmSync(pulled, { recursive: true });
+      },
+    );
 
-    test('becomes a plugin of docker, which stays without the cache of npx', async () => {
+    test('the client that the registry serves becomes a plugin of docker, which stays without the cache of npx', async () => {
       const path = (await npx(NODES[0] ?? '', 'install-docker-plugin')).trim();
       assert.equal(path, join(folder, '.docker/cli-plugins/docker-longshore'));
       rmSync(join(folder, 'npm'), { recursive: true });

@@ -149,7 +149,7 @@ describe('a cache', () => {
       });
 
       for (const { name, ask, status, cacheControl } of rows) {
-        it(`may keep ${cacheControl.includes('max-age') ? 'for its own client' : 'nothing of'}: ${name}`, async () => {
+        it(`a cache may keep ${cacheControl.includes('max-age') ? 'for its own client' : 'nothing of'}: ${name}`, async () => {
           const answer = await ask(home, stage);
           assert.equal(answer.status, status);
           assert.equal(answer.headers['cache-control'], cacheControl);

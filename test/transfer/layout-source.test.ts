@@ -36,7 +36,7 @@ describe('an OCI layout', () => {
     );
   });
 
-  it('that lacks a platform names the ones that are here', async () => {
+  it('an OCI layout that lacks a platform names the ones that are here', async () => {
     const layout = await writeLayout(join(folder, 'part'), { architectures: ['amd64', 'arm64', 's390x'] });
     await rm(join(layout.path, 'blobs', layout.manifests[1]?.digest.replace(':', '/') ?? ''));
     for (const platform of [undefined, 'linux/arm64']) {

@@ -293,7 +293,7 @@ onHome(
           },
         },
       ] as { name: string; env: (host: string) => Promise<NodeJS.ProcessEnv> }[]) {
-        it(`logs in again in the middle: ${name}`, async () => {
+        it(`a push whose credentials expire logs in again in the middle: ${name}`, async () => {
           let logins = 0;
           await using front = await startFront(
             () => home.url,
@@ -315,7 +315,7 @@ onHome(
         });
       }
 
-      it('goes on with one identity token in a variable, for several pushes of a job', async () => {
+      it('a push whose credentials expire goes on with one identity token in a variable, for several pushes of a job', async () => {
         const host = new URL(home.url).host;
         await trust(host);
         const env = { HOME: folder, LONGSHORE_ID_TOKEN: await identity(audience) };

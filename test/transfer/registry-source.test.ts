@@ -91,7 +91,7 @@ onHome('disk', (home) => {
     }
   };
 
-  it('leaves out a layer that clients fetch elsewhere, or says that an archive for docker needs it', async () => {
+  it('a registry as source leaves out a layer that clients fetch elsewhere, or says that an archive for docker needs it', async () => {
     const image = await openSource(layout.path, {
       compression: 'gzip',
       report: () => {},
