@@ -71,7 +71,7 @@ onHome('disk', (home) => {
     };
 
     for (const { path: node, version } of NODES) {
-      it(`push, Node ${version}`, async (t) => {
+      it(`the command stays below 200 MB with six large layers at once push, Node ${version}`, async (t) => {
         const target = `${new URL(home.url).host}/memory/push-${version}:1`;
         const layout = `oci:${join(folder, 'layout')}`;
         writeLayout(join(folder, 'layout'), layersOf(`push ${version}`));
@@ -81,7 +81,7 @@ onHome('disk', (home) => {
         assert(bytes < MAX_BYTES, `${bytes} bytes`);
       });
 
-      it(`proxy, Node ${version}`, async (t) => {
+      it(`the command stays below 200 MB with six large layers at once proxy, Node ${version}`, async (t) => {
         const ready = join(folder, 'ready');
         const args = ['--to', home.url, '--port', '0', '--quiet', '--ready-file', ready];
         const { child, peak } = started(node, ['proxy', ...args]);

@@ -98,7 +98,7 @@ test('a client cannot make it drop the headers of the proxy before it', LIMIT, a
     assert.equal((await call({ path: '/v2/', headers: { ...proxied, Connection } })).statusCode, 403);
 });
 
-test('no port leads past it to workerd', LIMIT, async (t) => {
+test('no port leads past the TLS server to workerd', LIMIT, async (t) => {
   const { command, folder } = await secured(t);
   const socket = statSync(join(folder, 'state/run/registry.sock'));
   assert.ok(socket.isSocket());
