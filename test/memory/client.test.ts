@@ -17,12 +17,12 @@ import {
   writeSync,
 } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { digest as digestOf } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
+import { answerTo, open } from '../support/http.ts';
 import { NODES, servedProgram } from '../support/served-program.ts';
 
 const MB = 1_000_000;
@@ -71,7 +71,7 @@ onHome('disk', (home) => {
     };
 
     for (const { path: node, version } of NODES) {
-      it(`the command stays below 200 MB with six large layers at once push, Node ${version}`, async (t) => {
+      it(`the command stays below 200 MB with six large layers at once: push, Node ${version}`, async (t) => {
         const target = `${new URL(home.url).host}/memory/push-${version}:1`;
         const layout = `oci:${join(folder, 'layout')}`;
         writeLayout(join(folder, 'layout'), layersOf(`push ${version}`));
@@ -81,7 +81,7 @@ onHome('disk', (home) => {
         assert(bytes < MAX_BYTES, `${bytes} bytes`);
       });
 
-      it(`the command stays below 200 MB with six large layers at once proxy, Node ${version}`, async (t) => {
+      it(`the command stays below 200 MB with six large layers at once: proxy, Node ${version}`, async (t) => {
         const ready = join(folder, 'ready');
         const args = ['--to', home.url, '--port', '0', '--quiet', '--ready-file', ready];
         const { child, peak } = started(node, ['proxy', ...args]);
@@ -148,15 +148,14 @@ function* piecesOf(first: Buffer): Generator<Buffer> {
 /** As docker does: POST, one PATCH of unknown length, PUT. */
 async function upload(url: string, repository: string, { first, digest }: Layer): Promise<void> {
   const begun = await fetch(`${url}/v2/${repository}/blobs/uploads/`, { method: 'POST' });
-  const sent = request(`${url}${begun.headers.get('Location')}`, { method: 'PATCH', agent: false });
-  const answered = once(sent, 'response');
+  const sent = open(url, 'PATCH', begun.headers.get('Location') ?? '');
+  const answered = answerTo(sent);
   answered.catch(() => {}); // It is awaited below.
   for (const piece of piecesOf(first))
     if (!sent.write(piece)) await Promise.race([once(sent, 'drain'), answered]);
   sent.end();
-  const [answer] = await answered;
-  answer.resume();
-  assert.equal(answer.statusCode, 202);
+  const answer = await answered;
+  assert.equal(answer.status, 202);
   const end = `${url}${answer.headers.location}?digest=${digest}`;
   assert.equal((await fetch(end, { method: 'PUT' })).status, 201);
 }

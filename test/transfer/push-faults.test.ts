@@ -16,6 +16,7 @@ import type { Target } from '../../cli/transfer/target.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
 import { eachHome, onHome } from '../support/homes.ts';
 import { TestIssuer } from '../support/issuer.ts';
+import { Visitor } from '../support/visitor.ts';
 import { blobBytes, type Fault, type Passing, startFront } from './support/front.ts';
 import { assertPushed, blobOf, imageOf, newTarget } from './support/memory-images.ts';
 
@@ -24,7 +25,6 @@ const CHUNK_BYTES = 1024 * 1024;
 const LAYER_BYTES = 3 * CHUNK_BYTES + 1000;
 const CHUNKS = [1, 2, 3, 4];
 const ADMIN = { username: 'admin', password: 'the password of the admin' };
-const AUTHORIZATION = `Basic ${btoa(`${ADMIN.username}:${ADMIN.password}`)}`;
 const ISSUER = 'https://token.actions.githubusercontent.com';
 
 let folder = '';
@@ -220,9 +220,10 @@ onHome('disk', (home) => {
 onHome(
   'disk',
   (home) => {
+    const admin = new Visitor(home, `${ADMIN.username}:${ADMIN.password}`);
     const statusOf = async ({ repository }: Target) => {
-      const headers = { Authorization: AUTHORIZATION, Accept: '*/*' };
-      return (await fetch(`${home.url}/v2/${repository}/manifests/v1`, { headers })).status;
+      const headers = { Accept: '*/*' };
+      return (await admin.send('GET', `/v2/${repository}/manifests/v1`, { headers })).status;
     };
 
     describe('a push whose credentials expire', () => {
@@ -248,15 +249,8 @@ onHome(
         await issuer.stop();
       });
 
-      const manage = async (path: string, body: object) => {
-        const answer = await fetch(`${home.url}/api/v1${path}`, {
-          method: 'POST',
-          headers: { Authorization: AUTHORIZATION, 'Content-Type': 'application/json' },
-          body: JSON.stringify(body),
-        });
-        assert.equal(answer.status, 201, await answer.clone().text());
-        return (await answer.json()) as { token?: string };
-      };
+      const manage = async (path: string, json: object): Promise<{ token?: string }> =>
+        JSON.parse((await admin.must(201, 'POST', `/api/v1${path}`, { json })).text);
       const trust = async (host: string) => {
         audience = host;
         const grants = [{ role: 'writer', repositories: 'team/**' }];
