@@ -190,9 +190,9 @@ async function listening(t: TestContext, answer: RequestListener): Promise<strin
 }
 
 function spawned(url: string, args: string[]) {
-  const { PATH } = process.env;
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
   const child = spawn(process.execPath, [COMMAND, ...args], {
-    env: { PATH, LONGSHORE_URL: url, ADMIN_PASSWORD: PASSWORD },
+    env: { PATH, NODE_COMPILE_CACHE, LONGSHORE_URL: url, ADMIN_PASSWORD: PASSWORD },
   });
   child.stdin.end();
   return child;

@@ -29,9 +29,9 @@ onHome(
 
     /** Starts the command, without any credentials but those of `env`. */
     const run = (args: string[], env: Record<string, string> = {}) => {
-      const { PATH } = process.env;
+      const { PATH, NODE_COMPILE_CACHE } = process.env;
       const child = spawn(process.execPath, [COMMAND, 'proxy', '--to', home.url, ...args], {
-        env: { PATH, HOME: folder, STATE_DIR: folder, ...env },
+        env: { PATH, NODE_COMPILE_CACHE, HOME: folder, STATE_DIR: folder, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       started.push(child);
@@ -214,8 +214,8 @@ onHome(
       }
       /** With another --to. */
       const runWithout = (args: string[]) => {
-        const { PATH } = process.env;
-        const child = spawn(process.execPath, [COMMAND, 'proxy', ...args], { env: { PATH, HOME: folder } });
+        const { PATH, NODE_COMPILE_CACHE } = process.env;
+        const child = spawn(process.execPath, [COMMAND, 'proxy', ...args], { env: { PATH, NODE_COMPILE_CACHE, HOME: folder } });
         started.push(child);
         const said = { out: '', err: '' };
         child.stdout.on('data', (piece) => {

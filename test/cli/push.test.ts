@@ -24,6 +24,7 @@ import { startWall } from '../support/wall.ts';
 import { blobBytes, type Fault, type Passing, startFront } from '../transfer/support/front.ts';
 
 const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
+const { PATH, NODE_COMPILE_CACHE } = process.env;
 /** A wall of this height teaches chunks of 1 MiB. */
 const WALL_BYTES = 1_200_000;
 const CHUNK_BYTES = 1024 * 1024;
@@ -44,7 +45,7 @@ onHome('disk', (home) => {
   };
   const start = (args: string[], state = join(folder, 'state'), env: NodeJS.ProcessEnv = {}): ChildProcess =>
     spawn(process.execPath, [COMMAND, ...args], {
-      env: { PATH: process.env.PATH, HOME: folder, XDG_STATE_HOME: state, ...env },
+      env: { PATH, NODE_COMPILE_CACHE, HOME: folder, XDG_STATE_HOME: state, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A command that does not end fails its test.
       timeout: 60_000,
@@ -363,7 +364,7 @@ onHome('disk', (home) => {
 
     it('an interrupted command ends while a program writes nothing to its standard input', async () => {
       const child = spawn(process.execPath, [COMMAND, 'push', '--to', `${host()}/team/app:v1`, '-'], {
-        env: { PATH: process.env.PATH, HOME: folder },
+        env: { PATH, NODE_COMPILE_CACHE, HOME: folder },
         timeout: 60_000,
         killSignal: 'SIGKILL',
       });
