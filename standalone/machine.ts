@@ -23,7 +23,7 @@ export interface MachineOptions {
   readonly host?: string;
   /** True if a server of this process ends TLS. Workerd then listens only on a Unix socket. */
   readonly isBehindTls?: boolean;
-  /** Path of the Worker's entry module. Default: Longshore's. */
+  /** Path of the Worker's entry module, or the folder of a bundle of it. Default: Longshore's. */
   readonly entry?: string;
   /** Text bindings. */
   readonly vars?: Readonly<Record<string, string>>;

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { beforeEach, describe, it } from 'node:test';
 import { S3_CREDENTIALS } from '../faults/direct.ts';
+import { freePort } from '../support/free-port.ts';
 import { onHome } from '../support/homes.ts';
 import { serve } from '../support/serve.ts';
-import { freePort } from '../support/simulator.ts';
 import { Visitor } from '../support/visitor.ts';
 import { startWall } from '../support/wall.ts';
 

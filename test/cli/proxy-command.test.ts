@@ -215,7 +215,9 @@ onHome(
       /** With another --to. */
       const runWithout = (args: string[]) => {
         const { PATH, NODE_COMPILE_CACHE } = process.env;
-        const child = spawn(process.execPath, [COMMAND, 'proxy', ...args], { env: { PATH, NODE_COMPILE_CACHE, HOME: folder } });
+        const child = spawn(process.execPath, [COMMAND, 'proxy', ...args], {
+          env: { PATH, NODE_COMPILE_CACHE, HOME: folder },
+        });
         started.push(child);
         const said = { out: '', err: '' };
         child.stdout.on('data', (piece) => {

@@ -9,10 +9,11 @@ import { after, before, describe } from 'node:test';
 import { type Machine, startMachine } from '../../standalone/machine.ts';
 import type { DurableObjectBinding } from '../../worker/objects/classes.ts';
 import type { Counts } from './counts.ts';
+import { freePort } from './free-port.ts';
 import type { Fault } from './observed.ts';
 import type { S3Double } from './s3.ts';
 import { BUNDLED_WORKER, WORKER } from './setup.ts';
-import { freePort, type SimulatorOptions, startSimulator } from './simulator.ts';
+import type { SimulatorOptions } from './simulator.ts';
 
 /** `npm test` bundles the tests' Worker once for all files (`setup.ts`); a file that runs alone bundles it itself. */
 const ENTRY = process.env[BUNDLED_WORKER] ?? WORKER;
@@ -84,12 +85,14 @@ export class Home {
     const port = await this.#port();
     const { entry = ENTRY, hasPublicUrl } = this.#options;
     if (hasPublicUrl) this.#publicUrl = { PUBLIC_URL: `http://127.0.0.1:${port}` };
-    this.#running = await (this.name === 'disk'
-      ? this.#startMachine(port)
-      : startSimulator(entry, this.#stateDir, this.#vars, {
-          ...this.#options,
-          port: hasPublicUrl ? port : 0,
-        }));
+    if (this.name === 'disk') {
+      this.#running = await this.#startMachine(port);
+      return;
+    }
+    // Loaded only here, because Miniflare is large.
+    const { startSimulator } = await import('./simulator.ts');
+    const options = { ...this.#options, port: hasPublicUrl ? port : 0 };
+    this.#running = await startSimulator(entry, this.#stateDir, this.#vars, options);
   }
 
   async stop(): Promise<void> {

@@ -3,8 +3,6 @@
  * too. The release that Miniflare brings drops all connections of a busy server now and then. A second Worker on the same
  * bucket can stand for an R2 custom domain.
  */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -13,6 +11,7 @@ import { bundle } from '../../standalone/bundle.ts';
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from '../../standalone/config.ts';
 import { workerdBinary } from '../../standalone/workerd.ts';
 import { DURABLE_OBJECTS } from '../../worker/objects/classes.ts';
+import { freePort } from './free-port.ts';
 import { type S3Credentials, S3Double } from './s3.ts';
 
 export interface Simulator {
@@ -144,15 +143,4 @@ function workerOf(name: string, entry: string, port: number, s3Credentials?: S3C
     r2Buckets: { BLOBS: { id: BUCKET, ...(s3Credentials && { s3Credentials }) } },
     unsafeDirectSockets: [{ host: '127.0.0.1', port }],
   };
-}
-
-/** The registry has to know the domain's port before either has started. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('there is no free port');
-  return address.port;
 }

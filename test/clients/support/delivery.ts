@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startMachine } from '../../../standalone/machine.ts';
+import { BUNDLED_REGISTRY } from '../../support/setup.ts';
 import { startSimulator } from '../../support/simulator.ts';
 import { blobPath, type Descriptor, type Layout } from './layout.ts';
 import { type Passed, RecordingProxy } from './proxy.ts';
@@ -32,7 +33,7 @@ export const PASSWORD = 'secret';
 export const REDIRECT_MIN_BYTES = 64 * 1024;
 
 const AUTHORIZATION = `Basic ${Buffer.from(`${USER}:${PASSWORD}`).toString('base64')}`;
-const ENTRY = join(import.meta.dirname, '../../../worker/index.ts');
+const ENTRY = process.env[BUNDLED_REGISTRY] ?? join(import.meta.dirname, '../../../worker/index.ts');
 /** The proxy asks for credentials, and the registry behind it for none. */
 const OPEN = { AUTH: 'off' };
 
@@ -71,9 +72,8 @@ export const ways: Way[] = [
 ];
 
 async function onMachine(folder: string, vars: Record<string, string>): Promise<Delivery> {
-  return behindOneProxy(
-    await startMachine({ port: 0, stateDir: join(folder, 'registry'), vars: { ...OPEN, ...vars } }),
-  );
+  const stateDir = join(folder, 'registry');
+  return behindOneProxy(await startMachine({ port: 0, stateDir, entry: ENTRY, vars: { ...OPEN, ...vars } }));
 }
 
 async function behindOneProxy({ url, stop }: Registry): Promise<Delivery> {

@@ -83,7 +83,10 @@ async function startRegistry(folder: string): Promise<Registry> {
   if (given) return { url: given, stop: async () => undefined };
   // Loaded only here: a run against another registry needs no server of ours.
   const { startMachine } = await import('../../../standalone/machine.ts');
-  return await startMachine({ port: 0, stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
+  const { BUNDLED_REGISTRY } = await import('../../support/setup.ts');
+  const entry = process.env[BUNDLED_REGISTRY];
+  const stateDir = join(folder, 'registry');
+  return await startMachine({ port: 0, stateDir, vars: { AUTH: 'off' }, ...(entry && { entry }) });
 }
 
 /** Options that keep the storage of podman and buildah in the suite's folder. podman takes no `--runroot` over 50 characters. */
