@@ -459,6 +459,54 @@ onHome('disk', (home) => {
       );
     });
 
+    it('longshore copy, pull and export continue at the byte at which a connection was cut', async (t) => {
+      const { layout, repository } = await image([3 * CHUNK_BYTES]);
+      const CUT_BYTES = 700_000;
+      const requests: { range: string | undefined; from: number }[] = [];
+      // A registry that has this image only, and cuts off the answers with a layer.
+      const server = createServer(({ url = '', headers }, response) => {
+        const [, kind, name = ''] = /\/(manifests|blobs)\/(.+)$/.exec(url) ?? [];
+        if (kind === undefined) return response.end();
+        const digest = name === 'v1' ? layout.root.digest : name;
+        const bytes = readFileSync(join(layout.path, 'blobs', digest.replace(':', '/')));
+        if (kind === 'manifests') response.setHeader('Content-Type', layout.root.mediaType);
+        const from = Number(/\d+/.exec(headers.range ?? '0'));
+        const rest = bytes.subarray(from);
+        response.writeHead(headers.range === undefined ? 200 : 206, { 'Content-Length': rest.length });
+        if (bytes.length <= CUT_BYTES) return response.end(rest);
+        requests.push({ range: headers.range, from });
+        if (rest.length <= CUT_BYTES) return response.end(rest);
+        response.write(rest.subarray(0, CUT_BYTES), () => response.destroy());
+      });
+      t.after(() => {
+        server.closeAllConnections();
+        server.close();
+      });
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      const from = `127.0.0.1:${(server.address() as AddressInfo).port}/${repository}:v1`;
+      const [one, two, three] = ['one', 'two.tar', 'three'].map((name) => join(folder, `cut-${name}`));
+      for (const args of [
+        ['pull', from, '--to', `oci:${one}`],
+        ['pull', from, '--to', `oci:${two}`],
+        ['export', from, String(three)],
+        ['copy', from, `${host()}/${repository}:v1`],
+      ]) {
+        requests.length = 0;
+        const { out, err, code } = await run([...args, '--json']);
+        assert.equal(code, 0, `${args[0]}: ${out}${err}`);
+        const [first, ...others] = requests;
+        assert.equal(first?.range, undefined);
+        assert(others.length >= 4, `${args[0]}: ${requests.length} requests`);
+        // A cut may lose bytes that were on their way, and never all.
+        for (const [at, { from }] of others.entries()) assert(from > (requests[at]?.from ?? 0));
+      }
+      for (const folder of [one, three])
+        assert.deepEqual(await contents(String(folder)), await contents(layout.path));
+      await isPushed(repository, layout);
+      const pushed = await run(['push', '-q', '--to', `${host()}/${repository}-tar:v1`, String(two)]);
+      assert.match(pushed.out, new RegExp(`@${layout.root.digest}\n$`));
+    });
+
     it('longshore copy, pull and export write to one folder from two processes at once', async () => {
       const { layout, repository } = await image([300_000]);
       const image_ = `${repository}:v1`;

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Counts } from '../support/counts.ts';
 import { blob, digest as digestOf, imageManifest, mediaTypes, repositoryName } from '../support/fixtures.ts';
 import * as homes from '../support/homes.ts';
 import { basic } from '../support/visitor.ts';
@@ -15,6 +16,19 @@ import { expectNoRemains, letTimePass, stored } from './remains.ts';
 /** A user who may pull: `the password of the file`. */
 const READER = 'reader:$2y$05$furjYk3RoCmwk9tbJEU50.oTfjlxIS8CM09B1z7xhpXsBqJq9GE3S';
 const VARS = { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0' };
+/** Rows that are written for a blob until it is in the bucket, and by a manifest that links it. */
+const BEGUN_ROWS_MAX = 3;
+const LINKED_ROWS_MAX = 18;
+
+/** Those of new tables do not count: an object makes them once. */
+function assertRows({ statements }: Counts, most: number): void {
+  const written = Object.entries(statements).filter(
+    ([statement, rows]) => rows.written > 0 && !/: (?:CREATE|ALTER) |schema_version/.test(statement),
+  );
+  const sum = written.reduce((rows, [, statement]) => rows + statement.written, 0);
+  assert.ok(sum <= most, `${sum} rows, of ${most}: ${JSON.stringify(Object.fromEntries(written), null, 1)}`);
+}
+
 const IMAGE_OF_THREE = () => imageManifest({ layers: [blob(300_000), blob(200_000), blob(100_000)] });
 
 homes.onHome(
@@ -239,6 +253,25 @@ homes.onHome(
         await expectNoRemains(client, before);
       });
 
+      it('turns of uploads are forgotten if the object restarts: nothing wrong is stored, and the next push works', async () => {
+        const { client, repository, before, asking } = await scene();
+        const [first, second] = [blob(1000), blob(1000)];
+        await asking.head(digestOf(first));
+        const waiting = asking.head(digestOf(second));
+        await home.evict('REPOSITORY', repository);
+        assert.equal(await waiting, 404);
+        // Only the second HEAD, which was repeated, is known any more. The bucket refuses the upload of the first one.
+        const { headers } = await asking.post();
+        const outcome = await asking.put(String(headers.location), digestOf(first), first);
+        assert.equal(outcome, '403 SignatureDoesNotMatch');
+        const image = IMAGE_OF_THREE();
+        const { answer } = await asking.push('latest', image);
+        assert.equal(answer.status, 201, answer.body.toString());
+        assert.equal(await client.pullManifest(repository, 'latest'), image.digest);
+        await letTimePass(client);
+        await expectNoRemains(client, before);
+      });
+
       it('turns of uploads of one caller do not stall another, and neither does a flood', async () => {
         const { client, repository } = await scene();
         const flood = Array.from({ length: 250 }, () => blob());
@@ -343,7 +376,7 @@ homes.onHome(
       });
     }
 
-    it('a push past the Worker costs two calls more for the HEAD and the POST, and four and a head for each blob of the manifest', async () => {
+    it('a push past the Worker costs two calls more for the HEAD and the POST, and four and a head for each blob of the manifest, and few rows', async () => {
       const { client, repository, asking } = await scene();
       await client.pushManifest(repository, 'before', imageManifest());
       const warm = blob(1000);
@@ -359,11 +392,15 @@ homes.onHome(
         'REPOSITORY.takeTurn',
         'UPLOAD_SESSION.beginDirect',
       ]);
+      await home.settled();
+      assertRows(await home.counts(), BEGUN_ROWS_MAX);
       await home.reset();
       const image = imageManifest({ layers: [layer], config: layer });
       assert.equal((await client.putManifest(repository, 'latest', image)).status, 201);
       await home.settled();
-      const { calls } = await home.counts();
+      const counts = await home.counts();
+      assertRows(counts, LINKED_ROWS_MAX);
+      const { calls } = counts;
       const rows = await home.rows('REPOSITORY', repository, 'SELECT digest FROM arriving_blobs');
       assert.deepEqual(rows, [{ digest: digestOf(warm) }], 'one row, until the blob is linked');
       assert.deepEqual(calls.filter((call) => !call.startsWith('CATALOG')).sort(), [
