@@ -3,6 +3,7 @@ import { printable } from '../../worker/oci/printable.ts';
 import type { Listener } from '../transfer/events.ts';
 import { Blobs } from './blobs.ts';
 import { bytesText, shortDigest } from './format.ts';
+import { Notes } from './notes.ts';
 import { endText, progressText, summaryText } from './words.ts';
 
 const EVERY_MS = 10_000;
@@ -10,9 +11,11 @@ const EVERY_MS = 10_000;
 /** Writes whole lines. */
 export function lineProgress(write: (text: string) => void): { listen: Listener; end(): void } {
   const blobs = new Blobs();
+  const notes = new Notes();
   const line = (text: string) => write(`${printable(text)}\n`);
   const timer = setInterval(() => {
     const now = performance.now();
+    if (notes.repeated !== null) line(notes.repeated);
     for (const blob of blobs.moving) line(`${shortDigest(blob.digest)}  ${progressText(blob, now).trim()}`);
   }, EVERY_MS);
   timer.unref();
@@ -20,7 +23,7 @@ export function lineProgress(write: (text: string) => void): { listen: Listener;
     listen(event) {
       const blob = blobs.apply(event, performance.now());
       if (event.event === 'start') line(`From ${event.from} to ${event.to}`);
-      if (event.event === 'note') line(event.message);
+      if (notes.isNew(event) && event.event === 'note') line(event.message);
       if (event.event === 'blob-start' && blob !== null) {
         const from = event.offset > 0 ? `, continued at ${bytesText(event.offset)}` : '';
         line(`${shortDigest(blob.digest)}  begins  ${bytesText(blob.size)}${from}`);

@@ -6,6 +6,7 @@ import { printable } from '../../worker/oci/printable.ts';
 import type { Listener } from '../transfer/events.ts';
 import { type BlobState, Blobs } from './blobs.ts';
 import { bytesText, countText, shortDigest } from './format.ts';
+import { Notes } from './notes.ts';
 import { endText, progressText, summaryText } from './words.ts';
 
 export interface Terminal {
@@ -27,16 +28,19 @@ const CLEAR_BELOW = `${ESC}J`;
 export function terminalProgress(terminal: Terminal): { listen: Listener; end(): void } {
   const blobs = new Blobs();
   const printed: string[] = [];
+  const notes = new Notes();
   let drawn = 0;
   let isEnded = false;
   const draw = (isLast = false) => {
     // A terminal that does not know its size says 0.
     const width = Math.max(1, (terminal.columns || 80) - 1);
     const room = Math.max(1, (terminal.rows || 24) - 2);
-    const live = isLast ? [] : liveLines(blobs, width, room);
+    const again = notes.repeated === null ? [] : [fit(notes.repeated, width)];
+    const live = isLast ? [] : [...again, ...liveLines(blobs, width, room - again.length)];
     // Lines that stay may wrap: the cursor never goes up over them.
     const above = printed.splice(0).map((line) => `\r${printable(line)}\n`);
-    const up = drawn === 0 ? '' : `${ESC}${drawn}A`;
+    // The terminal shows "^C" where the cursor stands.
+    const up = drawn === 0 ? '\r' : `\r${ESC}${drawn}A`;
     const clear = above.length === 0 ? '' : CLEAR_BELOW;
     const below = live.map((line) => `\r${line}${CLEAR_LINE_REST}\n`);
     terminal.write(`${up}${clear}${above.join('')}${below.join('')}${CLEAR_BELOW}`);
@@ -52,7 +56,7 @@ export function terminalProgress(terminal: Terminal): { listen: Listener; end():
     listen(event) {
       const blob = blobs.apply(event, performance.now());
       if (event.event === 'start') printed.push(`From ${event.from} to ${event.to}`);
-      if (event.event === 'note') printed.push(event.message);
+      if (notes.isNew(event) && event.event === 'note') printed.push(event.message);
       if (event.event === 'blob-start' && blob !== null && event.offset > 0)
         printed.push(`${shortDigest(blob.digest)}  continues at ${bytesText(event.offset)}`);
       if (event.event === 'blob-end' && blob !== null) printed.push(endText(blob));

@@ -102,6 +102,42 @@ for (const columns of [10, 20, 40, 80, 500]) {
   });
 }
 
+it('the "^C" of an interruption leaves nothing of the lines that move', (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.after(() => mock.timers.reset());
+  const screen = new Screen(80);
+  const options = { json: false, quiet: false, output: screen, errors: screen, env: { TERM: 'xterm' } };
+  const progress = openProgress(options);
+  for (const event of EVENTS.slice(0, 4)) progress.listen(event);
+  mock.timers.tick(100);
+  screen.write('^C');
+  progress.end();
+  assert.deepEqual(screen.lines, [START]);
+});
+
+it('a reason that repeats is printed once, with its number where it can change', (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.after(() => mock.timers.reset());
+  const note: TransferEvent = { event: 'note', message: 'ECONNREFUSED; trying again' };
+  const screen = new Screen(80);
+  const options = { json: false, quiet: false, output: screen, errors: screen };
+  const progress = openProgress({ ...options, env: { TERM: 'xterm' } });
+  for (const event of [note, note, note]) progress.listen(event);
+  mock.timers.tick(100);
+  assert.deepEqual(screen.lines, [note.message, `${note.message} (3 times)`, '0 of 0 blobs done']);
+  for (const event of EVENTS.slice(1, 4)) progress.listen(event);
+  progress.listen(note);
+  progress.end();
+  assert.deepEqual(screen.lines, [note.message, note.message]);
+  const log = new Screen(80);
+  const lines = openProgress({ ...options, errors: log, env: { CI: 'true' } });
+  for (const event of [note, note, note]) lines.listen(event);
+  assert.deepEqual(log.lines, [note.message]);
+  mock.timers.tick(10_000);
+  assert.deepEqual(log.lines, [note.message, `${note.message} (3 times)`]);
+  lines.end();
+});
+
 for (const [name, isTTY, env] of [
   ['a terminal that is dumb', true, { TERM: 'dumb' }],
   ['a CI job', true, { CI: 'true' }],
