@@ -145,7 +145,9 @@ export class DurableRepository implements Repository {
 
   async ask({ key: caller }: AskingClient, digest: Digest, isDirect: boolean): Promise<boolean> {
     const asked = { caller, digest, isDirect };
-    const arriving = await this.#state().awaitTurn(asked, false);
+    const wait = () => this.#state().awaitTurn(asked, false);
+    // An object that restarts ends all that wait. Its successor takes the same question.
+    const arriving = await wait().catch(wait);
     if (arriving.length === 0) return false;
     // Content that must be read first waits for the manifest.
     if (await this.#linkArrived(arriving, null)) return true;
