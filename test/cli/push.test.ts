@@ -459,12 +459,12 @@ onHome('disk', (home) => {
       );
     });
 
-    it('longshore copy, pull and export continue at the byte at which a connection was cut', async (t) => {
+    it('longshore copy, pull and export continue at the byte at which a connection was cut', async () => {
       const { layout, repository } = await image([3 * CHUNK_BYTES]);
       const CUT_BYTES = 700_000;
       const requests: { range: string | undefined; from: number }[] = [];
       // A registry that has this image only, and cuts off the answers with a layer.
-      const server = createServer(({ url = '', headers }, response) => {
+      await using server = await serve(({ url = '', headers }, response) => {
         const [, kind, name = ''] = /\/(manifests|blobs)\/(.+)$/.exec(url) ?? [];
         if (kind === undefined) return response.end();
         const digest = name === 'v1' ? layout.root.digest : name;
@@ -478,12 +478,7 @@ onHome('disk', (home) => {
         if (rest.length <= CUT_BYTES) return response.end(rest);
         response.write(rest.subarray(0, CUT_BYTES), () => response.destroy());
       });
-      t.after(() => {
-        server.closeAllConnections();
-        server.close();
-      });
-      await once(server.listen(0, '127.0.0.1'), 'listening');
-      const from = `127.0.0.1:${(server.address() as AddressInfo).port}/${repository}:v1`;
+      const from = `${server.host}/${repository}:v1`;
       const [one, two, three] = ['one', 'two.tar', 'three'].map((name) => join(folder, `cut-${name}`));
       for (const args of [
         ['pull', from, '--to', `oci:${one}`],
