@@ -255,15 +255,12 @@ homes.onHome(
 
       it('turns of uploads are forgotten if the object restarts: nothing wrong is stored, and the next push works', async () => {
         const { client, repository, before, asking } = await scene();
-        const [first, second] = [blob(1000), blob(1000)];
+        const first = blob(1000);
         await asking.head(digestOf(first));
-        const waiting = asking.head(digestOf(second));
         await home.evict('REPOSITORY', repository);
-        assert.equal(await waiting, 404);
-        // Only the second HEAD, which was repeated, is known any more. The bucket refuses the upload of the first one.
         const { headers } = await asking.post();
-        const outcome = await asking.put(String(headers.location), digestOf(first), first);
-        assert.equal(outcome, '403 SignatureDoesNotMatch');
+        // It is an ordinary upload: no HEAD is known any more.
+        assert.equal(await asking.put(String(headers.location), digestOf(first), first), '201');
         const image = IMAGE_OF_THREE();
         const { answer } = await asking.push('latest', image);
         assert.equal(answer.status, 201, answer.body.toString());
