@@ -71,7 +71,13 @@ async function start(
   ended.catch(() => {});
   await Promise.race([once(child.stdout, 'readable'), ended]);
   const isMissing = child.stdout.readableLength === 0 && (await ended) !== 0;
-  return { child, ended, isMissing, complaint: () => said.trim().split('\n').at(-1) ?? '' };
+  return { child, ended, isMissing, complaint: () => complaintIn(said) };
+}
+
+/** The last line that is not a warning of ctr or containerd. */
+function complaintIn(said: string): string {
+  const lines = said.trim().split('\n');
+  return lines.findLast((line) => !/\blevel=(warn(ing)?|info|debug)\b/.test(line)) ?? '';
 }
 
 /** The exit status, after all complaints were read. */

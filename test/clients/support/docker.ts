@@ -8,9 +8,12 @@ import { startContainerdAt } from './containerd.ts';
 import { startDaemon } from './daemon.ts';
 import type { Scene } from './registry.ts';
 
-/** With the classic store. The daemon starts the containerd that Debian ships with it, found on the PATH as it is. */
+/**
+ * With the classic store, in the storage that the daemon chooses: an overlay writes a layer once, vfs once for each layer above it. The daemon
+ * starts the containerd that Debian ships with it, found on the PATH as it is.
+ */
 export async function startDocker(here: Scene): Promise<Client> {
-  const docker = await startDaemonOf(here, 'dockerd', ['--storage-driver', 'vfs']);
+  const docker = await startDaemonOf(here, 'dockerd', []);
   // Docker's newer builder is not in every package, and nothing here needs it.
   return (args, options) => docker(args, { ...options, env: { DOCKER_BUILDKIT: '0', ...options?.env } });
 }
