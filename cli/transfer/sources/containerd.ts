@@ -66,7 +66,10 @@ async function start(
   child.stderr.on('data', (piece: Buffer) => {
     said = `${said}${piece}`.slice(-ERRORS_MAX_BYTES);
   });
-  child.stdout.once('close', () => child.kill());
+  // If the reader gives up. At its end, ctr still has to tell how it ended.
+  child.stdout.once('close', () => {
+    if (!child.stdout.readableEnded) child.kill();
+  });
   const ended = ends(child);
   ended.catch(() => {});
   await Promise.race([once(child.stdout, 'readable'), ended]);
