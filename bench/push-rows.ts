@@ -19,6 +19,7 @@ const OCI = 'application/vnd.oci.image';
 /** regctl sends smaller chunks unless it is told. */
 const REGCTL_CHUNK_BYTES = 32 * MiB;
 const READY_MS = 20_000;
+const TICKS_A_SECOND = 100; // Linux: USER_HZ.
 /** It sends a layer in one body, which Cloudflare refuses if it is large. The others are compared with it. */
 const CRANE = 'crane, in one body';
 
@@ -115,13 +116,16 @@ export async function benchPushes(rounds: number): Promise<boolean> {
   console.log(
     'All go straight to the registry, without a limit. crane and docker send a layer in one body, the others in chunks below 100 MB.\n',
   );
-  console.log(line('image', 'way', 'MB/s', 'ratio', 'seconds'));
+  console.log(
+    'CPU is in seconds, of the clients and of workerd, in the round that needed least. On a busy machine it says more than the rate.\n',
+  );
+  console.log(line('image', 'way', 'MB/s', 'ratio', 'seconds', 'CPU, clients', 'CPU, workerd'));
   for (const { name, layerBytes } of IMAGES) {
     const bytes = layerBytes.reduce((sum, size) => sum + size, 0);
-    const best = new Map<string, number>();
-    const take = async (way: string, measured: Promise<number>) => {
+    const best = new Map<string, Cost>();
+    const take = async (way: string, measured: Promise<Cost>) => {
       try {
-        best.set(way, Math.min(best.get(way) ?? Number.POSITIVE_INFINITY, await measured));
+        best.set(way, leastOf(best.get(way), await measured));
       } catch (error) {
         isWhole = false;
         console.error(`${way}: ${error instanceof Error ? error.message : error}`);
@@ -137,16 +141,24 @@ export async function benchPushes(rounds: number): Promise<boolean> {
       }
     }
     const crane = best.get(CRANE);
-    for (const [way, seconds] of best) {
-      const ratio = crane === undefined ? '–' : (crane / seconds).toFixed(2);
-      console.log(line(name, way, (bytes / 1e6 / seconds).toFixed(0), ratio, seconds.toFixed(2)));
+    for (const [way, { seconds, cpu }] of best) {
+      const ratio = crane === undefined ? '–' : (crane.seconds / seconds).toFixed(2);
+      const rate = (bytes / 1e6 / seconds).toFixed(0);
+      const cpus = [cpu?.clients, cpu?.workerd].map((value) => value?.toFixed(2) ?? '–');
+      console.log(line(name, way, rate, ratio, seconds.toFixed(2), ...cpus));
     }
   }
   return isWhole;
 }
 
-/** Seconds for one image, whose bytes are new. */
-async function measure(way: Way, layerBytes: number[]): Promise<number> {
+interface Cost {
+  seconds: number;
+  /** Seconds of processors. Null where they are not known. */
+  cpu: { clients: number; workerd: number } | null;
+}
+
+/** The cost of one image, whose bytes are new. */
+async function measure(way: Way, layerBytes: number[]): Promise<Cost> {
   const folder = mkdtempSync(join(tmpdir(), 'longshore-bench-push-'));
   try {
     const program = join(folder, 'longshore.cjs');
@@ -156,9 +168,14 @@ async function measure(way: Way, layerBytes: number[]): Promise<number> {
     const machine = await startMachine({ stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
     try {
       const scene = { folder, program, registry: new URL(machine.url).host };
+      const before = cpuOf(machine.pid);
       const start = performance.now();
       await way.run(scene, layout, 'bench/app:1');
-      return (performance.now() - start) / 1000;
+      const seconds = (performance.now() - start) / 1000;
+      const after = cpuOf(machine.pid);
+      if (before === null || after === null) return { seconds, cpu: null };
+      const cpu = { clients: after.clients - before.clients, workerd: after.workerd - before.workerd };
+      return { seconds, cpu };
     } finally {
       await machine.stop();
     }
@@ -167,7 +184,34 @@ async function measure(way: Way, layerBytes: number[]): Promise<number> {
   }
 }
 
-async function measureDocker(store: DockerStore, layerBytes: number[]): Promise<number> {
+/** Least of each: other work on the machine takes time from both. */
+function leastOf(one: Cost | undefined, other: Cost): Cost {
+  if (one === undefined) return other;
+  const sum = ({ cpu }: Cost) => (cpu === null ? Number.POSITIVE_INFINITY : cpu.clients + cpu.workerd);
+  return {
+    seconds: Math.min(one.seconds, other.seconds),
+    cpu: sum(one) < sum(other) ? one.cpu : other.cpu,
+  };
+}
+
+/** Seconds that the clients, which have ended, and workerd have used. Null without /proc. */
+function cpuOf(workerd: number): { clients: number; workerd: number } | null {
+  // proc_pid_stat(5): after the name come the state and 10 more fields; then utime, stime, cutime and cstime.
+  const times = (pid: number | 'self') => {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 15)
+      .map((ticks) => Number(ticks) / TICKS_A_SECOND);
+  };
+  if (!existsSync('/proc/self/stat')) return null;
+  const [, , user = 0, system = 0] = times('self');
+  const [ownUser = 0, ownSystem = 0] = times(workerd);
+  return { clients: user + system, workerd: ownUser + ownSystem };
+}
+
+async function measureDocker(store: DockerStore, layerBytes: number[]): Promise<Cost> {
   const folder = mkdtempSync(join(tmpdir(), 'longshore-bench-push-'));
   const machine = await startMachine({ stateDir: join(folder, 'registry'), vars: { AUTH: 'off' } });
   try {
@@ -175,7 +219,7 @@ async function measureDocker(store: DockerStore, layerBytes: number[]): Promise<
     try {
       const start = performance.now();
       await image.push();
-      return (performance.now() - start) / 1000;
+      return { seconds: (performance.now() - start) / 1000, cpu: null };
     } finally {
       await image.stop();
     }
@@ -244,6 +288,6 @@ function find(name: string): string | null {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
 }
 
-function line(image: string, way: string, rate: string, ratio: string, seconds: string): string {
-  return `${image.padEnd(20)}  ${way.padEnd(24)}  ${rate.padStart(6)}  ${ratio.padStart(6)}  ${seconds.padStart(8)}`;
+function line(image: string, way: string, ...figures: string[]): string {
+  return [image.padEnd(20), way.padEnd(24), ...figures.map((figure) => figure.padStart(12))].join('  ');
 }

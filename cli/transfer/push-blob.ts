@@ -126,12 +126,14 @@ async function send(
   sendsWhole: boolean,
 ): Promise<void> {
   const { digest, size } = blob.descriptor;
+  // If it refuses the bytes, they are read again with the check, which names the reason.
+  const content = upload.checksDigest ? (blob.unchecked ?? blob) : blob;
   const begin = upload.offset;
   listen({ event: 'blob-start', digest, offset: begin });
   const sent = (offset: number) => listen({ event: 'blob-progress', digest, offset });
   const isWhole = sendsWhole && begin === 0 && size <= limit.maxBytes;
   if (isWhole) {
-    if (await upload.commitWhole(digest, blob, { sent })) return;
+    if (await upload.commitWhole(digest, content, { sent })) return;
     listen({
       event: 'note',
       message: `Something in front of ${registry.origin} refuses a body of ${size} bytes; sending chunks of ${limit.maxBytes} bytes`,
@@ -140,7 +142,7 @@ async function send(
   try {
     await entry.save(upload.location);
     const taken = () => entry.save(upload.location);
-    await upload.append(rest(blob, begin), { sent, taken });
+    await upload.append(rest(content, begin), { sent, taken });
     await upload.commit(digest);
     await entry.remove();
   } catch (error) {

@@ -72,6 +72,8 @@ export class ChunkedUpload {
   location: string;
   /** The bytes that the registry has. */
   offset: number;
+  /** The registry has said that it refuses bytes with another digest. */
+  checksDigest = false;
   readonly #registry: Registry;
   readonly #scope: string;
   readonly #limit: ChunkLimit;
@@ -137,7 +139,9 @@ export class ChunkedUpload {
     if (answer.status !== 202) throw await registry.failure(answer, `POST ${path}`);
     discard(answer);
     if (location === null) throw strange(registry, `POST ${path}`, '202 and no Location');
-    return new ChunkedUpload(registry, scope, limit, urlOf(registry, path, location), 0);
+    const upload = new ChunkedUpload(registry, scope, limit, urlOf(registry, path, location), 0);
+    upload.checksDigest = answer.header('Longshore-Checks') === 'digest';
+    return upload;
   }
 
   /** An upload that was started by another request. The registry has none of its bytes. */

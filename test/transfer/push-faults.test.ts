@@ -12,6 +12,7 @@ import { type Credentials, credentialsFor } from '../../cli/transfer/credentials
 import type { TransferEvent } from '../../cli/transfer/events.ts';
 import { pushImage } from '../../cli/transfer/push-image.ts';
 import type { Source } from '../../cli/transfer/source.ts';
+import { verifiedBlob } from '../../cli/transfer/sources/content.ts';
 import type { Target } from '../../cli/transfer/target.ts';
 import { ChunkLimit } from '../../cli/transfer/upload.ts';
 import { eachHome, onHome } from '../support/homes.ts';
@@ -195,6 +196,39 @@ onHome('disk', (home) => {
       const found = await fetch(`${home.url}/v2/${target.repository}/blobs/${digest}`);
       assert.equal(found.status, 404);
     });
+
+    for (const { who, lost } of [
+      { who: 'the registry', lost: [] },
+      { who: 'the client', lost: ['longshore-checks'] },
+    ]) {
+      it(`a source that changes while it is read is named if ${who} checks digests`, async () => {
+        const image = imageOf([LAYER_BYTES]);
+        const [digest] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
+        assert(digest !== undefined);
+        const blob = blobOf(digest, () => Buffer.alloc(LAYER_BYTES, 7));
+        const source: Source = {
+          ...image,
+          async *blobs() {
+            yield verifiedBlob(blob.descriptor, blob, image.name);
+          },
+        };
+        await using front = await startFront(
+          () => home.url,
+          () => undefined,
+          lost,
+        );
+        const target = newTarget(front.host);
+        await assert.rejects(push(source, target), {
+          name: 'CommandFailure',
+          message: `The bytes of ${digest} in an image in memory have another digest. They are damaged, or the source changed while it was read.\nWrite the source again, then try again.`,
+          exitCode: 1,
+        });
+        // Only the registry has to have all bytes for its check.
+        assert.equal(blobBytes(front) === LAYER_BYTES, who === 'the registry');
+        const found = await fetch(`${home.url}/v2/${target.repository}/blobs/${digest}`);
+        assert.equal(found.status, 404);
+      });
+    }
 
     it('a source that changes while it is read is named if it ends early', async () => {
       const image = imageOf([LAYER_BYTES]);

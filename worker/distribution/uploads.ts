@@ -112,6 +112,8 @@ function accepted(repository: Repository, upload: Upload, offset: number): Respo
     headers: {
       ...uploadHeaders(repository, upload, offset),
       'OCI-Chunk-Min-Length': String(CHUNK_RECOMMENDED_BYTES),
+      // `longshore push` then does not hash what it reads.
+      'Longshore-Checks': 'digest',
     },
   });
 }

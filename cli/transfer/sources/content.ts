@@ -144,6 +144,7 @@ export function verifiedBlob(descriptor: SourceDescriptor, content: Content, sou
   return {
     descriptor,
     size: descriptor.size,
+    unchecked: content,
     async *open(start, end) {
       check.throwIfWrong();
       let at = start;

@@ -29,6 +29,8 @@ export interface Front extends Served {
 export async function startFront(
   target: () => string,
   decide: (passing: Passing) => Fault | Promise<Fault> = () => undefined,
+  /** Headers that answers lose on the way, in lower case. */
+  lost: readonly string[] = [],
 ): Promise<Front> {
   const passed: Front['passed'] = [];
   const counts = new Map<string, number>();
@@ -71,7 +73,8 @@ export async function startFront(
         answer.on('end', cut);
         return;
       }
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      const headers = Object.entries(answer.headers).filter(([name]) => !lost.includes(name));
+      response.writeHead(answer.statusCode ?? 502, Object.fromEntries(headers));
       answer.pipe(response);
       answer.on('error', () => response.destroy());
     });
