@@ -1,5 +1,4 @@
 // Whether the registry can be reached as clients reach it: the network, TLS, the clock, and what stands in front of it.
-import { connect } from 'node:tls';
 import { isLoopback } from '../../worker/oci/address.ts';
 import { CLOCK_SKEW_S } from '../../worker/oci/limits.ts';
 import { credentialsFor } from '../transfer/credentials.ts';
@@ -74,7 +73,9 @@ export async function checkTls(origin: string): Promise<Finding> {
   }
 }
 
-function certificateEnd(host: string, port: number): Promise<number> {
+async function certificateEnd(host: string, port: number): Promise<number> {
+  // Other commands seldom need it, and loading it takes time.
+  const { connect } = await import('node:tls');
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, servername: host, timeout: TLS_TIMEOUT_MS }, () => {
       resolve(Date.parse(socket.getPeerCertificate().valid_to));

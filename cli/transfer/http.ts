@@ -5,7 +5,6 @@ import {
   request as httpRequest,
   type IncomingMessage,
 } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { Readable } from 'node:stream';
 import { isLoopback } from '../../worker/oci/address.ts';
 import { CommandFailure } from '../failure.ts';
@@ -50,9 +49,28 @@ const DISCARD_MS = 5_000;
 
 // Without a limit of sockets: clients of the proxy that read slowly must not keep others waiting.
 const AGENT_OPTIONS = { keepAlive: true, scheduling: 'lifo' } as const;
-const AGENTS = { 'http:': new HttpAgent(AGENT_OPTIONS), 'https:': new HttpsAgent(AGENT_OPTIONS) };
 const PROXIED_OPTIONS = { ...AGENT_OPTIONS, proxyEnv: process.env };
-const PROXIED_AGENTS = { 'http:': new HttpAgent(PROXIED_OPTIONS), 'https:': new HttpsAgent(PROXIED_OPTIONS) };
+
+/** How requests of one protocol are made. */
+interface Way {
+  readonly request: typeof httpRequest;
+  readonly agent: HttpAgent;
+  /** It asks the proxy that the environment names. */
+  readonly proxied: HttpAgent;
+}
+
+const HTTP: Way = {
+  request: httpRequest,
+  agent: new HttpAgent(AGENT_OPTIONS),
+  proxied: new HttpAgent(PROXIED_OPTIONS),
+};
+let https: Promise<Way> | null = null;
+
+/** Node needs 27 ms to load TLS, so it is loaded only for the first request with it. */
+async function loadHttps(): Promise<Way> {
+  const { Agent, request } = await import('node:https');
+  return { request, agent: new Agent(AGENT_OPTIONS), proxied: new Agent(PROXIED_OPTIONS) };
+}
 
 /** The connection failed, or was silent for too long. The request may have reached the server. */
 export class ConnectionLost extends Error {
@@ -68,17 +86,17 @@ export class ConnectionLost extends Error {
  * Throws the signal's reason when it is aborted. This also ends the body of the answer.
  */
 export async function send({ method, url, headers = {}, body = null, signal }: Sent): Promise<Answer> {
+  const { protocol, hostname } = new URL(url);
+  if (protocol === 'https:') https ??= loadHttps();
+  const way = protocol === 'https:' && https !== null ? await https : HTTP;
   signal?.throwIfAborted();
   const opened = body === null ? null : await open(body, signal);
-  const { protocol, hostname } = new URL(url);
-  const isSecure = protocol === 'https:';
-  // Programs in Go never ask a proxy for this machine, which it cannot reach. It would get the password of the admin, too.
-  const agents = isLoopback(hostname) ? AGENTS : PROXIED_AGENTS;
   const length = body === null ? lengthWithout(method) : { 'Content-Length': String(body.size) };
-  const request = (isSecure ? httpsRequest : httpRequest)(url, {
+  const request = way.request(url, {
     method,
     headers: { 'User-Agent': 'longshore', ...headers, ...length },
-    agent: agents[isSecure ? 'https:' : 'http:'],
+    // Programs in Go never ask a proxy for this machine, which it cannot reach. It would get the password of the admin, too.
+    agent: isLoopback(hostname) ? way.agent : way.proxied,
   });
   const answered = answerOf(request);
   const abort = () => request.destroy(new Error('aborted'));

@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Digest, isDigest } from '../../../worker/oci/digest.ts';
@@ -187,8 +186,9 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-function ask(engine: Engine, path: string, signal: AbortSignal | undefined): Promise<IncomingMessage> {
-  const send = engine.isSecure ? httpsRequest : httpRequest;
+async function ask(engine: Engine, path: string, signal: AbortSignal | undefined): Promise<IncomingMessage> {
+  // It is seldom needed, and loading it takes time.
+  const send = engine.isSecure ? (await import('node:https')).request : httpRequest;
   const { promise, resolve, reject } = deferred<IncomingMessage>();
   const outgoing = send({
     ...engine.connection,
