@@ -9,7 +9,7 @@ import type { Outcome } from './events.ts';
 import { type Answer, ConnectionLost, discard, send } from './http.ts';
 import { pull, pullPush, type Registry, RegistryError } from './registry.ts';
 import { S3Refusal, sendToS3 } from './s3.ts';
-import { ChunkedUpload, ChunkLimit, type Content } from './upload.ts';
+import { ChunkedUpload, ChunkLimit, type Content, checksDigest } from './upload.ts';
 
 /** Smaller blobs take fewer requests through the registry. */
 const DIRECT_MIN_BYTES = 16 * 1024 * 1024;
@@ -150,7 +150,9 @@ export class DirectWay {
     discard(answer);
     // Without its bytes, the registry would count it as one that a front has refused.
     const url = new URL(location, new URL(path, this.#registry.origin)).href;
-    return ChunkedUpload.started(this.#registry, repository, this.#options.limit, url);
+    const upload = ChunkedUpload.started(this.#registry, repository, this.#options.limit, url);
+    upload.checksDigest = checksDigest(answer);
+    return upload;
   }
 
   /** Null if the registry does not know the upload any more. */

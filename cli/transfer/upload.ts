@@ -140,7 +140,7 @@ export class ChunkedUpload {
     discard(answer);
     if (location === null) throw strange(registry, `POST ${path}`, '202 and no Location');
     const upload = new ChunkedUpload(registry, scope, limit, urlOf(registry, path, location), 0);
-    upload.checksDigest = answer.header('Longshore-Checks') === 'digest';
+    upload.checksDigest = checksDigest(answer);
     return upload;
   }
 
@@ -360,6 +360,11 @@ export class ChunkedUpload {
     const location = answer.header('Location');
     if (location !== null) this.location = urlOf(this.#registry, this.location, location);
   }
+}
+
+/** Whether the registry says, in its answer to a POST, that it refuses bytes with another digest. Longshore does. */
+export function checksDigest(answer: Answer): boolean {
+  return answer.header('Longshore-Checks') === 'digest';
 }
 
 /**
