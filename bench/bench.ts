@@ -11,7 +11,7 @@ import { rows } from './rows.ts';
 const RESULTS = join(import.meta.dirname, '../results/bench.json');
 
 const options = readOptions(process.argv.slice(2), process.env);
-const isWhole = options === null || (await (options.push ? benchPushes(options.rounds) : bench(options)));
+const isWhole = options === null || (await (options.push ? benchPushes(options) : bench(options)));
 if (!isWhole) process.exitCode = 1;
 
 /** False if something could not be measured. */

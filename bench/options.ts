@@ -26,7 +26,7 @@ Measures the registry in both homes and a minimal Worker (the floor). Writes res
   --quick           smaller and shorter: 64 MiB only, 1,000 tags, 200 repositories
   --home=HOME       only this home: machine or r2
   --push            only pushes of large images: longshore push, longshore proxy, crane and regctl
-  --only=REGEX      only rows whose name matches
+  --only=REGEX      only rows whose name matches; with --push, only images: --only='40 layers'
   PEERS=NAME=URL,…  environment variable: other registries to measure beside the machine home.
                     The benchmark pushes to repositories named bench/…
 

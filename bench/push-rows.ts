@@ -13,6 +13,7 @@ import { startMachine } from '../standalone/machine.ts';
 import { digestOf, noise } from '../test/clients/support/layout.ts';
 import { servedProgram } from '../test/support/served-program.ts';
 import { buildInDocker, type DockerStore } from './docker-push.ts';
+import type { Options } from './options.ts';
 
 const MiB = 1024 * 1024;
 const OCI = 'application/vnd.oci.image';
@@ -110,7 +111,7 @@ const IMAGES = [
 ];
 
 /** Prints the rate of each way, and its ratio to crane's. False if a way failed. */
-export async function benchPushes(rounds: number): Promise<boolean> {
+export async function benchPushes({ rounds, only }: Options): Promise<boolean> {
   let isWhole = true;
   console.log(`Pushes to one machine (workerd, blobs in a folder). The best of ${rounds} rounds.`);
   console.log(
@@ -120,7 +121,7 @@ export async function benchPushes(rounds: number): Promise<boolean> {
     'CPU is in seconds, of the clients and of workerd, in the round that needed least. On a busy machine it says more than the rate.\n',
   );
   console.log(line('image', 'way', 'MB/s', 'ratio', 'seconds', 'CPU, clients', 'CPU, workerd'));
-  for (const { name, layerBytes } of IMAGES) {
+  for (const { name, layerBytes } of IMAGES.filter((image) => only.test(image.name))) {
     const bytes = layerBytes.reduce((sum, size) => sum + size, 0);
     const best = new Map<string, Cost>();
     const take = async (way: string, measured: Promise<Cost>) => {
