@@ -38,6 +38,7 @@ const push = async (
   source: Source,
   target: Target,
   credentials: () => Promise<Credentials | null> = async () => null,
+  env: NodeJS.ProcessEnv = {},
 ) => {
   const events: TransferEvent[] = [];
   const summary = await pushImage({
@@ -45,7 +46,7 @@ const push = async (
     target,
     credentials,
     jobs: 4,
-    env: { XDG_STATE_HOME: folder },
+    env: { XDG_STATE_HOME: folder, ...env },
     limit: new ChunkLimit(CHUNK_BYTES),
     listen: (event) => events.push(event),
   });
@@ -197,11 +198,12 @@ onHome('disk', (home) => {
       assert.equal(found.status, 404);
     });
 
-    for (const { who, lost } of [
-      { who: 'the registry', lost: [] },
-      { who: 'the client', lost: ['longshore-checks'] },
+    for (const { who, lost, minDirectBytes } of [
+      { who: 'the registry', lost: [], minDirectBytes: 'off' },
+      { who: 'the registry', lost: [], minDirectBytes: '1' },
+      { who: 'the client', lost: ['longshore-checks'], minDirectBytes: '1' },
     ]) {
-      it(`a source that changes while it is read is named if ${who} checks digests`, async () => {
+      it(`a source that changes while it is read is named if ${who} checks digests, with LONGSHORE_DIRECT=${minDirectBytes}`, async () => {
         const image = imageOf([LAYER_BYTES]);
         const [digest] = [...image.contents].find(([, { length }]) => length === LAYER_BYTES) ?? [];
         assert(digest !== undefined);
@@ -218,7 +220,8 @@ onHome('disk', (home) => {
           lost,
         );
         const target = newTarget(front.host);
-        await assert.rejects(push(source, target), {
+        const pushed = push(source, target, undefined, { LONGSHORE_DIRECT: minDirectBytes });
+        await assert.rejects(pushed, {
           name: 'CommandFailure',
           message: `The bytes of ${digest} in an image in memory have another digest. They are damaged, or the source changed while it was read.\nWrite the source again, then try again.`,
           exitCode: 1,
