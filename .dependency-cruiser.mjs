@@ -13,6 +13,8 @@ const LAYERS = [
   { name: 'platform', path: '^worker/platform[.]ts$', layers: [], packages: [] },
   { name: 'memory', path: '^worker/memory/', layers: ['oci'], packages: [] },
   { name: 'access', path: '^worker/access/', layers: ['oci'], packages: [] },
+  // How long tags are kept, and which tags may move.
+  { name: 'lifecycle', path: '^worker/lifecycle/', layers: ['oci'], packages: [] },
   {
     name: 'blobs',
     path: '^worker/blobs/',
@@ -20,7 +22,13 @@ const LAYERS = [
     packages: ['node:crypto', '@stablelib/sha256', '@stablelib/sha512'],
   },
   // What each Durable Object can do.
-  { name: 'objects', path: '^worker/objects/', layers: [], types: ['oci', 'access', 'blobs'], packages: [] },
+  {
+    name: 'objects',
+    path: '^worker/objects/',
+    layers: [],
+    types: ['oci', 'access', 'lifecycle', 'blobs'],
+    packages: [],
+  },
   {
     name: 'settings',
     path: '^worker/settings[.]ts$',
@@ -41,7 +49,7 @@ const LAYERS = [
   {
     name: 'durable-objects',
     path: '^durable-objects/',
-    layers: ['settings', 'oci', 'memory', 'access', 'blobs', 'bindings'],
+    layers: ['settings', 'oci', 'memory', 'access', 'lifecycle', 'blobs', 'bindings'],
     types: ['objects', 'env'],
     packages: ['cloudflare:workers'],
   },
@@ -69,7 +77,7 @@ const LAYERS = [
   {
     name: 'management',
     path: '^worker/management/',
-    layers: ['settings', 'oci', 'access', 's3', 'bindings', 'auth'],
+    layers: ['settings', 'oci', 'access', 'lifecycle', 's3', 'bindings', 'auth'],
     types: ['objects', 'env'],
     packages: ['hono', 'zod'],
   },

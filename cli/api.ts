@@ -701,6 +701,414 @@ export interface Paths {
       };
     };
   };
+  '/lifecycle': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              policies: (
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  }
+              )[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json':
+            | {
+                kind: 'retention';
+                repositories: string;
+                tags?: string | null;
+                keep: (
+                  | {
+                      lastPushed: number;
+                    }
+                  | {
+                      lastPulled: number;
+                    }
+                  | {
+                      newestOfEachMinor: number;
+                    }
+                  | {
+                      youngerThan: number;
+                    }
+                  | {
+                      pulledWithin: number;
+                    }
+                  | {
+                      matches: string;
+                    }
+                  | {
+                      running: true;
+                    }
+                  | {
+                      signed: true;
+                    }
+                )[];
+                after: number | string;
+                untaggedAfter?: (number | string) | null;
+                deletesImmutable?: boolean;
+              }
+            | {
+                kind: 'tags';
+                repositories: string;
+                immutable?: string[];
+                protected?: string[];
+                semver?: boolean;
+                except?: string[];
+              };
+        };
+      };
+      responses: {
+        201: {
+          content: {
+            'application/json': {
+              policy:
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  };
+              repositories: number;
+              following: number;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/lifecycle/{id}': {
+    get: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              policy:
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  };
+              repositories: number;
+              following: number;
+            };
+          };
+        };
+      };
+    };
+    put: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json':
+            | {
+                kind: 'retention';
+                repositories: string;
+                tags?: string | null;
+                keep: (
+                  | {
+                      lastPushed: number;
+                    }
+                  | {
+                      lastPulled: number;
+                    }
+                  | {
+                      newestOfEachMinor: number;
+                    }
+                  | {
+                      youngerThan: number;
+                    }
+                  | {
+                      pulledWithin: number;
+                    }
+                  | {
+                      matches: string;
+                    }
+                  | {
+                      running: true;
+                    }
+                  | {
+                      signed: true;
+                    }
+                )[];
+                after: number | string;
+                untaggedAfter?: (number | string) | null;
+                deletesImmutable?: boolean;
+              }
+            | {
+                kind: 'tags';
+                repositories: string;
+                immutable?: string[];
+                protected?: string[];
+                semver?: boolean;
+                except?: string[];
+              };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              policy:
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  };
+              repositories: number;
+              following: number;
+            };
+          };
+        };
+      };
+    };
+    delete: {
+      parameters: {
+        path: {
+          id: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              policy:
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  };
+              repositories: number;
+              following: number;
+            };
+          };
+        };
+      };
+    };
+  };
   '/keys/rotate': {
     post: {
       parameters: {

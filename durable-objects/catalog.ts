@@ -1,10 +1,16 @@
 /** The class of the Catalog object. Repositories tell it of changes after they have answered, so no push or pull waits for it. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../worker/env.ts';
-import type { CatalogObject } from '../worker/objects/catalog.ts';
+import type { EffectivePolicies, LifecyclePolicy } from '../worker/lifecycle/policy.ts';
+import type { CatalogObject, NewLifecyclePolicy, Reach, ReportedImage } from '../worker/objects/catalog.ts';
 import type { AbandonedUploads } from '../worker/objects/repository.ts';
+import type { Digest } from '../worker/oci/digest.ts';
 import type { Listing } from '../worker/oci/page.ts';
+import type { Pattern } from '../worker/oci/pattern.ts';
+import { repositoryOf } from '../worker/stubs.ts';
+import { Alarm } from './alarm.ts';
 import { ABANDONED_UPLOAD_KEPT_MS } from './graces.ts';
+import { LIFECYCLE_TABLES, LifecyclePolicies } from './lifecycle-policies.ts';
 import { type Migration, migrate } from './migrations.ts';
 import { allRows, pageOf } from './rows.ts';
 
@@ -32,18 +38,30 @@ const MIGRATIONS: Migration[] = [
       CREATE INDEX abandoned_uploads_last_at ON abandoned_uploads (last_at);
     `,
   },
+  { keepsOlderCode: true, sql: LIFECYCLE_TABLES },
 ];
 
 /** Repositories with abandoned uploads that are kept: the latest ones. */
 const ABANDONED_MAX = 1000;
+/** Every repository keeps those that match its name. */
+const LIFECYCLE_POLICIES_MAX = 500;
 
 export class Catalog extends DurableObject<Env> implements CatalogObject {
+  readonly #lifecycle: LifecyclePolicies;
+  readonly #alarm: Alarm;
+
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, MIGRATIONS);
+    this.#lifecycle = new LifecyclePolicies(ctx.storage.sql);
+    this.#alarm = new Alarm(ctx, {
+      run: () => this.#spread(),
+      nextDue: (now) => (this.#lifecycle.isSpreading() ? now : null),
+    });
+    this.#alarm.check();
   }
 
-  announce(name: string, present: boolean, version: number): void {
+  announce(name: string, present: boolean, version: number, revision?: number): EffectivePolicies | null {
     this.ctx.storage.sql.exec(
       `INSERT INTO repositories (name, present, version) VALUES (?1, ?2, ?3)
        ON CONFLICT (name) DO UPDATE SET present = ?2, version = ?3 WHERE version < ?3`,
@@ -51,6 +69,47 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
       present ? 1 : 0,
       version,
     );
+    // A repository of an earlier release asks for no policies.
+    const isCurrent = revision === undefined || revision >= this.#lifecycle.revision();
+    return isCurrent ? null : this.#lifecycle.of(name);
+  }
+
+  policiesOf(name: string): EffectivePolicies {
+    return this.#lifecycle.of(name);
+  }
+
+  listLifecycle(): LifecyclePolicy[] {
+    return this.#lifecycle.list();
+  }
+
+  createLifecycle(policy: NewLifecyclePolicy): Promise<LifecyclePolicy | null> {
+    return this.#changing(() =>
+      this.#lifecycle.list().length < LIFECYCLE_POLICIES_MAX ? this.#lifecycle.create(policy) : null,
+    );
+  }
+
+  replaceLifecycle(id: string, policy: NewLifecyclePolicy): Promise<LifecyclePolicy | null> {
+    return this.#changing(() => this.#lifecycle.replace(id, policy));
+  }
+
+  deleteLifecycle(id: string): Promise<LifecyclePolicy | null> {
+    return this.#changing(() => this.#lifecycle.delete(id));
+  }
+
+  reach(pattern: Pattern): Reach {
+    return this.#lifecycle.reach(pattern);
+  }
+
+  reportRunning(source: string, images: ReportedImage[]): boolean {
+    return this.ctx.storage.transactionSync(() => this.#lifecycle.report(source, images, Date.now()));
+  }
+
+  runningOf(name: string): Digest[] {
+    return this.#lifecycle.running(name, Date.now());
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#alarm.ring();
   }
 
   announceAbandoned(name: string, uploads: AbandonedUploads | null): void {
@@ -97,5 +156,22 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
       )
       .toArray();
     return { entries: rows.slice(0, count).map((row) => row.name), more: rows.length > count };
+  }
+
+  /** Sets the alarm before writing: an alarm with nothing to do is harmless. */
+  async #changing<T>(change: () => T): Promise<T> {
+    await this.#alarm.ringBy(Date.now());
+    return this.ctx.storage.transactionSync(change);
+  }
+
+  /** Tells some repositories of their policies. If one cannot be told, the alarm repeats the step. */
+  async #spread(): Promise<void> {
+    if (!this.#lifecycle.isSpreading()) return;
+    const revision = this.#lifecycle.revision();
+    const { names, told } = this.#lifecycle.next();
+    await Promise.all(
+      names.map((name) => repositoryOf(this.env, name).setPolicies(this.#lifecycle.of(name))),
+    );
+    this.#lifecycle.advance(revision, told);
   }
 }

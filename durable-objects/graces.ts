@@ -19,3 +19,7 @@ export const UPLOAD_ABORT_DELAY_MS = 1 * HOUR_MS;
 export const ABANDONED_UPLOAD_KEPT_MS = 7 * DAY_MS;
 /** After an upload has ended, it is remembered this long, so that a repeated final PUT gets the same answer. */
 export const ENDED_UPLOAD_KEPT_MS = 1 * HOUR_MS;
+/** An image that is reported as running counts as running this long: three days after the last report, which may not have been written. */
+export const REPORT_KEPT_MS = 3 * DAY_MS + 6 * HOUR_MS;
+/** A report that is repeated within this time writes nothing. */
+export const REPORT_RENEWED_MS = 6 * HOUR_MS;

@@ -1,6 +1,7 @@
 /** The class of the Repository objects. What belongs together changes in one transaction. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
+import type { EffectivePolicies } from '../../worker/lifecycle/policy.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
   ArrivingBlob,
@@ -28,6 +29,7 @@ import { Abandoned } from './abandoned.ts';
 import { Arriving } from './arriving.ts';
 import { Links } from './links.ts';
 import { Manifests } from './manifests.ts';
+import { Policies } from './policies.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
 
@@ -40,6 +42,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #manifests: Manifests;
   readonly #abandoned: Abandoned;
   readonly #arriving: Arriving;
+  readonly #policies: Policies;
   readonly #turns = new Turns();
   readonly #alarm: Alarm;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
@@ -54,6 +57,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#manifests = new Manifests(this.#sql);
     this.#abandoned = new Abandoned(this.#sql);
     this.#arriving = new Arriving(this.#sql);
+    this.#policies = new Policies(this.#sql);
     this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
@@ -235,6 +239,15 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       : { entries: [], more: false };
   }
 
+  setPolicies(told: EffectivePolicies): void {
+    // Without a row there is nothing that policies could be about. A new repository gets them with its first message.
+    if (this.#exists() && this.#nameOf() !== null) this.#policies.set(told);
+  }
+
+  policies(): EffectivePolicies | null {
+    return this.#exists() ? this.#policies.get() : null;
+  }
+
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
   }
@@ -258,6 +271,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#name = null;
     this.#abandoned.forget();
     this.#arriving.forget();
+    this.#policies.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -335,8 +349,14 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       'SELECT name, present, version FROM repository WHERE announced < version',
     );
     if (row === null) return;
-    await catalogOf(this.env).announce(row.name, row.present === 1, row.version);
-    this.#sql.exec('UPDATE repository SET announced = MAX(announced, ?)', row.version);
+    const { name, present, version } = row;
+    const told = await catalogOf(this.env).announce(name, present === 1, version, this.#policies.revision());
+    // One statement, so that a new repository writes one row.
+    this.#sql.exec(
+      'UPDATE repository SET announced = MAX(announced, ?), policies = COALESCE(?, policies)',
+      version,
+      this.#policies.learn(told ?? null),
+    );
   }
 
   /** If this fails, the catalog hears of it with the next change, or drops what it has when that expires. */

@@ -141,6 +141,11 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ) WITHOUT ROWID;
     `,
   },
+  {
+    keepsOlderCode: true,
+    // JSON: the lifecycle policies that match its name, and their revision. NULL until the catalog has told of them.
+    sql: 'ALTER TABLE repository ADD COLUMN policies TEXT;',
+  },
 ];
 
 /**

@@ -14,6 +14,7 @@ import { DIRECT_UPLOADS } from './direct-uploads.ts';
 import { EXPLAIN } from './explain.ts';
 import { jsonOf, parsed } from './input.ts';
 import { KEYS } from './keys.ts';
+import { LIFECYCLE } from './lifecycle.ts';
 import { ME } from './me.ts';
 import { document } from './openapi.ts';
 import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
@@ -44,6 +45,7 @@ export const OPERATIONS: Operation[] = [
   ...RULES,
   ...POLICIES,
   ...TRUSTS,
+  ...LIFECYCLE,
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,

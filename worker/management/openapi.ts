@@ -15,6 +15,7 @@ const TAGS: Record<string, string> = {
   rules: 'Rules that give roles on repositories.',
   policies: 'Conditions that must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
+  lifecycle: 'Lifecycle policies: how long tags are kept, and which tags may move.',
   keys: 'Keys that tokens are signed with.',
   audit: 'The audit log: who did what.',
   explain: 'Why an action is allowed or refused.',

@@ -1,4 +1,5 @@
 /** What a Repository object can do. `durable-objects/repository/repository.ts` is the class. */
+import type { EffectivePolicies } from '../lifecycle/policy.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
@@ -146,4 +147,9 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   tagsOf(digest: Digest, count: number): string[];
   /** The manifests that refer to a subject, by digest, as many as fit a page. */
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor>;
+
+  /** Takes the lifecycle policies that match its name. Older ones than it knows are ignored. */
+  setPolicies(told: EffectivePolicies): void;
+  /** Null if it does not exist, or has not been told yet. */
+  policies(): EffectivePolicies | null;
 }
