@@ -165,6 +165,24 @@ export class Manifests {
     this.#recordMove(tag, digest, now);
   }
 
+  /** The tags of a push that exist and have another digest. */
+  moving({ digest, tags }: ManifestPut): string[] {
+    return tags.filter((tag) => {
+      const before = this.byTag(tag, false);
+      return before !== null && before.digest !== digest;
+    });
+  }
+
+  /** All tags of a manifest, one after another: there may be very many. */
+  *allTagsOf(digest: Digest): Iterable<string> {
+    const rows = this.#sql.exec<{ name: string }>(
+      `SELECT t.name FROM manifests m JOIN tags t ON t.digest = m.digest AND t.generation = m.generation
+       WHERE m.digest = ?`,
+      digest,
+    );
+    for (const { name } of rows) yield name;
+  }
+
   deleteTag(tag: string, now: number): boolean {
     const isThere = this.byTag(tag, false) !== null;
     if (isThere) this.#removeTag(tag, now);

@@ -2,8 +2,10 @@
  * The lifecycle policies of a repository, as the Catalog has told of them. They are a column of the row of the repository, so a new
  * repository writes no row for them.
  */
-import type { EffectivePolicies, LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
+import { type EffectivePolicies, isTagsPolicy, type LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
 import { frozenBy, refusalText, type TagChange } from '../../worker/lifecycle/tags.ts';
+import { matchesEach } from '../../worker/oci/pattern.ts';
+import type { Author } from '../../worker/oci/upkeep.ts';
 import { firstRow } from '../rows.ts';
 
 export class Policies {
@@ -46,12 +48,12 @@ export class Policies {
     return text !== null;
   }
 
-  /** Why the first of some tags that exist may not be changed; null if all may. `maintains`: the caller may delete here. */
-  refusal(tags: string[], change: TagChange, maintains: boolean): string | null {
-    const policies = this.list();
+  /** Why the first of some tags that exist may not be changed; null if all may. They are read only if there are policies. */
+  refusal(tags: () => Iterable<string>, change: TagChange, { maintains }: Author): string | null {
+    const policies = this.list().filter(isTagsPolicy);
     if (policies.length === 0) return null;
-    for (const tag of tags) {
-      const frozen = frozenBy(policies, tag, maintains);
+    for (const tag of tags()) {
+      const frozen = frozenBy(policies, tag, maintains !== null && matchesEach(maintains, tag));
       if (frozen !== null) return refusalText(tag, frozen, change);
     }
     return null;

@@ -7,11 +7,13 @@ import type {
   ArrivingBlob,
   Asked,
   BlobAnswer,
+  DeleteAnswer,
   LinkedBlob,
   LinkIdentity,
   Looked,
   ManifestAnswer,
   NotFound,
+  PutAnswer,
   RepositoryObject,
   SilentUpload,
 } from '../../worker/objects/repository.ts';
@@ -20,6 +22,7 @@ import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
+import { type Author, NO_AUTHOR } from '../../worker/oci/upkeep.ts';
 import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
 import { Alarm, RETRY_MS } from '../alarm.ts';
 import { ABANDONED_UPLOAD_KEPT_MS, UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '../graces.ts';
@@ -186,43 +189,61 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return this.#manifests.byDigest(digest, withBytes) ?? 'content';
   }
 
-  async putManifest(name: string, put: ManifestPut, sparse: boolean) {
+  async putManifest(
+    name: string,
+    put: ManifestPut,
+    sparse: boolean,
+    by: Author = NO_AUTHOR,
+  ): Promise<PutAnswer> {
     const { blobs, manifests } = put.manifest;
     const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
     if (missing.length > 0 && !sparse)
-      return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [] };
+      return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [], refused: null };
     this.#create(name);
-    this.ctx.storage.transactionSync(() => {
+    await this.#learnPolicies(name, () => this.#manifests.moving(put));
+    const refused = this.ctx.storage.transactionSync(() => {
+      const refusal = this.#policies.refusal(() => this.#manifests.moving(put), 'moved', by);
+      if (refusal !== null) return refusal;
       this.#manifests.write(put);
       for (const tag of put.tags) this.#manifests.setTag(tag, put.digest, Date.now());
       this.#setPresent(true);
+      return null;
     });
-    await this.#afterChange();
-    return { missing: [], arriving: [] };
+    if (refused === null) await this.#afterChange();
+    return { missing: [], arriving: [], refused };
   }
 
-  async deleteManifest(digest: Digest): Promise<'deleted' | NotFound> {
+  async deleteManifest(digest: Digest, by: Author = NO_AUTHOR): Promise<DeleteAnswer> {
     if (!this.#exists()) return 'repository';
     const now = Date.now();
+    await this.#learnPolicies(this.#nameOf(), () => this.#manifests.tagsOf(digest, 1));
     await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
-    const deleted = this.ctx.storage.transactionSync(() => {
+    const deleted = this.ctx.storage.transactionSync((): DeleteAnswer => {
+      const refused = this.#policies.refusal(() => this.#manifests.allTagsOf(digest), 'deleted', by);
+      if (refused !== null) return { refused };
       const named = this.#manifests.delete(digest, now);
-      if (named === null) return false;
+      if (named === null) return 'content';
       this.#links.expire(named, now);
       this.#setPresent(this.#holdsSomething());
-      return true;
+      return 'deleted';
     });
-    if (!deleted) return 'content';
+    if (deleted !== 'deleted') return deleted;
     if (this.#manifests.hasTagsToRemove()) await this.#alarm.ringBy(now);
     await this.#afterChange();
     return 'deleted';
   }
 
-  async deleteTag(tag: string): Promise<'deleted' | NotFound> {
+  async deleteTag(tag: string, by: Author = NO_AUTHOR): Promise<DeleteAnswer> {
     if (!this.#exists()) return 'repository';
-    const deleted = this.ctx.storage.transactionSync(() => this.#manifests.deleteTag(tag, Date.now()));
+    const here = () => (this.#manifests.byTag(tag, false) === null ? [] : [tag]);
+    await this.#learnPolicies(this.#nameOf(), here);
+    const deleted = this.ctx.storage.transactionSync((): DeleteAnswer => {
+      const refused = this.#policies.refusal(here, 'deleted', by);
+      if (refused !== null) return { refused };
+      return this.#manifests.deleteTag(tag, Date.now()) ? 'deleted' : 'content';
+    });
     await this.#afterChange();
-    return deleted ? 'deleted' : 'content';
+    return deleted;
   }
 
   tags(count: number, last: string | null): Listing<string> | null {
@@ -305,6 +326,12 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       'UPDATE repository SET present = ?1, version = version + 1 WHERE present <> ?1',
       present ? 1 : 0,
     );
+  }
+
+  /** Asks the catalog for the policies if it has not told of them yet, and there are tags that they may be about. */
+  async #learnPolicies(name: string | null, tags: () => Iterable<string>): Promise<void> {
+    if (name === null || this.#policies.get() !== null || tags()[Symbol.iterator]().next().done) return;
+    this.#policies.set(await catalogOf(this.env).policiesOf(name));
   }
 
   /** Drops the answers that the isolate remembers, and notifies the others. The alarm repeats a notification that fails. */

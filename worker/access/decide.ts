@@ -32,6 +32,8 @@ export interface Access {
   actions: Action[];
   /** Patterns of the tags that may be set, and of those that may be deleted. */
   tags?: Partial<Record<'push' | 'delete', string[][]>>;
+  /** With `push`: patterns of the tags that the identity may delete. Without lists, all tags; missing if it may delete none. */
+  maintains?: string[][];
   /** Networks (CIDR) that the client must be in. */
   networks?: string[][];
   /** Subjects of client certificates. An empty list takes any verified certificate. */
@@ -59,7 +61,7 @@ export async function decide(
   const { name } = scope;
   const mine = about(identity, name);
   const asked = ACTIONS.filter((action) => scope.actions.includes(action) || scope.actions.includes('*'));
-  const given = asked.filter((action) => grantsOf(mine, action).every((list) => list.length > 0));
+  const given = asked.filter((action) => allows(mine, action));
   const denials: Denial[] = [];
   const missing = asked.filter((action) => !given.includes(action));
   if (missing.length > 0) denials.push({ name, actions: missing, why: whyNot(mine, name, missing) });
@@ -83,6 +85,7 @@ export async function decide(
       name,
       actions: given,
       ...(Object.keys(tags).length > 0 ? { tags } : {}),
+      ...(given.includes('push') && allows(mine, 'delete') ? { maintains: tagsOf(mine, 'delete') } : {}),
       ...(networks.length > 0 ? { networks } : {}),
       ...(certificates.length > 0 ? { certificates } : {}),
       rule: ruleOf(mine, given),
@@ -137,6 +140,10 @@ function about(identity: Identity, name: string): Identity {
 function grantsOf({ rules, limits }: Identity, action: Action): Grant[][] {
   const giving = (grants: Grant[]) => grants.filter((grant) => gives(grant, action));
   return [giving(rules), ...(limits === null ? [] : [giving(limits)])];
+}
+
+function allows(mine: Identity, action: Action): boolean {
+  return grantsOf(mine, action).every((list) => list.length > 0);
 }
 
 function gives({ role }: Grant, action: Action): boolean {

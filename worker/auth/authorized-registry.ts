@@ -13,6 +13,7 @@ import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
+import type { Pattern } from '../oci/pattern.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type {
   AskedUpload,
@@ -26,6 +27,7 @@ import type {
   Repository,
   Upload,
 } from '../oci/registry.ts';
+import type { Author } from '../oci/upkeep.ts';
 import type { AuditRecorder } from './audit-recorder.ts';
 import type { Caller } from './caller.ts';
 import { challenge } from './tokens/challenge.ts';
@@ -50,7 +52,8 @@ export class AuthorizedRegistry implements Registry {
   repository(name: RepositoryName): Repository {
     if (name !== this.#access.name)
       throw new Error(`the access to ${this.#access.name} does not cover ${name}`);
-    return new AuthorizedRepository(this.#inner.repository(name), this.#caller, this.#access, this.#audit);
+    const inner = this.#inner.repository(name, authorOf(this.#caller, this.#access));
+    return new AuthorizedRepository(inner, this.#caller, this.#access, this.#audit);
   }
 
   catalog(page: Page): Promise<Listing<string>> {
@@ -134,20 +137,20 @@ class AuthorizedRepository implements Repository {
       await this.#checkSubject(put);
       await this.#checkSameType(put);
     }
-    await this.#inner.putManifest(put);
+    await this.#whileAllowed('push', () => this.#inner.putManifest(put));
     this.#done('push', [...put.tags, put.digest].join(' '));
   }
 
   /** Also deletes the tags that point to the manifest, so it needs access to all tags. */
   async deleteManifest(digest: Digest): Promise<void> {
     this.#checkAllTags();
-    await this.#inner.deleteManifest(digest);
+    await this.#whileAllowed('delete', () => this.#inner.deleteManifest(digest));
     this.#done('delete', digest);
   }
 
   async deleteTag(tag: Tag): Promise<void> {
     this.#refuses('delete', () => checkTags(this.#access, 'delete', [tag]));
-    await this.#inner.deleteTag(tag);
+    await this.#whileAllowed('delete', () => this.#inner.deleteTag(tag));
     this.#done('delete', tag);
   }
 
@@ -244,12 +247,30 @@ class AuthorizedRepository implements Repository {
     try {
       check();
     } catch (error) {
-      this.#audit.denied(this.#caller, action, this.name, error instanceof OciError ? error.message : '');
-      throw error;
+      throw this.#denied(action, error);
     }
+  }
+
+  /** Makes a change that a lifecycle policy may forbid. */
+  async #whileAllowed(action: Action, change: () => Promise<void>): Promise<void> {
+    try {
+      await change();
+    } catch (error) {
+      throw error instanceof OciError && error.code === 'DENIED' ? this.#denied(action, error) : error;
+    }
+  }
+
+  #denied(action: Action, error: unknown): unknown {
+    this.#audit.denied(this.#caller, action, this.name, error instanceof OciError ? error.message : '');
+    return error;
   }
 
   #done(action: string, reference: string): void {
     this.#audit.allowed(this.#caller, action, this.name, reference, this.#access.rule);
   }
+}
+
+function authorOf({ claims, client }: Caller, { actions, tags, maintains }: Access): Author {
+  const deletes = actions.includes('delete') ? (tags?.delete ?? []) : (maintains ?? null);
+  return { actor: claims.subject, address: client.address, maintains: deletes as Pattern[][] | null };
 }

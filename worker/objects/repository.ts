@@ -5,6 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing } from '../oci/page.ts';
 import type { ManifestPut } from '../oci/registry.ts';
+import type { Author } from '../oci/upkeep.ts';
 
 /** What does not exist: the repository, or the content that was asked for. */
 export type NotFound = 'repository' | 'content';
@@ -75,6 +76,22 @@ export interface Asked {
 /** What identifies a link. */
 export type LinkIdentity = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
 
+/** A lifecycle policy forbids a change: the message for the client. */
+export interface Refused {
+  refused: string;
+}
+
+export interface PutAnswer {
+  /** References that are not here, so that nothing was written. */
+  missing: Digest[];
+  /** Uploads that may have brought them. */
+  arriving: ArrivingBlob[];
+  /** As `Refused`; null if nothing forbids it. */
+  refused: string | null;
+}
+
+export type DeleteAnswer = 'deleted' | NotFound | Refused;
+
 export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
 
 /** There is one for each repository name. It keeps tags with their history, manifests, and the links to blobs. */
@@ -130,16 +147,12 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound;
   /**
    * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Unless
-   * `sparse`, nothing is written if references are missing, and these are returned, with the uploads that may have brought them.
+   * `sparse`, nothing is written if references are missing.
    */
-  putManifest(
-    name: string,
-    put: ManifestPut,
-    sparse: boolean,
-  ): Promise<{ missing: Digest[]; arriving: ArrivingBlob[] }>;
+  putManifest(name: string, put: ManifestPut, sparse: boolean, by?: Author): Promise<PutAnswer>;
   /** Deletes a manifest and its tags. Blobs that no manifest references now begin to expire. */
-  deleteManifest(digest: Digest): Promise<'deleted' | NotFound>;
-  deleteTag(tag: string): Promise<'deleted' | NotFound>;
+  deleteManifest(digest: Digest, by?: Author): Promise<DeleteAnswer>;
+  deleteTag(tag: string, by?: Author): Promise<DeleteAnswer>;
 
   /** Up to `count` tags after `last`, in lexical order; null if the repository does not exist. */
   tags(count: number, last: string | null): Listing<string> | null;

@@ -9,9 +9,11 @@ import type { Listing, Page } from './page.ts';
 import type { Pattern } from './pattern.ts';
 import type { ByteRange } from './range.ts';
 import type { Reference, RepositoryName, Tag } from './reference.ts';
+import type { Author } from './upkeep.ts';
 
 export interface Registry {
-  repository(name: RepositoryName): Repository;
+  /** `by` makes the changes. */
+  repository(name: RepositoryName, by?: Author): Repository;
   /** The names of the repositories that hold something, in lexical order. */
   catalog(page: Page): Promise<Listing<string>>;
 }
@@ -47,11 +49,11 @@ export interface Repository {
   /** MANIFEST_UNKNOWN, NAME_UNKNOWN. end-3. */
   headManifest(reference: Reference): Promise<StoredManifest>;
   getManifest(reference: Reference): Promise<StoredManifest & { bytes: Uint8Array }>;
-  /** Writes a manifest and all that follows from it, or nothing. MANIFEST_BLOB_UNKNOWN. end-7. */
+  /** Writes a manifest and all that follows from it, or nothing. MANIFEST_BLOB_UNKNOWN, DENIED by a lifecycle policy. end-7. */
   putManifest(manifest: ManifestPut): Promise<void>;
-  /** Deletes a manifest and the tags that point to it. MANIFEST_UNKNOWN, NAME_UNKNOWN. end-9. */
+  /** Deletes a manifest and the tags that point to it. MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED by a lifecycle policy. end-9. */
   deleteManifest(digest: Digest): Promise<void>;
-  /** Deletes a tag and leaves its manifest. MANIFEST_UNKNOWN, NAME_UNKNOWN. end-9. */
+  /** Deletes a tag and leaves its manifest. MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED by a lifecycle policy. end-9. */
   deleteTag(tag: Tag): Promise<void>;
   /** NAME_UNKNOWN. end-8. */
   tags(page: Page): Promise<Listing<string>>;

@@ -5,6 +5,7 @@ import type { Env } from '../env.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registry, Repository } from '../oci/registry.ts';
+import { type Author, NO_AUTHOR } from '../oci/upkeep.ts';
 import type { Settings } from '../settings.ts';
 import { catalogOf } from '../stubs.ts';
 import { EdgeCache } from './edge-cache.ts';
@@ -27,8 +28,8 @@ export class DurableRegistry implements Registry {
     this.#rules = { allowsSparse: settings.allowsSparse, takesArrived: settings.directUpload };
   }
 
-  repository(name: RepositoryName): Repository {
-    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#rules, name);
+  repository(name: RepositoryName, by: Author = NO_AUTHOR): Repository {
+    return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#rules, name, by);
   }
 
   async catalog(page: Page): Promise<Listing<string>> {

@@ -6,10 +6,13 @@ import { remembered } from '../memory/answers.ts';
 import type { LinkContent, StoredBlob } from '../objects/blob-shard.ts';
 import type {
   ArrivingBlob,
+  DeleteAnswer,
   LinkedBlob,
   Looked,
   ManifestAnswer,
   NotFound,
+  PutAnswer,
+  Refused,
   RepositoryObject,
 } from '../objects/repository.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -32,6 +35,7 @@ import type {
   Repository,
   Upload,
 } from '../oci/registry.ts';
+import type { Author } from '../oci/upkeep.ts';
 import { platformOf } from '../platform.ts';
 import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
@@ -64,6 +68,7 @@ export class DurableRepository implements Repository {
   readonly #uploadIds: UploadIds;
   readonly #edge: EdgeCache | null;
   readonly #rules: ManifestRules;
+  readonly #by: Author;
 
   constructor(
     env: Env,
@@ -71,11 +76,13 @@ export class DurableRepository implements Repository {
     edge: EdgeCache | null,
     rules: ManifestRules,
     name: RepositoryName,
+    by: Author,
   ) {
     this.#env = env;
     this.#uploadIds = uploadIds;
     this.#edge = edge;
     this.#rules = rules;
+    this.#by = by;
     this.name = name;
   }
 
@@ -180,9 +187,10 @@ export class DurableRepository implements Repository {
   async putManifest(put: ManifestPut): Promise<void> {
     const write = async () => this.#write(put);
     // Without a mediaType field in the bytes, another push may have given them another media type.
-    const { missing } = await (this.#edge === null || put.manifest.statesMediaType
+    const { missing, refused } = await (this.#edge === null || put.manifest.statesMediaType
       ? write()
       : this.#forgetting('manifests', put.digest, write));
+    if (refused != null) throw new OciError('DENIED', { message: refused });
     if (missing.length === 0) return;
     throw new OciError('MANIFEST_BLOB_UNKNOWN', {
       message: `${missing.length} of what the manifest references is not in this repository: push it first`,
@@ -191,13 +199,13 @@ export class DurableRepository implements Repository {
   }
 
   /** Links the blobs that have arrived past the Worker, and then writes the manifest. */
-  async #write(put: ManifestPut): Promise<{ missing: Digest[] }> {
+  async #write(put: ManifestPut): Promise<PutAnswer> {
     const { allowsSparse, takesArrived } = this.#rules;
-    const written = await this.#state().putManifest(this.name, put, allowsSparse && !takesArrived);
+    const written = await this.#state().putManifest(this.name, put, allowsSparse && !takesArrived, this.#by);
     if (!takesArrived || written.missing.length === 0) return written;
     const isChanged = await this.#linkArrived(written.arriving, sizesIn(put.bytes));
     if (!isChanged && !allowsSparse) return written;
-    return this.#state().putManifest(this.name, put, allowsSparse);
+    return this.#state().putManifest(this.name, put, allowsSparse, this.#by);
   }
 
   /**
@@ -225,14 +233,14 @@ export class DurableRepository implements Repository {
 
   async deleteManifest(digest: Digest): Promise<void> {
     const result = await this.#forgetting('manifests', digest, async () =>
-      this.#ask('repository', (state) => state.deleteManifest(digest)),
+      this.#ask<DeleteAnswer>('repository', (state) => state.deleteManifest(digest, this.#by)),
     );
-    if (result !== 'deleted') throw this.#unknownManifest(result, { digest });
+    if (result !== 'deleted') throw this.#notDeleted(result, { digest });
   }
 
   async deleteTag(tag: Tag): Promise<void> {
-    const result = await this.#ask('repository', (state) => state.deleteTag(tag));
-    if (result !== 'deleted') throw this.#unknownManifest(result, { tag });
+    const result = await this.#ask<DeleteAnswer>('repository', (state) => state.deleteTag(tag, this.#by));
+    if (result !== 'deleted') throw this.#notDeleted(result, { tag });
   }
 
   async tags(page: Page): Promise<Listing<string>> {
@@ -338,6 +346,12 @@ export class DurableRepository implements Repository {
     } finally {
       await this.#edge?.forget(edgeKey(this.name, kind, digest));
     }
+  }
+
+  #notDeleted(why: NotFound | Refused, detail: Record<string, string>): OciError {
+    return typeof why === 'string'
+      ? this.#unknownManifest(why, detail)
+      : new OciError('DENIED', { message: why.refused });
   }
 
   #unknownManifest(what: NotFound, detail: Record<string, string>): OciError {
