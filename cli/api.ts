@@ -1109,6 +1109,71 @@ export interface Paths {
       };
     };
   };
+  '/repositories/{name}/lifecycle': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              revision: number;
+              policies: (
+                | {
+                    id: string;
+                    kind: 'retention';
+                    repositories: string;
+                    tags: string | null;
+                    keep: (
+                      | {
+                          lastPushed: number;
+                        }
+                      | {
+                          lastPulled: number;
+                        }
+                      | {
+                          newestOfEachMinor: number;
+                        }
+                      | {
+                          youngerThan: number;
+                        }
+                      | {
+                          pulledWithin: number;
+                        }
+                      | {
+                          matches: string;
+                        }
+                      | {
+                          running: true;
+                        }
+                      | {
+                          signed: true;
+                        }
+                    )[];
+                    after: unknown;
+                    untaggedAfter: unknown;
+                    deletesImmutable: boolean;
+                  }
+                | {
+                    id: string;
+                    kind: 'tags';
+                    repositories: string;
+                    immutable: string[];
+                    protected: string[];
+                    semver: boolean;
+                    except: string[];
+                  }
+              )[];
+            };
+          };
+        };
+      };
+    };
+  };
   '/keys/rotate': {
     post: {
       parameters: {

@@ -216,6 +216,22 @@ eachHome((home) => {
       assert.equal(await has('1.4.2'), true);
     });
 
+    it('has policies that those may see who may pull it', async () => {
+      const path = `/repositories/${encodeURIComponent(repository)}/lifecycle`;
+      const { policies } = await api.made('GET', path, undefined, 'wendy:the password of wendy');
+      assert.deepEqual(
+        (policies as { id: string }[]).map(({ id }) => id),
+        ids,
+      );
+      await api.made('POST', '/users', { name: 'carol', password: 'the password of carol' });
+      const hidden = await api.call('GET', path, undefined, 'carol:the password of carol');
+      assert.equal(hidden.status, 404);
+      assert.match(hidden.text, /there is no repository frozen/);
+      const wrong = await api.call('GET', '/repositories/..%2Fx/lifecycle');
+      assert.equal(wrong.status, 400);
+      assert.match(wrong.text, /NAME_INVALID/);
+    });
+
     it('that is protected is moved and deleted by maintainers only', async () => {
       const mary = await registry.token('mary:the password of mary', 'pull,push');
       const refused = await put(writer, 'prod', second);

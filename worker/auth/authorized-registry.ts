@@ -13,7 +13,6 @@ import type { Algorithm, Digest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
-import type { Pattern } from '../oci/pattern.ts';
 import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
 import type {
   AskedUpload,
@@ -27,8 +26,8 @@ import type {
   Repository,
   Upload,
 } from '../oci/registry.ts';
-import type { Author } from '../oci/upkeep.ts';
 import type { AuditRecorder } from './audit-recorder.ts';
+import { authorOf } from './author.ts';
 import type { Caller } from './caller.ts';
 import { challenge } from './tokens/challenge.ts';
 
@@ -52,7 +51,8 @@ export class AuthorizedRegistry implements Registry {
   repository(name: RepositoryName): Repository {
     if (name !== this.#access.name)
       throw new Error(`the access to ${this.#access.name} does not cover ${name}`);
-    const inner = this.#inner.repository(name, authorOf(this.#caller, this.#access));
+    const { claims, client } = this.#caller;
+    const inner = this.#inner.repository(name, authorOf(claims.subject, client, this.#access));
     return new AuthorizedRepository(inner, this.#caller, this.#access, this.#audit);
   }
 
@@ -268,9 +268,4 @@ class AuthorizedRepository implements Repository {
   #done(action: string, reference: string): void {
     this.#audit.allowed(this.#caller, action, this.name, reference, this.#access.rule);
   }
-}
-
-function authorOf({ claims, client }: Caller, { actions, tags, maintains }: Access): Author {
-  const deletes = actions.includes('delete') ? (tags?.delete ?? []) : (maintains ?? null);
-  return { actor: claims.subject, address: client.address, maintains: deletes as Pattern[][] | null };
 }

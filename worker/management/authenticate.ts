@@ -4,17 +4,26 @@
  */
 
 import { type Client, clientOf } from '../access/client.ts';
-import { type Identity, isAdmin } from '../access/decide.ts';
+import { checkClient } from '../access/conditions.ts';
+import { type Access, type Identity, isAdmin } from '../access/decide.ts';
 import { type Grant, type Rule, SIGN_IN_TOKEN } from '../access/model.ts';
 import type { BasicCredentials } from '../auth/credentials/authenticator.ts';
 import { authorizationOf } from '../auth/credentials/authorization.ts';
 import { parseToken } from '../auth/credentials/token-text.ts';
 import { isOpen } from '../auth/guard.ts';
+import { claimsFor } from '../auth/tokens/claims.ts';
 import { OciError } from '../oci/errors.ts';
 import { originOf } from '../oci/origin.ts';
 import { EVERYTHING } from '../oci/pattern.ts';
+import { parseRepositoryName } from '../oci/reference.ts';
 import { accountsOf } from '../stubs.ts';
-import type { ApiCaller, ManagementServices, Operation, Requirement } from './operation.ts';
+import type {
+  ApiCaller,
+  ManagementServices,
+  Operation,
+  RepositoryRequirement,
+  Requirement,
+} from './operation.ts';
 
 const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="longshore", charset="UTF-8"' };
 
@@ -23,6 +32,7 @@ const CHALLENGE = { 'WWW-Authenticate': 'Basic realm="longshore", charset="UTF-8
  *
  * Throws UNAUTHORIZED without credentials, and for wrong ones.
  * Throws DENIED for a caller who may not run the operation.
+ * Throws NOT_FOUND for a repository that the caller may not pull.
  * Throws TOOMANYREQUESTS after too many failed logins.
  */
 export async function authenticate(
@@ -32,26 +42,66 @@ export async function authenticate(
   services: ManagementServices,
 ): Promise<ApiCaller> {
   const client = clientOf(request, services.settings);
-  if (isOpen(services.settings, request)) return { identity: openAdmin(), client };
-  if (requires === 'nothing') return { identity: anonymous(), client };
+  if (isOpen(services.settings, request)) {
+    const access = typeof requires === 'string' ? null : await accessTo(named, openAdmin(), client, services);
+    return { identity: openAdmin(), client, access };
+  }
+  if (requires === 'nothing') return { identity: anonymous(), client, access: null };
   const credentials = credentialsIn(request);
   const identity = await identify(request, credentials, client, services);
+  if (typeof requires !== 'string') {
+    if (!isAccount(identity)) throw new OciError('DENIED', { message: ONLY_ACCOUNTS });
+    const access = await accessTo(named, identity, client, services);
+    if (access.actions.includes(requires.repository)) return { identity, client, access };
+    const why = `${identity.subject} may not do this: it needs ${requires.repository} on ${named}`;
+    services.audit.denied(asCaller(identity, client, request), id, named, why);
+    throw new OciError('DENIED', { message: why });
+  }
   const why = await whyNot(identity, requires, parseToken(credentials.password), named, services);
-  if (why === null) return { identity, client };
+  if (why === null) return { identity, client, access: null };
   services.audit.denied(asCaller(identity, client, request), id, null, why);
   throw new OciError('DENIED', { message: why });
+}
+
+/**
+ * What a caller may do with the repository in the path.
+ *
+ * Throws NAME_INVALID.
+ * Throws NOT_FOUND for a caller who may not pull it, as if it did not exist.
+ */
+async function accessTo(
+  named: string,
+  identity: Identity,
+  client: Client,
+  { registry }: ManagementServices,
+): Promise<Access> {
+  const name = parseRepositoryName(named);
+  const scope = { type: 'repository', name, actions: ['*'] };
+  const { access } = await claimsFor(identity, [scope], registry);
+  const [found] = access;
+  if (found?.actions.includes('pull') && isAllowed(found, client)) return found;
+  throw new OciError('NOT_FOUND', { message: `there is no repository ${name}` });
+}
+
+function isAllowed(access: Access, client: Client): boolean {
+  try {
+    checkClient(access, client);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Why the caller may not run an operation; null where they may. */
 async function whyNot(
   identity: Identity,
-  requires: Requirement,
+  requires: Exclude<Requirement, RepositoryRequirement>,
   token: { id: string } | null,
   named: string,
   { env }: ManagementServices,
 ): Promise<string | null> {
   const { subject, limits } = identity;
-  if (!/^(?:user|token):/.test(subject)) return 'only users and named tokens may use this API';
+  if (!isAccount(identity)) return ONLY_ACCOUNTS;
   if (token !== null && requires !== 'credentials') {
     // Otherwise a token with few rights, or one that ends soon, could make a token with more.
     const stored = await accountsOf(env).getToken(token.id);
@@ -64,6 +114,12 @@ async function whyNot(
   if (requires === 'admin' && !isAdmin(identity))
     return `${subject} may not do this: it needs the role admin on **`;
   return null;
+}
+
+const ONLY_ACCOUNTS = 'only users and named tokens may use this API';
+
+function isAccount({ subject }: Identity): boolean {
+  return /^(?:user|token):/.test(subject);
 }
 
 const ONLY_FOR_IMAGES =

@@ -3,7 +3,7 @@ import * as z from 'zod/mini';
 import type { LifecyclePolicy } from '../lifecycle/policy.ts';
 import type { NewLifecyclePolicy } from '../objects/catalog.ts';
 import { OciError } from '../oci/errors.ts';
-import { catalogOf } from '../stubs.ts';
+import { catalogOf, hasRepository, repositoryOf } from '../stubs.ts';
 import { type ManagementServices, type Operation, operation } from './operation.ts';
 import { pattern } from './schemas.ts';
 
@@ -185,6 +185,23 @@ export const LIFECYCLE: Operation[] = [
       const deleted = await catalogOf(services.env).deleteLifecycle(named);
       if (deleted === null) throw new OciError('NOT_FOUND', { message: MISSING });
       return { body: await withReach(deleted, services), changed: inWords(deleted) };
+    },
+  }),
+  operation({
+    id: 'repository.lifecycle',
+    method: 'GET',
+    path: '/repositories/{name}/lifecycle',
+    requires: { repository: 'pull' },
+    summary: 'Show the lifecycle policies of a repository',
+    status: 200,
+    answer: z.object({
+      revision: z.number().check(z.describe('The number of the last change that the repository knows of.')),
+      policies: z.array(lifecyclePolicy),
+    }),
+    run: async ({ named, services }) => {
+      const { env } = services;
+      const known = (await hasRepository(env, named)) ? await repositoryOf(env, named).policies() : null;
+      return { body: known ?? (await catalogOf(env).policiesOf(named)) };
     },
   }),
 ];

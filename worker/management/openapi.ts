@@ -12,6 +12,7 @@ const TAGS: Record<string, string> = {
   users: 'Users and their groups.',
   tokens: 'Named tokens, of robots and of users.',
   'pull-secrets': 'Secrets for Kubernetes.',
+  repositories: 'Repositories: what is kept, and for how long.',
   rules: 'Rules that give roles on repositories.',
   policies: 'Conditions that must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
@@ -24,7 +25,7 @@ const TAGS: Record<string, string> = {
   'abandoned-uploads': 'What is left of layers that Cloudflare refused.',
 };
 
-const REQUIREMENTS: Record<Requirement, string> = {
+const REQUIREMENTS: Record<Extract<Requirement, string>, string> = {
   admin: 'Needs the role `admin` on `**`.',
   credentials: 'Needs valid credentials of a user or a robot.',
   password: 'Needs the password of a user. Tokens are refused.',
@@ -66,13 +67,19 @@ export function document(operations: Operation[], server: string): Json {
   };
 }
 
+function needs({ requires }: Operation): string {
+  return typeof requires === 'string'
+    ? REQUIREMENTS[requires]
+    : `Needs ${requires.repository} on the repository.`;
+}
+
 function described(row: Operation): Json {
   const parameters = [...pathParameters(row.path), ...queryParameters(row.query)];
   return {
     operationId: row.id,
     tags: [row.path.split('/')[1]],
     summary: row.summary,
-    description: [row.description, REQUIREMENTS[row.requires]].filter(Boolean).join(' '),
+    description: [row.description, needs(row)].filter(Boolean).join(' '),
     ...(row.requires === 'nothing' ? { security: [] } : {}),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(row.body === undefined ? {} : { requestBody: requestBody(row.body, row.example) }),
@@ -110,7 +117,8 @@ function responses(row: Operation): Json {
     ...(row.requires === 'nothing'
       ? {}
       : { 401: 'No credentials, or wrong credentials.', 429: 'Too many failed logins.' }),
-    ...(row.requires === 'nothing' ? {} : { 403: REQUIREMENTS[row.requires] }),
+    ...(row.requires === 'nothing' ? {} : { 403: needs(row) }),
+    ...(typeof row.requires === 'string' ? {} : { 404: 'There is no such repository for the caller.' }),
     ...(row.query === undefined && row.body === undefined
       ? {}
       : { 400: 'The input is not valid; `detail` names the fields.' }),

@@ -4,7 +4,8 @@
  */
 import type * as z from 'zod/mini';
 import type { Client } from '../access/client.ts';
-import type { Identity } from '../access/decide.ts';
+import type { Access, Identity } from '../access/decide.ts';
+import type { Action } from '../access/model.ts';
 import type { AuditRecorder } from '../auth/audit-recorder.ts';
 import type { Authenticator } from '../auth/credentials/authenticator.ts';
 import type { Env } from '../env.ts';
@@ -30,6 +31,8 @@ export interface ManagementServices {
 export interface ApiCaller {
   identity: Identity;
   client: Client;
+  /** The access to the repository in the path, where the operation requires one. Null for other operations. */
+  access: Access | null;
 }
 
 export interface OperationInput<Query, Body> {
@@ -60,8 +63,13 @@ export interface OperationResult {
  * - `password`: the password of a user. Tokens are refused.
  * - `own`: as `password`, or the token of a sign-in, or the token that the path names.
  * - `nothing`: no credentials.
+ * - an action on the repository in the path. To a caller who may not pull it, the repository does not exist.
  */
-export type Requirement = 'admin' | 'credentials' | 'password' | 'own' | 'nothing';
+export type Requirement = 'admin' | 'credentials' | 'password' | 'own' | 'nothing' | RepositoryRequirement;
+
+export interface RepositoryRequirement {
+  repository: Action;
+}
 
 export interface Operation {
   /** Such as `user.create`: the OpenAPI operation id, and the action in the audit log. */
