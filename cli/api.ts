@@ -1174,6 +1174,145 @@ export interface Paths {
       };
     };
   };
+  '/repositories/{name}/retention': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              tags: {
+                tag: string;
+                digest: string;
+                pushedAt: string;
+                pulledAt: string | null;
+                running: boolean;
+                state: 'kept' | 'expires' | 'expired';
+                at: string | null;
+                why: string;
+                policy: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/lifecycle/preview': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            repository: string;
+            policy:
+              | {
+                  kind: 'retention';
+                  repositories: string;
+                  tags?: string | null;
+                  keep: (
+                    | {
+                        lastPushed: number;
+                      }
+                    | {
+                        lastPulled: number;
+                      }
+                    | {
+                        newestOfEachMinor: number;
+                      }
+                    | {
+                        youngerThan: number;
+                      }
+                    | {
+                        pulledWithin: number;
+                      }
+                    | {
+                        matches: string;
+                      }
+                    | {
+                        running: true;
+                      }
+                    | {
+                        signed: true;
+                      }
+                  )[];
+                  after: number | string;
+                  untaggedAfter?: (number | string) | null;
+                  deletesImmutable?: boolean;
+                }
+              | {
+                  kind: 'tags';
+                  repositories: string;
+                  immutable?: string[];
+                  protected?: string[];
+                  semver?: boolean;
+                  except?: string[];
+                };
+            replaces?: string;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              tags: {
+                tag: string;
+                digest: string;
+                pushedAt: string;
+                pulledAt: string | null;
+                running: boolean;
+                state: 'kept' | 'expires' | 'expired';
+                at: string | null;
+                why: string;
+                policy: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/running': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            source: string;
+            images: string[];
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              recorded: number;
+              ignored: number;
+            };
+          };
+        };
+      };
+    };
+  };
   '/keys/rotate': {
     post: {
       parameters: {

@@ -1,13 +1,14 @@
 /** The class of the Repository objects. What belongs together changes in one transaction. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
-import type { EffectivePolicies } from '../../worker/lifecycle/policy.ts';
+import type { EffectivePolicies, LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
   ArrivingBlob,
   Asked,
   BlobAnswer,
   DeleteAnswer,
+  JudgedPage,
   LinkedBlob,
   LinkIdentity,
   Looked,
@@ -33,6 +34,8 @@ import { Arriving } from './arriving.ts';
 import { Links } from './links.ts';
 import { Manifests } from './manifests.ts';
 import { Policies } from './policies.ts';
+import { Pulls } from './pulls.ts';
+import { Retention } from './retention.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
 
@@ -46,6 +49,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #abandoned: Abandoned;
   readonly #arriving: Arriving;
   readonly #policies: Policies;
+  readonly #pulls: Pulls;
+  readonly #retention: Retention;
   readonly #turns = new Turns();
   readonly #alarm: Alarm;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
@@ -61,6 +66,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#abandoned = new Abandoned(this.#sql);
     this.#arriving = new Arriving(this.#sql);
     this.#policies = new Policies(this.#sql);
+    this.#pulls = new Pulls(this.#sql);
+    this.#retention = new Retention(this.#sql, this.#pulls);
     this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
@@ -181,12 +188,17 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | NotFound {
     if (!this.#exists()) return 'repository';
-    return this.#manifests.byTag(tag, withBytes) ?? 'content';
+    const found = this.#manifests.byTag(tag, withBytes);
+    // Some clients ask only with HEAD whether the image that they have is still that of the tag.
+    if (found !== null) this.#pulled([tag]);
+    return found ?? 'content';
   }
 
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound {
     if (!this.#exists()) return 'repository';
-    return this.#manifests.byDigest(digest, withBytes) ?? 'content';
+    const found = this.#manifests.byDigest(digest, withBytes);
+    if (found !== null && withBytes) this.#pulled([digest]);
+    return found ?? 'content';
   }
 
   async putManifest(
@@ -269,6 +281,21 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return this.#exists() ? this.#policies.get() : null;
   }
 
+  pulled(references: string[]): void {
+    if (this.#exists()) this.#pulled(references);
+  }
+
+  async retention(
+    policies: LifecyclePolicy[] | null,
+    count: number,
+    last: string | null,
+  ): Promise<JudgedPage | null> {
+    const name = this.#exists() ? this.#nameOf() : null;
+    if (name === null) return null;
+    const reported = await catalogOf(this.env).runningOf(name);
+    return this.#retention.page(policies ?? this.#policies.list(), reported, Date.now(), count, last ?? '');
+  }
+
   override async alarm(): Promise<void> {
     await this.#alarm.ring();
   }
@@ -293,6 +320,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#abandoned.forget();
     this.#arriving.forget();
     this.#policies.forget();
+    this.#pulls.forget();
+    this.#retention.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -326,6 +355,18 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       'UPDATE repository SET present = ?1, version = version + 1 WHERE present <> ?1',
       present ? 1 : 0,
     );
+  }
+
+  /** Notes pulls, and writes them after the answer. */
+  #pulled(references: string[]): void {
+    const now = Date.now();
+    const isFirst = references.map((reference) => this.#pulls.note(reference, now)).includes(true);
+    if (isFirst) this.ctx.waitUntil(this.#writePulls());
+  }
+
+  async #writePulls(): Promise<void> {
+    await scheduler.wait(0);
+    if (this.#exists()) this.#pulls.write();
   }
 
   /** Asks the catalog for the policies if it has not told of them yet, and there are tags that they may be about. */

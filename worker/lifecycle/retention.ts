@@ -50,6 +50,14 @@ export type Verdict = {
     }
 );
 
+/** A tag with its verdict. */
+export type JudgedTag = Pick<TagFacts, 'name' | 'digest' | 'pushedAt' | 'pulledAt' | 'isRunning'> & Verdict;
+
+/** Whether the next run deletes a tag. `now` is Unix time in ms. */
+export function isExpired(tag: Verdict, now: number): boolean {
+  return tag.state === 'expires' && tag.at <= now;
+}
+
 /** Tags by which clients find what belongs to another image: of cosign, and of the referrers of registries without that API. */
 const OF_SUBJECT = /^(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})(?:\.[a-z]+)?$/;
 

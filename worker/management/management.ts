@@ -20,7 +20,9 @@ import { document } from './openapi.ts';
 import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
 import { POLICIES } from './policies.ts';
 import { PULL_SECRETS } from './pull-secrets.ts';
+import { RETENTION } from './retention.ts';
 import { RULES } from './rules.ts';
+import { RUNNING } from './running.ts';
 import { TOKENS } from './tokens.ts';
 import { TRUSTS } from './trusts.ts';
 import { USERS } from './users.ts';
@@ -46,6 +48,8 @@ export const OPERATIONS: Operation[] = [
   ...POLICIES,
   ...TRUSTS,
   ...LIFECYCLE,
+  ...RETENTION,
+  ...RUNNING,
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,

@@ -17,6 +17,7 @@ const TAGS: Record<string, string> = {
   policies: 'Conditions that must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
   lifecycle: 'Lifecycle policies: how long tags are kept, and which tags may move.',
+  running: 'Images that clusters and hosts run.',
   keys: 'Keys that tokens are signed with.',
   audit: 'The audit log: who did what.',
   explain: 'Why an action is allowed or refused.',

@@ -1,5 +1,6 @@
 /** What a Repository object can do. `durable-objects/repository/repository.ts` is the class. */
-import type { EffectivePolicies } from '../lifecycle/policy.ts';
+import type { EffectivePolicies, LifecyclePolicy } from '../lifecycle/policy.ts';
+import type { JudgedTag } from '../lifecycle/retention.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
@@ -75,6 +76,13 @@ export interface Asked {
 
 /** What identifies a link. */
 export type LinkIdentity = Pick<LinkedBlob, 'digest' | 'key' | 'link'>;
+
+/** Some tags of a repository, with what the retention policies say about them. */
+export interface JudgedPage {
+  tags: JudgedTag[];
+  /** The tag after which the next page begins; null on the last page. */
+  last: string | null;
+}
 
 /** A lifecycle policy forbids a change: the message for the client. */
 export interface Refused {
@@ -165,4 +173,15 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   setPolicies(told: EffectivePolicies): void;
   /** Null if it does not exist, or has not been told yet. */
   policies(): EffectivePolicies | null;
+  /** Records pulls that were answered without asking the repository: tags and digests. */
+  pulled(references: string[]): void;
+  /**
+   * Up to `count` tags after `last`, in lexical order, with their verdicts: of the policies that are given, or of its own. Null if it does
+   * not exist.
+   */
+  retention(
+    policies: LifecyclePolicy[] | null,
+    count: number,
+    last: string | null,
+  ): Promise<JudgedPage | null>;
 }

@@ -39,6 +39,7 @@ import type { Author } from '../oci/upkeep.ts';
 import { platformOf } from '../platform.ts';
 import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
+import { pullKnown, reportPull } from './pulls.ts';
 import { readBlob } from './read-blob.ts';
 import { SilentUploads } from './silent-uploads.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
@@ -312,6 +313,7 @@ export class DurableRepository implements Repository {
     if (reference.kind === 'digest') {
       const key = edgeKey(this.name, 'manifests', reference.digest);
       const kept = await this.#edge?.find<StoredManifest>(key, withBytes);
+      if (kept && withBytes) reportPull(this.#env, this.name, reference.digest);
       if (kept) return { ...kept.about, bytes: kept.bytes };
     }
     const since = (await this.#edge?.begin()) ?? 0;
@@ -325,17 +327,22 @@ export class DurableRepository implements Repository {
 
   async #askForManifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
     const name = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const isPull = withBytes || reference.kind === 'tag';
     const answer = await this.#remembered<ManifestAnswer | NotFound>(
       `${withBytes ? 'GET' : 'HEAD'} ${name}`,
-      () =>
-        this.#ask('repository', async (state) =>
+      () => {
+        // The repository itself records it.
+        if (isPull) pullKnown(this.name, name);
+        return this.#ask('repository', async (state) =>
           reference.kind === 'tag'
             ? state.manifestByTag(reference.tag, withBytes)
             : state.manifestByDigest(reference.digest, withBytes),
-        ),
+        );
+      },
       (found) => (typeof found === 'string' ? null : found.bytes.length + ENTRY_BYTES),
     );
     if (typeof answer === 'string') throw this.#unknownManifest(answer, { reference: name });
+    if (isPull) reportPull(this.#env, this.name, name);
     return answer;
   }
 
