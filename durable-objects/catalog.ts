@@ -12,7 +12,7 @@ import { Alarm } from './alarm.ts';
 import { ABANDONED_UPLOAD_KEPT_MS } from './graces.ts';
 import { LIFECYCLE_TABLES, LifecyclePolicies } from './lifecycle-policies.ts';
 import { type Migration, migrate } from './migrations.ts';
-import { allRows, pageOf } from './rows.ts';
+import { allRows, firstRow, pageOf } from './rows.ts';
 
 const MIGRATIONS: Migration[] = [
   {
@@ -39,12 +39,23 @@ const MIGRATIONS: Migration[] = [
     `,
   },
   { keepsOlderCode: true, sql: LIFECYCLE_TABLES },
+  {
+    keepsOlderCode: true,
+    sql: `
+      CREATE TABLE background_rows (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        day INTEGER NOT NULL,  -- since 1970, UTC
+        rows INTEGER NOT NULL  -- that large deletions have written on that day
+      );
+    `,
+  },
 ];
 
 /** Repositories with abandoned uploads that are kept: the latest ones. */
 const ABANDONED_MAX = 1000;
 /** Every repository keeps those that match its name. */
 const LIFECYCLE_POLICIES_MAX = 500;
+const DAY_MS = 24 * 3600 * 1000;
 
 export class Catalog extends DurableObject<Env> implements CatalogObject {
   readonly #lifecycle: LifecyclePolicies;
@@ -145,6 +156,16 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
       count + 1,
     );
     return pageOf(rows, count);
+  }
+
+  takeAllowance(rows: number, rowsPerDay: number): boolean {
+    const { sql } = this.ctx.storage;
+    const day = Math.floor(Date.now() / DAY_MS);
+    const known = firstRow<{ day: number; rows: number }>(sql, 'SELECT day, rows FROM background_rows');
+    const taken = known?.day === day ? known.rows : 0;
+    if (taken > 0 && taken + rows > rowsPerDay) return false;
+    sql.exec('INSERT OR REPLACE INTO background_rows (id, day, rows) VALUES (1, ?, ?)', day, taken + rows);
+    return true;
   }
 
   list(count: number, last: string | null): Listing<string> {

@@ -2,13 +2,14 @@
  * How long the objects keep what may still be needed. Collection depends on these times together: docs/architecture.md,
  * "Collection". `UPLOAD_LIFETIME_MS` in worker/oci/limits.ts is one of them.
  */
+import type { Env } from '../worker/env.ts';
+import { DELETING_MAX, parseSettingOr } from '../worker/settings.ts';
+
 const HOUR_MS = 3600 * 1000;
 const DAY_MS = 24 * HOUR_MS;
 
-/** A blob without a manifest keeps its link this long, so that a push can finish. */
-export const UNREFERENCED_GRACE_MS = 1 * DAY_MS;
-/** Content without a link is deleted after this time. A new link before then keeps it. */
-export const UNLINKED_GRACE_MS = 1 * DAY_MS;
+/** The grace, unless GRACE_HOURS says otherwise. */
+export const GRACE_MS = 1 * DAY_MS;
 /** After this time, a link is confirmed with its repository. A push that failed in between leaves no link there. */
 export const LINK_CONFIRM_MS = 2 * DAY_MS;
 /** Refused link ids are remembered this long. */
@@ -23,3 +24,27 @@ export const ENDED_UPLOAD_KEPT_MS = 1 * HOUR_MS;
 export const REPORT_KEPT_MS = 3 * DAY_MS + 6 * HOUR_MS;
 /** A report that is repeated within this time writes nothing. */
 export const REPORT_RENEWED_MS = 6 * HOUR_MS;
+
+const GRACE_DEFAULT_HOURS = 24;
+
+type Texts = Pick<Env, 'GRACE_HOURS' | 'UNDO_DAYS'>;
+
+/**
+ * A blob without a manifest keeps its link this long, so that a push can finish. Content without a link is then deleted after the same
+ * time again. A new link before then keeps it.
+ */
+export function graceMs({ GRACE_HOURS }: Texts): number {
+  return (
+    (parseSettingOr('GRACE_HOURS', GRACE_HOURS, DELETING_MAX.graceHours) / GRACE_DEFAULT_HOURS) * GRACE_MS
+  );
+}
+
+/** As LINK_CONFIRM_MS, and longer than the grace. */
+export function linkConfirmMs(texts: Texts): number {
+  return Math.max(LINK_CONFIRM_MS, 2 * graceMs(texts));
+}
+
+/** How long a deletion can be undone, and how long the history of tags is kept. */
+export function undoMs({ UNDO_DAYS }: Texts): number {
+  return parseSettingOr('UNDO_DAYS', UNDO_DAYS, DELETING_MAX.undoDays) * DAY_MS;
+}

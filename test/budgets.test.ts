@@ -26,7 +26,7 @@ const ROWS: Row[] = [
   {
     name: 'POST+PUT, the first of an isolate',
     given: async (registry) => () => registry.pushWhole(blob()),
-    budget: cost(3, 1, 0, 19),
+    budget: cost(3, 1, 0, 20),
   },
   ...PULLS,
   ...PUSHES,

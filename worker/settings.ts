@@ -14,7 +14,7 @@ import { type Platform, platformOf } from './platform.ts';
 
 export interface Setting<T = unknown> {
   /** The heading of docs/settings.md that it is below. */
-  topic: 'Access' | 'Sign-in' | 'Audit log' | 'Content' | 'Delivery' | 'Address and state';
+  topic: 'Access' | 'Sign-in' | 'Audit log' | 'Content' | 'Deleting' | 'Delivery' | 'Address and state';
   /** Where it has a meaning. */
   home: 'both' | 'Cloudflare' | 'one machine';
   /** On Cloudflare, a secret is set by `npx wrangler secret put`, and not in `wrangler.toml`. */
@@ -43,6 +43,8 @@ export class WrongSetting extends OciError {
 const DAY_S = 24 * 3600;
 /** The most that the settings of the audit log allow. */
 export const AUDIT_MAX = { days: 3650, rows: 10_000_000 };
+/** The most that the settings of deletions allow. */
+export const DELETING_MAX = { undoDays: 365, graceHours: 720 };
 /** Blobs of one manifest that a prefetch may fetch. */
 const PREFETCH_BLOBS_MAX = 20;
 const WAYS = ['redirect', 'presigned', 'stream'] as const;
@@ -222,6 +224,30 @@ export const SETTINGS = {
     type: trueOrFalse,
     about: '`true` accepts manifests whose references are not in the repository.',
   },
+  UNDO_DAYS: {
+    topic: 'Deleting',
+    home: 'both',
+    default: '14',
+    type: wholeNumber('days', 0, DELETING_MAX.undoDays),
+    about:
+      'Days that a deletion can be undone, and that the history of tags is kept, from 0 to 365. With `0`, a deletion is final ([deleting](deleting.md)).',
+  },
+  GRACE_HOURS: {
+    topic: 'Deleting',
+    home: 'both',
+    default: '24',
+    type: wholeNumber('hours', 1, DELETING_MAX.graceHours),
+    about:
+      'Hours that a blob without a manifest is kept in its repository, and then once more in the store, from 1 to 720. A push must upload its manifest within this time.',
+  },
+  BACKGROUND_ROWS_PER_DAY: {
+    topic: 'Deleting',
+    home: 'both',
+    default: '0',
+    type: wholeNumber('rows (0 for no limit)', 0, 1_000_000_000),
+    about:
+      'Rows that large deletions may write in a day (UTC). The rest waits for the next day. `0` for no limit; on the Free plan, which has 100,000 rows a day, set `20000`.',
+  },
   BLOB_DELIVERY: {
     topic: 'Delivery',
     home: 'both',
@@ -314,7 +340,7 @@ export const SETTINGS = {
     topic: 'Delivery',
     home: 'Cloudflare',
     default: '60',
-    // A delete counts everywhere within the lifetime, long before the bytes are deleted (UNLINKED_GRACE_MS).
+    // A delete counts everywhere within the lifetime, long before the bytes are deleted (GRACE_HOURS).
     type: wholeNumber('seconds', 0, 3600),
     about: 'Seconds that manifests and links are kept at the edge, up to 3600. `0` keeps nothing.',
   },

@@ -22,7 +22,7 @@ import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
 import { repositoryOf } from '../../worker/stubs.ts';
 import { Alarm, RETRY_MS } from '../alarm.ts';
-import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS } from '../graces.ts';
+import { graceMs, linkConfirmMs } from '../graces.ts';
 import { migrate } from '../migrations.ts';
 import { type Content, Contents, type Holder, type Unverified } from './contents.ts';
 import { BLOB_SHARD_MIGRATIONS } from './schema.ts';
@@ -44,11 +44,15 @@ const VERIFIED_AT_A_TIME = 20;
 export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   readonly #contents: Contents;
   readonly #alarm: Alarm;
+  readonly #graceMs: number;
+  readonly #confirmMs: number;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage, BLOB_SHARD_MIGRATIONS);
-    this.#contents = new Contents(ctx.storage.sql);
+    this.#graceMs = graceMs(env);
+    this.#confirmMs = linkConfirmMs(env);
+    this.#contents = new Contents(ctx.storage.sql, this.#graceMs, this.#confirmMs);
     this.#alarm = new Alarm(ctx, {
       run: async (now) => {
         await this.#settle(now);
@@ -67,7 +71,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     if ('proven' in content && !content.proven) await this.#proveEarly(digest);
     const held = among === null ? null : await this.#keyHeldAmong(digest, among);
     if (among !== null && held === null) return null;
-    const confirmAt = Date.now() + LINK_CONFIRM_MS;
+    const confirmAt = Date.now() + this.#confirmMs;
     // Set the alarm before writing: an alarm with nothing to do is harmless, a due link without an alarm is not.
     await this.#alarm.ringBy(confirmAt);
     return this.ctx.storage.transactionSync(() => {
@@ -80,7 +84,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
 
   async release(links: ReleasedLink[]): Promise<void> {
     const now = Date.now();
-    await this.#alarm.ringBy(now + UNLINKED_GRACE_MS);
+    await this.#alarm.ringBy(now + this.#graceMs);
     this.ctx.storage.transactionSync(() => {
       for (const { link: id, digest, repository, key } of links) {
         const keys = key === null ? this.#contents.of(digest).map((content) => content.key) : [key];
@@ -90,7 +94,7 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
   }
 
   async collect({ digest, id, key, size }: Leftover): Promise<void> {
-    const at = Date.now() + UNLINKED_GRACE_MS;
+    const at = Date.now() + this.#graceMs;
     await this.#alarm.ringBy(at);
     this.ctx.storage.transactionSync(() => {
       if (this.#contents.has(digest, blobKey(id))) return;
@@ -104,6 +108,10 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     if (found === size) return false;
     await this.#drop({ digest, key, size }, found === null ? 'nothing, or not all' : `${found} bytes`);
     return true;
+  }
+
+  keysHeldElsewhere(repository: string, contents: { digest: Digest; key: string }[]): string[] {
+    return this.#contents.keysHeldElsewhere(repository, contents);
   }
 
   async verifyRecent(): Promise<void> {

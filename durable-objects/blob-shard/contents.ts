@@ -6,7 +6,6 @@
 import { DELETE_KEYS_MAX } from '../../worker/blobs/r2.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import { literalPrefix, matchesEach, type Pattern } from '../../worker/oci/pattern.ts';
-import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS } from '../graces.ts';
 import { allRows, firstRow } from '../rows.ts';
 
 /** After a crash on one machine, the content that was linked in this time before it is verified, newest first. */
@@ -34,9 +33,14 @@ const CONTENTS_READ_MAX = 20;
 
 export class Contents {
   readonly #sql: SqlStorage;
+  readonly #graceMs: number;
+  readonly #confirmMs: number;
 
-  constructor(sql: SqlStorage) {
+  /** `graceMs`: content without a link is deleted after this time. `confirmMs`: a link is settled after this time. */
+  constructor(sql: SqlStorage, graceMs: number, confirmMs: number) {
     this.#sql = sql;
+    this.#graceMs = graceMs;
+    this.#confirmMs = confirmMs;
   }
 
   /** Contents of a digest that are not being deleted, up to CONTENTS_READ_MAX. Those that are known to be stored come first. */
@@ -122,7 +126,7 @@ export class Contents {
     this.#sql.exec(
       `UPDATE objects SET delete_at = ?1 WHERE digest = ?2 AND key = ?3
          AND NOT EXISTS (SELECT 1 FROM links WHERE digest = ?2 AND key = ?3)`,
-      now + UNLINKED_GRACE_MS,
+      now + this.#graceMs,
       digest,
       key,
     );
@@ -133,6 +137,20 @@ export class Contents {
     const query =
       'SELECT digest, key, repository, id, confirm_at FROM links WHERE digest = ? AND key = ? LIMIT ?';
     return allRows<Holder>(this.#sql, query, digest, key, count);
+  }
+
+  /** The keys of those contents that another repository links. */
+  keysHeldElsewhere(repository: string, contents: { digest: Digest; key: string }[]): string[] {
+    const rows = allRows<{ key: string }>(
+      this.#sql,
+      `SELECT c.value ->> 'key' AS key FROM json_each(?1) c WHERE EXISTS
+         (SELECT 1 FROM links l WHERE l.digest = c.value ->> 'digest' AND l.key = c.value ->> 'key' AND l.repository < ?2)
+       OR EXISTS
+         (SELECT 1 FROM links l WHERE l.digest = c.value ->> 'digest' AND l.key = c.value ->> 'key' AND l.repository > ?2)`,
+      JSON.stringify(contents),
+      repository,
+    );
+    return rows.map(({ key }) => key);
   }
 
   /**
@@ -273,7 +291,7 @@ export class Contents {
 
   /** The latest `confirm_at` that this clock can have written; if the clock was set back, the latest of all. */
   #newestLink(now: number): number | null {
-    for (const until of [now + LINK_CONFIRM_MS, Number.MAX_SAFE_INTEGER]) {
+    for (const until of [now + this.#confirmMs, Number.MAX_SAFE_INTEGER]) {
       const query = 'SELECT MAX(confirm_at) AS at FROM links WHERE confirm_at <= ?';
       const at = firstRow<{ at: number | null }>(this.#sql, query, until)?.at ?? null;
       if (at !== null) return at;

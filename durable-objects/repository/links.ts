@@ -9,19 +9,25 @@
 import { isInlineKey } from '../../worker/blobs/storage-key.ts';
 import type { BlobAnswer, LinkedBlob, LinkIdentity } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
-import { UNREFERENCED_GRACE_MS } from '../graces.ts';
 import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
 
-/** A read renews the time if less than this is left. A client that was told of a blob has at least this long to push its manifest. */
-const UNREFERENCED_RENEWED_MS = UNREFERENCED_GRACE_MS / 2;
-
-type BlobRow = LinkedBlob & { expires_at: number | null; bytes: ArrayBuffer | null };
+type BlobRow = LinkedBlob & {
+  expires_at: number | null;
+  deleted_at: number | null;
+  bytes: ArrayBuffer | null;
+};
 
 export class Links {
   readonly #sql: SqlStorage;
+  /** How long a blob without a manifest is kept. */
+  readonly #graceMs: number;
+  /** A read renews the time if less than this is left. A client that was told of a blob has at least this long to push its manifest. */
+  readonly #renewedMs: number;
 
-  constructor(sql: SqlStorage) {
+  constructor(sql: SqlStorage, graceMs: number) {
     this.#sql = sql;
+    this.#graceMs = graceMs;
+    this.#renewedMs = graceMs / 2;
   }
 
   /**
@@ -30,17 +36,27 @@ export class Links {
    */
   find(digest: Digest, now: number): BlobAnswer | null {
     const row = this.#row(digest);
-    if (row === null) return null;
-    const { expires_at: expiresAt, bytes, ...linked } = row;
+    return row === null || row.deleted_at !== null ? null : this.#found(row, now);
+  }
+
+  #found(row: BlobRow, now: number): BlobAnswer {
+    const { expires_at: expiresAt, deleted_at: _, bytes, ...linked } = row;
+    const { digest } = linked;
     const blob = { ...linked, bytes: bytes === null ? null : new Uint8Array(bytes) };
-    if (expiresAt !== null && expiresAt >= now + UNREFERENCED_RENEWED_MS)
-      return { ...blob, safeUntil: expiresAt - UNREFERENCED_RENEWED_MS };
+    if (expiresAt !== null && expiresAt >= now + this.#renewedMs)
+      return { ...blob, safeUntil: expiresAt - this.#renewedMs };
     if (this.referencedBy(digest) !== null) return { ...blob, safeUntil: null };
-    this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', now + UNREFERENCED_GRACE_MS, digest);
-    return { ...blob, safeUntil: now + UNREFERENCED_GRACE_MS - UNREFERENCED_RENEWED_MS };
+    this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', now + this.#graceMs, digest);
+    return { ...blob, safeUntil: now + this.#graceMs - this.#renewedMs };
   }
 
   get(digest: Digest): LinkedBlob | null {
+    const query = 'SELECT digest, key, size, link FROM blobs WHERE digest = ? AND deleted_at IS NULL';
+    return firstRow<LinkedBlob>(this.#sql, query, digest);
+  }
+
+  /** As `get`, also if the blob is hidden. */
+  getAny(digest: Digest): LinkedBlob | null {
     return firstRow<LinkedBlob>(
       this.#sql,
       'SELECT digest, key, size, link FROM blobs WHERE digest = ?',
@@ -55,7 +71,7 @@ export class Links {
 
   /** The bytes of a small blob; null if they are in the store. */
   bytes(digest: Digest): Uint8Array | null {
-    const query = 'SELECT bytes FROM blobs WHERE digest = ? AND bytes IS NOT NULL';
+    const query = 'SELECT bytes FROM blobs WHERE digest = ? AND bytes IS NOT NULL AND deleted_at IS NULL';
     const row = firstRow<{ bytes: ArrayBuffer }>(this.#sql, query, digest);
     return row === null ? null : new Uint8Array(row.bytes);
   }
@@ -65,7 +81,9 @@ export class Links {
    * bytes are in the store and now come with the request.
    */
   add({ digest, key, size, link }: LinkedBlob, bytes: Uint8Array | null, now: number): void {
-    const before = this.find(digest, now);
+    const row = this.#row(digest);
+    const before = row === null ? null : this.#found(row, now);
+    if (row !== null && row.deleted_at !== null) this.show([digest]);
     if (before !== null && bytes !== null && !isInlineKey(before.key)) {
       // The new link does not depend on the store, which may have lost the bytes.
       this.#sql.exec(
@@ -82,7 +100,7 @@ export class Links {
       if (before.link !== link) this.#release({ link, digest, key });
       return;
     }
-    const expiresAt = now + UNREFERENCED_GRACE_MS;
+    const expiresAt = now + this.#graceMs;
     this.#sql.exec(
       'INSERT INTO blobs (digest, key, size, link, expires_at, bytes) VALUES (?, ?, ?, ?, ?, ?)',
       digest,
@@ -100,7 +118,28 @@ export class Links {
     this.#release(blob);
   }
 
-  /** The digest of a manifest that references the digest; null if no manifest does. */
+  /** Hides a blob that only manifests in the trash name. */
+  hide(digest: Digest, now: number): void {
+    this.#sql.exec('UPDATE blobs SET deleted_at = ? WHERE digest = ?', now, digest);
+  }
+
+  /** Shows hidden blobs again. */
+  show(digests: Digest[]): void {
+    this.#sql.exec(
+      'UPDATE blobs SET deleted_at = NULL WHERE digest IN (SELECT value FROM json_each(?)) AND deleted_at IS NOT NULL',
+      JSON.stringify(digests),
+    );
+  }
+
+  /** Removes those blobs that no manifest references, also none in the trash. */
+  removeUnreferenced(digests: Digest[]): void {
+    for (const digest of digests) {
+      const blob = this.#row(digest);
+      if (blob !== null && this.referencedBy(digest) === null) this.remove(blob);
+    }
+  }
+
+  /** The digest of a manifest that references the digest, also of one in the trash; null if no manifest does. */
   referencedBy(digest: Digest): string | null {
     const query = 'SELECT manifest FROM named_by WHERE digest = ? LIMIT 1';
     return firstRow<{ manifest: string }>(this.#sql, query, digest)?.manifest ?? null;
@@ -108,7 +147,7 @@ export class Links {
 
   /** Makes those blobs expire that no manifest references now. */
   expire(digests: Digest[], now: number): void {
-    const expiresAt = now + UNREFERENCED_GRACE_MS;
+    const expiresAt = now + this.#graceMs;
     const freed = allRows<{ digest: Digest }>(
       this.#sql,
       `UPDATE blobs SET expires_at = ? WHERE digest IN (SELECT value FROM json_each(?))
@@ -179,7 +218,7 @@ export class Links {
   }
 
   #row(digest: Digest): BlobRow | null {
-    const query = 'SELECT digest, key, size, link, expires_at, bytes FROM blobs WHERE digest = ?';
+    const query = 'SELECT digest, key, size, link, expires_at, deleted_at, bytes FROM blobs WHERE digest = ?';
     return firstRow<BlobRow>(this.#sql, query, digest);
   }
 

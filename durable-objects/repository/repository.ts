@@ -15,6 +15,7 @@ import type {
   ManifestAnswer,
   NotFound,
   PutAnswer,
+  Refused,
   RepositoryObject,
   SilentUpload,
 } from '../../worker/objects/repository.ts';
@@ -23,28 +24,55 @@ import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
-import { type Author, NO_AUTHOR } from '../../worker/oci/upkeep.ts';
+import {
+  type Change,
+  type Deletion,
+  NO_AUTHOR,
+  type NotRestored,
+  type Removal,
+  type RemovalOptions,
+  type Removed,
+  type Restoration,
+  type Restored,
+  type RestoreOptions,
+  type TagMove,
+} from '../../worker/oci/upkeep.ts';
+import { parseSettingOr } from '../../worker/settings.ts';
 import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
 import { Alarm, RETRY_MS } from '../alarm.ts';
-import { ABANDONED_UPLOAD_KEPT_MS, UNREFERENCED_GRACE_MS, VOID_LINK_MS } from '../graces.ts';
+import { ABANDONED_UPLOAD_KEPT_MS, graceMs, undoMs, VOID_LINK_MS } from '../graces.ts';
 import { hasTables, migrate } from '../migrations.ts';
-import { allRows, firstRow } from '../rows.ts';
+import { allRows, firstRow, pageOf } from '../rows.ts';
 import { Abandoned } from './abandoned.ts';
 import { Arriving } from './arriving.ts';
 import { Links } from './links.ts';
-import { Manifests } from './manifests.ts';
+import type { Manifests } from './manifests.ts';
+import { Past } from './past.ts';
 import { Policies } from './policies.ts';
 import { Pulls } from './pulls.ts';
+import type { FreedBlob } from './removals.ts';
 import { Retention } from './retention.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
 
 /** Released links that one alarm reports to their shards. */
 const RELEASED_AT_ONCE = 500;
+const DAY_MS = 24 * 3600 * 1000;
+/** Repositories that wait for the next day go on within this time. */
+const WORK_SPREAD_MS = 10 * 60_000;
+/** Blobs that a preview reads together, and shards that it asks at once. */
+const BLOBS_AT_A_TIME = 5000;
+const SHARDS_AT_A_TIME = 6;
+/** The latest blobs that are looked at to see whether a client is pushing. */
+const LATEST_BLOBS = 100;
+/** The author of a change that an older Worker asks for during a deploy. */
+const UNKNOWN: Change = { ...NO_AUTHOR, why: 'push' };
+const UNKNOWN_DELETE: Change = { ...NO_AUTHOR, why: 'delete' };
 
 export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #sql: SqlStorage;
   readonly #links: Links;
+  readonly #past: Past;
   readonly #manifests: Manifests;
   readonly #abandoned: Abandoned;
   readonly #arriving: Arriving;
@@ -53,16 +81,27 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #retention: Retention;
   readonly #turns = new Turns();
   readonly #alarm: Alarm;
+  readonly #graceMs: number;
+  readonly #undoMs: number;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
   #notifyAgainAt = 0;
+  /** When large deletions may go on (Unix time, ms). */
+  #workAgainAt = 0;
+  readonly #rowsPerDay: number;
+  /** When the whole repository was deleted (Unix time, ms), if nothing was pushed since; undefined if it is not read yet. */
+  #clearedAt: number | null | undefined;
   #hasTables: boolean | null = null;
   #name: string | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#sql = ctx.storage.sql;
-    this.#links = new Links(this.#sql);
-    this.#manifests = new Manifests(this.#sql);
+    this.#graceMs = graceMs(env);
+    this.#undoMs = undoMs(env);
+    this.#rowsPerDay = parseSettingOr('BACKGROUND_ROWS_PER_DAY', env.BACKGROUND_ROWS_PER_DAY, 0);
+    this.#links = new Links(this.#sql, this.#graceMs);
+    this.#past = new Past(this.#sql, this.#links, this.#undoMs);
+    this.#manifests = this.#past.manifests;
     this.#abandoned = new Abandoned(this.#sql);
     this.#arriving = new Arriving(this.#sql);
     this.#policies = new Policies(this.#sql);
@@ -73,12 +112,12 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   blob(digest: Digest): BlobAnswer | null {
-    return this.#exists() ? this.#links.find(digest, Date.now()) : null;
+    return this.#isThere() ? this.#links.find(digest, Date.now()) : null;
   }
 
   look(digest: Digest): Looked {
     const now = Date.now();
-    const blob = this.#exists() ? this.#links.find(digest, now) : null;
+    const blob = this.#isThere() ? this.#links.find(digest, now) : null;
     if (blob === null) this.#abandoned.missed(digest, now);
     return { blob, abandonedAt: this.#exists() ? this.#abandoned.lastAt() : null };
   }
@@ -119,7 +158,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   inlineBytes(digest: Digest): Uint8Array | null {
-    return this.#exists() ? this.#links.bytes(digest) : null;
+    return this.#isThere() ? this.#links.bytes(digest) : null;
   }
 
   async linkBlob(
@@ -131,7 +170,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#create(name);
     const now = Date.now();
     // Set the alarm before writing: an alarm with nothing to do is harmless, a due row without an alarm is not.
-    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
+    await this.#alarm.ringBy(now + this.#graceMs);
     const linked = this.ctx.storage.transactionSync(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
       this.#links.add(blob, bytes, now);
@@ -145,14 +184,16 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   async deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }> {
-    if (!this.#exists()) return 'unknown';
+    if (!this.#isThere()) return 'unknown';
     const result = this.ctx.storage.transactionSync(() => {
       const blob = this.#links.get(digest);
       if (blob === null) return 'unknown';
-      const referencedBy = this.#links.referencedBy(digest);
+      const referencedBy = this.#manifests.referencing(digest);
       if (referencedBy !== null) return { referencedBy };
-      this.#links.remove(blob);
-      this.#setPresent(this.#holdsSomething());
+      // What is in the trash may be restored, and needs the blob then.
+      if (this.#links.referencedBy(digest) === null) this.#links.remove(blob);
+      else this.#links.hide(digest, Date.now());
+      this.#setPresent(this.#isPresent());
       return 'deleted';
     });
     await this.#afterChange();
@@ -162,10 +203,10 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   async dropLostBlob(digest: Digest, key: string): Promise<void> {
     if (!this.#exists()) return;
     const lost = this.ctx.storage.transactionSync(() => {
-      const blob = this.#links.get(digest);
+      const blob = this.#links.getAny(digest);
       if (blob === null || blob.key !== key) return false;
       this.#links.remove(blob);
-      this.#setPresent(this.#holdsSomething());
+      this.#setPresent(this.#isPresent());
       return true;
     });
     if (lost) await this.#afterChange();
@@ -187,87 +228,153 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | NotFound {
-    if (!this.#exists()) return 'repository';
+    if (!this.#isThere()) return 'repository';
     const found = this.#manifests.byTag(tag, withBytes);
     // Some clients ask only with HEAD whether the image that they have is still that of the tag.
     if (found !== null) this.#pulled([tag]);
     return found ?? 'content';
   }
 
+  manifestByTime(tag: string, at: number, withBytes: boolean): ManifestAnswer | NotFound | 'past' {
+    if (!this.#exists()) return 'repository';
+    const now = Date.now();
+    if (at <= now - this.#undoMs) return 'past';
+    return this.#change(() => this.#manifests.byTime(tag, at, withBytes, now)) ?? 'content';
+  }
+
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound {
     if (!this.#exists()) return 'repository';
-    const found = this.#manifests.byDigest(digest, withBytes);
+    const isThere = this.#isThere();
+    const found = isThere ? this.#manifests.byDigest(digest, withBytes) : null;
     if (found !== null && withBytes) this.#pulled([digest]);
-    return found ?? 'content';
+    return (
+      found ?? this.#manifests.lent(digest, withBytes, Date.now()) ?? (isThere ? 'content' : 'repository')
+    );
   }
 
   async putManifest(
     name: string,
     put: ManifestPut,
     sparse: boolean,
-    by: Author = NO_AUTHOR,
+    change: Change = UNKNOWN,
   ): Promise<PutAnswer> {
     const { blobs, manifests } = put.manifest;
-    const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
+    const missing = this.#isThere() ? this.#manifests.missing(put) : [...blobs, ...manifests];
     if (missing.length > 0 && !sparse)
       return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [], refused: null };
     this.#create(name);
     await this.#learnPolicies(name, () => this.#manifests.moving(put));
-    const refused = this.ctx.storage.transactionSync(() => {
-      const refusal = this.#policies.refusal(() => this.#manifests.moving(put), 'moved', by);
-      if (refusal !== null) return refusal;
+    const now = Date.now();
+    const written = this.#change(() => {
+      const refused = this.#policies.refusal(() => this.#manifests.moving(put), 'moved', change);
+      if (refused !== null) return { refused, hasMoved: false };
+      this.#past.removals.finish(put.digest);
       this.#manifests.write(put);
-      for (const tag of put.tags) this.#manifests.setTag(tag, put.digest, Date.now());
+      const { actor, address, why } = change;
+      const move = { actor, address, why, at: now, deletion: null };
+      const moved = put.tags.map((tag) => {
+        this.#past.removals.finishTag(tag);
+        return this.#manifests.setTag(tag, put.digest, move);
+      });
       this.#setPresent(true);
-      return null;
+      return { refused: null, hasMoved: moved.includes(true) };
     });
+    const { refused, hasMoved } = written;
+    if (hasMoved) await this.#alarm.ringBy(this.#past.forgottenAt(now));
     if (refused === null) await this.#afterChange();
     return { missing: [], arriving: [], refused };
   }
 
-  async deleteManifest(digest: Digest, by: Author = NO_AUTHOR): Promise<DeleteAnswer> {
-    if (!this.#exists()) return 'repository';
-    const now = Date.now();
-    await this.#learnPolicies(this.#nameOf(), () => this.#manifests.tagsOf(digest, 1));
-    await this.#alarm.ringBy(now + UNREFERENCED_GRACE_MS);
-    const deleted = this.ctx.storage.transactionSync((): DeleteAnswer => {
-      const refused = this.#policies.refusal(() => this.#manifests.allTagsOf(digest), 'deleted', by);
-      if (refused !== null) return { refused };
-      const named = this.#manifests.delete(digest, now);
-      if (named === null) return 'content';
-      this.#links.expire(named, now);
-      this.#setPresent(this.#holdsSomething());
-      return 'deleted';
-    });
-    if (deleted !== 'deleted') return deleted;
-    if (this.#manifests.hasTagsToRemove()) await this.#alarm.ringBy(now);
-    await this.#afterChange();
-    return 'deleted';
+  async deleteManifest(digest: Digest, change: Change = UNKNOWN_DELETE): Promise<DeleteAnswer> {
+    return this.#deleteOne({ manifests: [digest] }, change);
   }
 
-  async deleteTag(tag: string, by: Author = NO_AUTHOR): Promise<DeleteAnswer> {
-    if (!this.#exists()) return 'repository';
-    const here = () => (this.#manifests.byTag(tag, false) === null ? [] : [tag]);
-    await this.#learnPolicies(this.#nameOf(), here);
-    const deleted = this.ctx.storage.transactionSync((): DeleteAnswer => {
-      const refused = this.#policies.refusal(here, 'deleted', by);
+  async deleteTag(tag: string, change: Change = UNKNOWN_DELETE): Promise<DeleteAnswer> {
+    return this.#deleteOne({ tags: [tag] }, change);
+  }
+
+  async delete(removal: Removal, options: RemovalOptions): Promise<Removed | Refused | null> {
+    if (!this.#isThere()) return null;
+    const { removals } = this.#past;
+    const going = removal.all ? null : removals.goingWith(removal, false);
+    const freed = going === null ? null : removals.freedBy(going);
+    const described = going === null ? removals.describeAll() : removals.describe(going);
+    const hasSome = described.tagCount + described.manifestCount > 0;
+    // Of everything, it must be known before.
+    const all = freed === null ? await this.#bytesOfAll() : null;
+    const bytes = freed === null ? (all?.here ?? 0) : sizeOf(freed);
+    const isWanted = !options.dryRun && hasSome;
+    const deletion = isWanted ? await this.#remove(removal, bytes, options, options.deletion) : null;
+    if (deletion !== null && deletion !== undefined && 'refused' in deletion) return deletion;
+    const now = Date.now();
+    return {
+      ...described,
+      deletion: deletion ?? null,
+      bytes: freed === null ? (all?.onlyHere ?? 0) : await this.#bytesOnlyHere(freed),
+      undoUntil: now + this.#undoMs,
+      freedBy: now + this.#undoMs + 2 * this.#graceMs,
+    };
+  }
+
+  deletions(before: string | null, count: number): Listing<Deletion> | null {
+    if (!this.#exists()) return null;
+    if (!this.#past.trash.exists()) return { entries: [], more: false };
+    return pageOf(this.#past.deletions.list(before, Date.now(), count + 1), count);
+  }
+
+  history(tag: string | null, before: number | null, count: number): Listing<TagMove> | null {
+    if (!this.#exists()) return null;
+    const { history } = this.#past;
+    const moves =
+      tag === null
+        ? history.moves(Date.now() - this.#undoMs, before ?? Number.MAX_SAFE_INTEGER, count + 1)
+        : history.movesOf(tag, before, count + 1);
+    return pageOf(moves, count);
+  }
+
+  async restore(
+    name: string,
+    what: Restoration,
+    options: RestoreOptions,
+  ): Promise<Restored | NotRestored | Refused> {
+    if (!this.#exists()) return 'deletion' in what ? 'no deletion' : 'no such tag then';
+    if (options.dryRun) return this.#change(() => this.#past.restore(what, options));
+    this.#create(name);
+    await this.#alarm.ringBy(Date.now() + this.#graceMs);
+    await this.#learnPolicies(name, () => this.#past.movedBy(what, options));
+    const restored = this.#change(() => {
+      const refused = this.#policies.refusal(() => this.#past.movedBy(what, options), 'moved', options);
       if (refused !== null) return { refused };
-      return this.#manifests.deleteTag(tag, Date.now()) ? 'deleted' : 'content';
+      const answer = this.#past.restore(what, options);
+      if (typeof answer === 'string') return answer;
+      this.#sql.exec('UPDATE repository SET cleared_at = NULL WHERE cleared_at IS NOT NULL');
+      this.#clearedAt = null;
+      this.#setPresent(this.#isPresent());
+      return answer;
     });
-    await this.#afterChange();
-    return deleted;
+    await this.#afterRemoval();
+    return restored;
+  }
+
+  async purge(deletion: string, dryRun: boolean): Promise<Deletion | null> {
+    if (!this.#exists()) return null;
+    const now = Date.now();
+    if (!dryRun) await this.#alarm.ringBy(now + this.#graceMs);
+    const purged = this.#change(() => this.#past.purge(deletion, dryRun));
+    await this.#afterRemoval();
+    return purged;
   }
 
   tags(count: number, last: string | null): Listing<string> | null {
-    return this.#exists() ? this.#manifests.tags(count, last) : null;
+    return this.#isThere() ? this.#manifests.tags(count, last) : null;
   }
 
   tagsOf(digest: Digest, count: number): string[] {
-    return this.#exists() ? this.#manifests.tagsOf(digest, count) : [];
+    return this.#isThere() ? this.#manifests.tagsOf(digest, count) : [];
   }
 
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor> {
-    return this.#exists()
+    return this.#isThere()
       ? this.#manifests.referrers(subject, artifactType, last)
       : { entries: [], more: false };
   }
@@ -300,42 +407,156 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     await this.#alarm.ring();
   }
 
-  /** Removes blobs that have expired and tags of deleted manifests, and sends notifications that failed before. */
+  /** Removes what has expired, does a step of large deletions, and sends notifications that failed before. */
   async #cleanUp(now: number): Promise<void> {
     if (!this.#exists()) return;
-    this.ctx.storage.transactionSync(() => {
-      this.#manifests.removeTags();
+    const mayWork = await this.#mayWork(now);
+    this.#change(() => {
       this.#links.removeExpired(now);
       this.#links.removeExpiredRefusals(now);
       this.#abandoned.removeExpired(now);
       this.#arriving.removeExpired(now);
-      this.#setPresent(this.#holdsSomething());
+      this.#past.sweep(now);
+      if (mayWork) this.#past.step(now);
+      this.#setPresent(this.#isPresent());
     });
     this.#forgetAnswers();
     await this.#notify();
     // A repository that is empty, and has notified all others, leaves nothing behind.
-    if (this.#holdsSomething() || this.#nextDue(0) !== null) return;
+    if (this.#holdsSomething(now) || this.#nextDueBesidesPast(0) !== null) return;
     this.#hasTables = false;
     this.#name = null;
+    this.#clearedAt = undefined;
     this.#abandoned.forget();
     this.#arriving.forget();
     this.#policies.forget();
     this.#pulls.forget();
     this.#retention.forget();
+    this.#past.trash.forget();
     await this.ctx.storage.deleteAll();
   }
 
   #nextDue(now: number): number | null {
     if (!this.#exists()) return null;
+    const hasWork = this.#past.rowsToWrite(now) > 0;
+    const pastDue = this.#past.nextDue(now);
+    const due = [
+      this.#nextDueBesidesPast(now),
+      hasWork ? Math.max(now, this.#workAgainAt) : null,
+      // What is due now is work.
+      pastDue === null || (hasWork && pastDue <= now) ? null : pastDue,
+    ].filter((at) => at !== null);
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  #nextDueBesidesPast(now: number): number | null {
     const due = [
       this.#hasToNotify() ? Math.max(now, this.#notifyAgainAt) : null,
-      this.#manifests.hasTagsToRemove() ? now : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
       this.#abandoned.nextExpiry(),
       this.#arriving.nextExpiry(),
     ].filter((at) => at !== null);
     return due.length === 0 ? null : Math.min(...due);
+  }
+
+  /** Whether the next step of large deletions may run today. If not, the alarm rings again on the next day. */
+  async #mayWork(now: number): Promise<boolean> {
+    const rows = this.#past.rowsToWrite(now);
+    if (this.#rowsPerDay === 0 || rows === 0) return true;
+    if (await catalogOf(this.env).takeAllowance(rows, this.#rowsPerDay)) return true;
+    this.#workAgainAt = (Math.floor(now / DAY_MS) + 1) * DAY_MS + Math.floor(Math.random() * WORK_SPREAD_MS);
+    return false;
+  }
+
+  /** As clients delete: a manifest that a tag leads to stays, and the children of an index stay. */
+  async #deleteOne(removal: Removal, change: Change): Promise<DeleteAnswer> {
+    if (!this.#isThere()) return 'repository';
+    const deletion = await this.#remove(removal, 0, change, null, true);
+    if (deletion === undefined) return 'content';
+    return deletion !== null && 'refused' in deletion ? deletion : 'deleted';
+  }
+
+  /** Returns null if the deletion cannot be undone, and undefined if there is nothing to delete. */
+  async #remove(
+    removal: Removal,
+    bytes: number,
+    change: Change,
+    joined: string | null,
+    keepsChildren = false,
+  ): Promise<Deletion | Refused | null | undefined> {
+    const { removals } = this.#past;
+    const goingNow = () => (removal.all ? null : removals.goingWith(removal, keepsChildren));
+    await this.#learnPolicies(this.#nameOf(), () => removals.tagsOf(goingNow()));
+    await this.#alarm.ringBy(Date.now() + Math.max(this.#undoMs, this.#graceMs));
+    const deletion = this.#change(() => {
+      const going = goingNow();
+      if (going !== null && going.tags.size + going.manifests.size === 0) return undefined;
+      // Retention has asked the policies itself.
+      const refused =
+        change.why === 'retention'
+          ? null
+          : this.#policies.refusal(() => removals.tagsOf(going), 'deleted', change);
+      if (refused !== null) return { refused };
+      const freed = going === null ? bytes : sizeOf(removals.freedBy(going));
+      const made = this.#past.remove(removal, going, freed, change, joined);
+      this.#clearedAt = undefined;
+      this.#setPresent(going !== null && this.#isPresent());
+      return made;
+    });
+    await this.#afterRemoval();
+    return deletion;
+  }
+
+  async #afterRemoval(): Promise<void> {
+    const now = Date.now();
+    if (this.#past.rowsToWrite(now) > 0) await this.#alarm.ringBy(now);
+    await this.#afterChange();
+  }
+
+  /** In bytes: the blobs in the store that manifests name, and those of them that no other repository links. */
+  async #bytesOfAll(): Promise<{ here: number; onlyHere: number }> {
+    const bytes = { here: 0, onlyHere: 0 };
+    for (let after = ''; ; ) {
+      const blobs = this.#past.removals.freedByAll(after, BLOBS_AT_A_TIME);
+      bytes.here += sizeOf(blobs);
+      bytes.onlyHere += await this.#bytesOnlyHere(blobs);
+      if (blobs.length < BLOBS_AT_A_TIME) return bytes;
+      after = blobs.at(-1)?.digest ?? '';
+    }
+  }
+
+  /** In bytes: those of these blobs whose content no other repository links. */
+  async #bytesOnlyHere(blobs: FreedBlob[]): Promise<number> {
+    const repository = this.#nameOf();
+    if (repository === null) return 0;
+    const shards = [...Map.groupBy(blobs, ({ digest }) => shardNameOf(this.env, digest))];
+    let bytes = 0;
+    for (let at = 0; at < shards.length; at += SHARDS_AT_A_TIME) {
+      const some = shards.slice(at, at + SHARDS_AT_A_TIME);
+      const sums = await Promise.all(
+        some.map(async ([shard, asked]) => {
+          const contents = asked.map(({ digest, key }) => ({ digest, key }));
+          const held = new Set(
+            await this.env.BLOB_SHARD.getByName(shard).keysHeldElsewhere(repository, contents),
+          );
+          return sizeOf(asked.filter(({ key }) => !held.has(key)));
+        }),
+      );
+      bytes += sums.reduce((sum, size) => sum + size, 0);
+    }
+    return bytes;
+  }
+
+  /** Changes something in one transaction. */
+  #change<T>(change: () => T): T {
+    try {
+      return this.ctx.storage.transactionSync(change);
+    } catch (error) {
+      this.#past.trash.forget();
+      this.#clearedAt = undefined;
+      throw error;
+    }
   }
 
   async #refuse(ids: string[], forMs: number): Promise<void> {
@@ -345,9 +566,25 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#links.refuse(ids, expiresAt);
   }
 
-  #holdsSomething(): boolean {
+  /** Whether there are rows that something may still need. */
+  #holdsSomething(now: number): boolean {
     const query = 'SELECT EXISTS (SELECT 1 FROM manifests) OR EXISTS (SELECT 1 FROM blobs) AS something';
-    return firstRow<{ something: number }>(this.#sql, query)?.something === 1;
+    return (
+      firstRow<{ something: number }>(this.#sql, query)?.something === 1 || this.#past.holdsSomething(now)
+    );
+  }
+
+  /**
+   * Whether there are manifests, or blobs that a client has pushed and that no manifest names yet. Of blobs, the latest are looked at.
+   * While a large deletion has steps left, the repository stays present, because many rows would have to be read.
+   */
+  #isPresent(): boolean {
+    if (this.#isCleared()) return false;
+    if (this.#past.trash.hasDepartures()) return true;
+    const query = `SELECT EXISTS (SELECT 1 FROM manifests) OR EXISTS
+      (SELECT 1 FROM (SELECT digest FROM expiries ORDER BY at DESC LIMIT ?) e JOIN blobs b ON b.digest = e.digest
+       WHERE b.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM named_by n WHERE n.digest = b.digest)) AS something`;
+    return firstRow<{ something: number }>(this.#sql, query, LATEST_BLOBS)?.something === 1;
   }
 
   #setPresent(present: boolean): void {
@@ -355,6 +592,23 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       'UPDATE repository SET present = ?1, version = version + 1 WHERE present <> ?1',
       present ? 1 : 0,
     );
+    if (!present || !this.#isCleared()) return;
+    this.#sql.exec('UPDATE repository SET cleared_at = NULL');
+    this.#clearedAt = null;
+  }
+
+  /** Whether the whole repository was deleted, and nothing was pushed since. */
+  #isCleared(): boolean {
+    // Nothing is deleted without tables of the trash.
+    if (!this.#past.trash.exists()) return false;
+    const query = 'SELECT cleared_at AS at FROM repository';
+    this.#clearedAt ??= firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
+    return this.#clearedAt !== null;
+  }
+
+  /** Whether the repository exists, and is not deleted. */
+  #isThere(): boolean {
+    return this.#exists() && !this.#isCleared();
   }
 
   /** Notes pulls, and writes them after the answer. */
@@ -477,4 +731,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     );
     this.#name = name;
   }
+}
+
+function sizeOf(blobs: FreedBlob[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0);
 }

@@ -146,7 +146,73 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
     // JSON: the lifecycle policies that match its name, and their revision. NULL until the catalog has told of them.
     sql: 'ALTER TABLE repository ADD COLUMN policies TEXT;',
   },
+  {
+    // An older release would serve what is being deleted, and forget what can be restored.
+    keepsOlderCode: false,
+    sql: `
+      -- When the row says nothing about the present any more: the time of the next move, or of a deletion; NULL while the tag is there.
+      ALTER TABLE tag_history ADD COLUMN until INTEGER;
+      ALTER TABLE tag_history ADD COLUMN actor TEXT NOT NULL DEFAULT '';
+      ALTER TABLE tag_history ADD COLUMN address TEXT NOT NULL DEFAULT '';
+      ALTER TABLE tag_history ADD COLUMN why TEXT NOT NULL DEFAULT '';
+      ALTER TABLE tag_history ADD COLUMN deletion TEXT;
+      CREATE INDEX tag_history_until ON tag_history (until) WHERE until IS NOT NULL;
+      CREATE INDEX tag_history_deletion ON tag_history (deletion, tag) WHERE deletion IS NOT NULL;
+      -- The tag and seq of the row after which rows of earlier releases have no until yet; NULL: all have it.
+      ALTER TABLE repository ADD COLUMN fill_after TEXT;
+      UPDATE repository SET fill_after = '';
+      -- When the whole repository was deleted, if nothing was pushed since.
+      ALTER TABLE repository ADD COLUMN cleared_at INTEGER;
+      ALTER TABLE deleted_manifests ADD COLUMN deletion TEXT;
+      -- When a client deleted the blob, which manifests in the trash name.
+      ALTER TABLE blobs ADD COLUMN deleted_at INTEGER;
+    `,
+  },
 ];
+
+/** Only repositories in which something was deleted have these tables, because a table costs a row in each. */
+export const TRASH = `
+  CREATE TABLE IF NOT EXISTS deletions (
+    id TEXT PRIMARY KEY,          -- in the order of their times
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    address TEXT NOT NULL,
+    why TEXT NOT NULL,
+    what TEXT NOT NULL,           -- tags, manifests or repository
+    names TEXT NOT NULL,          -- JSON: some of what the caller named
+    tags INTEGER NOT NULL,        -- how many so far
+    manifests INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    undo_until INTEGER NOT NULL,
+    state TEXT NOT NULL,          -- deleted, restoring or restored
+    restored_after TEXT,          -- JSON: of a deletion that is being restored: where to go on
+    is_purged INTEGER NOT NULL DEFAULT 0 -- 1: someone has ended the time in which it can be undone
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS deletions_restoring ON deletions (id) WHERE restored_after IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS deletions_undo_until ON deletions (undo_until);
+  -- The rows of deleted manifests. Their bytes and names stay where they are.
+  CREATE TABLE IF NOT EXISTS trashed_manifests (
+    digest TEXT PRIMARY KEY,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    subject TEXT,
+    artifact_type TEXT,
+    annotations TEXT,
+    pushed_at INTEGER NOT NULL,
+    deletion TEXT NOT NULL,
+    readable_until INTEGER        -- for a client that pulls it as it was
+  ) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS trashed_manifests_deletion ON trashed_manifests (deletion, digest);
+  CREATE INDEX IF NOT EXISTS trashed_manifests_subject ON trashed_manifests (subject, digest) WHERE subject IS NOT NULL;
+  -- Manifests that are deleted, and whose rows are still to be moved to the trash.
+  CREATE TABLE IF NOT EXISTS departures (
+    subject TEXT PRIMARY KEY,     -- the untagged referrers of this digest; '' for all manifests
+    before INTEGER NOT NULL,      -- only those of earlier generations
+    deletion TEXT,                -- NULL: they are not kept
+    at INTEGER NOT NULL,
+    after TEXT NOT NULL           -- the digest that was looked at last
+  ) WITHOUT ROWID;
+`;
 
 /**
  * Only repositories with such uploads have it, because a table costs a row in each. An older release answers that such a blob is missing,

@@ -6,6 +6,12 @@ import { cost, type Row } from './row.ts';
 
 const MiB = 1024 * 1024;
 
+/** The first deletion of a repository makes the tables of its trash. */
+async function deleteSomething(registry: Registry): Promise<void> {
+  await registry.pushImage('old');
+  await registry.send('DELETE', 'manifests/old', 202);
+}
+
 /** A repository that has been pushed to. */
 async function used(registry: Registry): Promise<Registry> {
   await registry.pushImage('used');
@@ -26,7 +32,7 @@ export const PUSHES: Row[] = [
   {
     name: 'POST+PUT to a new repository',
     given: async (registry) => () => registry.pushWhole(blob()),
-    budget: cost(2, 1, 0, 19),
+    budget: cost(2, 1, 0, 20),
   },
   {
     name: 'POST+PUT',
@@ -128,7 +134,7 @@ export const PUSHES: Row[] = [
       return () =>
         registry.send('PUT', 'manifests/latest', 201, index, { 'Content-Type': mediaTypes.imageIndex });
     },
-    budget: cost(1, 0, 0, 20),
+    budget: cost(1, 0, 0, 21),
   },
   {
     name: 'small image, all in all',
@@ -141,15 +147,17 @@ export const PUSHES: Row[] = [
   {
     name: 'DELETE tag',
     given: async (registry) => {
+      await deleteSomething(registry);
       await registry.pushImage('latest');
       return () => registry.send('DELETE', 'manifests/latest', 202);
     },
-    budget: cost(1, 0, 0, 4),
+    budget: cost(1, 0, 0, 8),
   },
   {
     name: 'DELETE manifest, 2 blobs and a tag',
     given: async (registry) => {
       await used(registry);
+      await deleteSomething(registry);
       const image = await registry.pushImage('latest');
       return () => registry.send('DELETE', `manifests/${image.digest}`, 202);
     },

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS } from '../../durable-objects/graces.ts';
 import { blob, digest as digestOf, repositoryName } from '../support/fixtures.ts';
 import { type Binding, eachHome, type Home } from '../support/homes.ts';
 
@@ -75,7 +75,7 @@ eachHome((home) => {
   test('an alarm that fails is repeated at most an hour later', async () => {
     const { repository } = await push(home);
     await home.rows('REPOSITORY', repository, 'ALTER TABLE refusals RENAME TO hidden');
-    const start = Date.now() + 2 * UNREFERENCED_GRACE_MS;
+    const start = Date.now() + 2 * GRACE_MS;
     await home.stopClock(start);
     const delays: number[] = [];
     for (let now = start; delays.length < FAILURES; now = start + delays.reduce((sum, ms) => sum + ms, 0)) {

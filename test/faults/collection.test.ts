@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LINK_CONFIRM_MS, UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS, LINK_CONFIRM_MS } from '../../durable-objects/graces.ts';
 import {
   blob,
   digest as digestOf,
@@ -24,7 +24,7 @@ eachHome((home) => {
   test('the collection of garbage that races a push: what a push was told is there stays', async () => {
     const before = await stored(home);
     const client = new Client(home);
-    const grace = Math.max(UNREFERENCED_GRACE_MS, UNLINKED_GRACE_MS) + 1000;
+    const grace = GRACE_MS + 1000;
     for (let round = 0; round < ROUNDS; round++) {
       const [repository, other, image] = [repositoryName('gc'), repositoryName('other'), imageManifest()];
       for (const bytes of image.blobs) await client.pushBlob(repository, bytes);
@@ -70,7 +70,7 @@ eachHome((home) => {
     const [digest, image] = [digestOf(bytes), imageManifest({ layers: [bytes] })];
     const shard = digest.slice(7, 9);
     await pushAndLetGo(client, repository, image);
-    await home.setClockAhead(LINK_CONFIRM_MS + UNREFERENCED_GRACE_MS + UNLINKED_GRACE_MS + 3000);
+    await home.setClockAhead(LINK_CONFIRM_MS + 2 * GRACE_MS + 3000);
     const call = home.name === 'r2' ? 'R2.delete' : 'disk.DELETE';
     const due = () => home.ringDue('BLOB_SHARD', shard);
     assert.equal(await slowly(home, call, due, () => client.pushManifest(repository, 'v2', image)), true);
@@ -135,7 +135,7 @@ async function pushAndLetGo(client: Client, repository: string, image: Manifest)
   await home.setClockAhead(LINK_CONFIRM_MS + 1000);
   for (const bytes of image.blobs) await home.ringDue('BLOB_SHARD', digestOf(bytes).slice(7, 9));
   await client.want(202, 'DELETE', `/v2/${repository}/manifests/${image.digest}`);
-  await home.setClockAhead(LINK_CONFIRM_MS + UNREFERENCED_GRACE_MS + 2000);
+  await home.setClockAhead(LINK_CONFIRM_MS + GRACE_MS + 2000);
   assert.equal(await home.ringDue('REPOSITORY', repository), true);
 }
 

@@ -2,7 +2,9 @@
 // redirected, nothing is kept at the edge, and small blobs are in the store as large ones are.
 import * as homes from '../support/homes.ts';
 
-const OPTIONS = { vars: { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0', INLINE_BLOB_BYTES: '0' } };
+const OPTIONS = {
+  vars: { BLOB_DELIVERY: 'stream', CACHE_LIFETIME: '0', INLINE_BLOB_BYTES: '0', UNDO_DAYS: '0' },
+};
 
 export function eachHome(define: (home: homes.Home) => void): void {
   homes.eachHome(define, OPTIONS);

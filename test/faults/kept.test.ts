@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS } from '../../durable-objects/graces.ts';
 import { blob, digest as digestOf, imageManifest, mediaTypes, repositoryName } from '../support/fixtures.ts';
 import { Client } from './client.ts';
 import { eachHome } from './homes.ts';
@@ -87,7 +87,7 @@ eachHome((home) => {
       // Read before, so that it is remembered where answers are.
       for (const bytes of image.blobs)
         await client.want(200, 'HEAD', `/v2/${repository}/blobs/${digestOf(bytes)}`);
-      const ends = UNREFERENCED_GRACE_MS - SECOND_MS;
+      const ends = GRACE_MS - SECOND_MS;
       await home.setClockAhead(ends);
       for (const bytes of image.blobs) await tell(client, repository, bytes);
       for (let hours = 1; hours <= HOURS; hours++) {
@@ -111,12 +111,12 @@ eachHome((home) => {
       headers: { 'Content-Type': mediaType },
     });
     for (let halves = 1; halves <= 5; halves++) {
-      await home.setClockAhead((halves * UNREFERENCED_GRACE_MS * 2) / 3);
+      await home.setClockAhead((halves * GRACE_MS * 2) / 3);
       await home.ringDue('REPOSITORY', repository);
       await client.want(200, 'HEAD', `/v2/${repository}/blobs/${digest}`);
     }
     for (const days of [5, 6]) {
-      await home.setClockAhead(days * UNREFERENCED_GRACE_MS);
+      await home.setClockAhead(days * GRACE_MS);
       await home.ringDue('REPOSITORY', repository);
     }
     assert.equal((await client.send('HEAD', `/v2/${repository}/blobs/${digest}`)).status, 404);
@@ -132,7 +132,7 @@ eachHome((home) => {
     const digest = await client.pushBlob(repository, blob());
     const rows = () => home.rows('REPOSITORY', repository, 'SELECT digest, expires_at FROM blobs');
     const before = await rows();
-    await home.setClockAhead(UNREFERENCED_GRACE_MS / 3);
+    await home.setClockAhead(GRACE_MS / 3);
     await client.want(200, 'HEAD', `/v2/${repository}/blobs/${digest}`);
     assert.deepEqual(await rows(), before);
     await home.setClockAhead(0);

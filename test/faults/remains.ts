@@ -3,26 +3,14 @@
  * of the blobs that repositories hold, and not a file more.
  */
 import assert from 'node:assert/strict';
-import {
-  LINK_CONFIRM_MS,
-  UNLINKED_GRACE_MS,
-  UNREFERENCED_GRACE_MS,
-  UPLOAD_ABORT_DELAY_MS,
-} from '../../durable-objects/graces.ts';
+import { GRACE_MS, LINK_CONFIRM_MS, UPLOAD_ABORT_DELAY_MS } from '../../durable-objects/graces.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Binding, Home } from '../support/homes.ts';
 import type { Client } from './client.ts';
 
 const DAY = 24 * 3600 * 1000;
 /** Past an upload's life, a link's settling, and the two graces that follow each other. */
-const DAYS = Math.ceil(
-  (UPLOAD_LIFETIME_MS +
-    UPLOAD_ABORT_DELAY_MS +
-    LINK_CONFIRM_MS +
-    UNREFERENCED_GRACE_MS +
-    2 * UNLINKED_GRACE_MS) /
-    DAY,
-);
+const DAYS = Math.ceil((UPLOAD_LIFETIME_MS + UPLOAD_ABORT_DELAY_MS + LINK_CONFIRM_MS + 3 * GRACE_MS) / DAY);
 
 /** Lets time pass, day by day, and rings the alarms that are due on the way. */
 export async function letTimePass(

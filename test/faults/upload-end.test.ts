@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNLINKED_GRACE_MS, UPLOAD_ABORT_DELAY_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS, UPLOAD_ABORT_DELAY_MS } from '../../durable-objects/graces.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { blob, digest as digestOf, repositoryName, unknownDigest } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
@@ -85,7 +85,7 @@ eachHome((home) => {
         await home.tamper(key, bytes.subarray(0, 10));
         assertRefused(await client.send('GET', `/v2/${repository}/blobs/${digest}`), 404, 'BLOB_UNKNOWN');
         const letDelete = async () => {
-          await home.setClockAhead(UNLINKED_GRACE_MS + 1000);
+          await home.setClockAhead(GRACE_MS + 1000);
           await home.ring('BLOB_SHARD', digest.slice(7, 9));
           await home.setClockAhead(0);
         };

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UNLINKED_GRACE_MS, UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS } from '../../durable-objects/graces.ts';
 import { type Answer, assertRefused, Client, locationOf, rangeOf, withDigest } from '../faults/client.ts';
 import { eachHome } from '../faults/homes.ts';
 import { expectNoRemains, letTimePass, stored } from '../faults/remains.ts';
@@ -151,13 +151,13 @@ eachHome((home) => {
       'DIGEST_INVALID',
     );
     await client.want(202, 'PATCH', await client.startUpload(repository), { body: blob(8 * MiB) });
-    await home.setClockAhead(UNREFERENCED_GRACE_MS + 1000);
+    await home.setClockAhead(GRACE_MS + 1000);
     await home.reset({ at: 'BLOB_SHARD.release', how: 'before' });
     await home.ringDue('REPOSITORY', repository);
-    await home.setClockAhead(UNREFERENCED_GRACE_MS + UNLINKED_GRACE_MS + 3600_000);
+    await home.setClockAhead(2 * GRACE_MS + 3600_000);
     await home.reset();
     await home.ringDue('REPOSITORY', repository);
-    await home.setClockAhead(UNREFERENCED_GRACE_MS + 2 * UNLINKED_GRACE_MS + 2 * 3600_000);
+    await home.setClockAhead(3 * GRACE_MS + 2 * 3600_000);
     await home.reset({ at: home.name === 'r2' ? 'R2.delete' : 'disk.DELETE', how: 'before' });
     await home.ringDue('BLOB_SHARD', digest.slice(7, 9));
     assert.equal(await home.reached(), home.name === 'r2' ? 'R2.delete' : 'disk.DELETE');

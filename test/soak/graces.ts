@@ -14,8 +14,7 @@ export async function shortGraces(
 ): Promise<{ entry: string; remove(): void }> {
   const ms = seconds * 1000;
   const graces = {
-    UNREFERENCED_GRACE_MS: ms,
-    UNLINKED_GRACE_MS: ms,
+    GRACE_MS: ms,
     LINK_CONFIRM_MS: 4 * ms,
     VOID_LINK_MS: 8 * ms,
     UPLOAD_ABORT_DELAY_MS: ms / 4,

@@ -1,7 +1,7 @@
 /** A soak: many clients do random things at once, and what the registry answers is compared with a model of it. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { UNREFERENCED_GRACE_MS } from '../../durable-objects/graces.ts';
+import { GRACE_MS } from '../../durable-objects/graces.ts';
 import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import { Home } from '../support/homes.ts';
 import { Visitor } from '../support/visitor.ts';
@@ -83,7 +83,7 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
       options,
       home,
       report,
-      options.graceSeconds > 0 ? options.graceSeconds * 1000 : UNREFERENCED_GRACE_MS,
+      options.graceSeconds > 0 ? options.graceSeconds * 1000 : GRACE_MS,
     );
     const outcome = await run.run();
     if (report.violations.length > 0) report.say(`The registry's last words:\n${log.slice(-40).join('\n')}`);

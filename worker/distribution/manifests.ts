@@ -6,7 +6,7 @@ import { MANIFEST_MAX_BYTES, TAGS_PER_MANIFEST_PUT_MAX } from '../oci/limits.ts'
 import { isManifestType, parseManifest, type StoredManifest } from '../oci/manifest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { readAtMost } from '../oci/read-body.ts';
-import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.ts';
+import { parseOwnTag, parseReference, type Reference, type Tag } from '../oci/reference.ts';
 import type { Exchange } from './exchange.ts';
 
 export async function headManifest(exchange: Exchange): Promise<Response> {
@@ -46,7 +46,7 @@ export async function putManifest(exchange: Exchange): Promise<Response> {
 export async function deleteManifest(exchange: Exchange): Promise<Response> {
   const { repository } = exchange;
   const reference = parseReference(exchange.param('reference'));
-  if (reference.kind === 'tag') await repository.deleteTag(reference.tag);
+  if (reference.kind === 'tag') await repository.deleteTag(parseOwnTag(reference.tag));
   else await repository.deleteManifest(reference.digest);
   return new Response(null, { status: 202 });
 }
@@ -73,8 +73,8 @@ function contentOf(manifest: StoredManifest & { bytes: Uint8Array }, reference: 
 
 /** The tag of the path, or those of `?tag=` beside a digest (end-7b). */
 function tagsOf({ query }: Exchange, reference: Reference): Tag[] {
-  if (reference.kind === 'tag') return [reference.tag];
-  const tags = [...new Set(query.getAll('tag').map(parseTag))];
+  if (reference.kind === 'tag') return [parseOwnTag(reference.tag)];
+  const tags = [...new Set(query.getAll('tag').map(parseOwnTag))];
   if (tags.length > TAGS_PER_MANIFEST_PUT_MAX) {
     throw new OciError('TAG_INVALID', {
       message: `one push sets at most ${TAGS_PER_MANIFEST_PUT_MAX} tags`,

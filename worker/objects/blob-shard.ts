@@ -71,6 +71,8 @@ export interface BlobShardObject extends Rpc.DurableObjectBranded {
    * this content, and the repositories that hold it are told.
    */
   dropIfLost(blob: StoredBlob): Promise<boolean>;
+  /** The keys of those contents that another repository links. */
+  keysHeldElsewhere(repository: string, contents: { digest: Digest; key: string }[]): string[];
   /**
    * Lists the content that was linked last. The alarm then compares its bytes with the digests, and drops what does not match as
    * `dropIfLost` does. For one machine: after a crash, the disk may have lost bytes that it had confirmed.

@@ -34,6 +34,11 @@ export interface CatalogObject extends Rpc.DurableObjectBranded {
   announceAbandoned(name: string, uploads: AbandonedUploads | null): void;
   /** Up to `count` repositories with abandoned uploads after `last`, in lexical order. */
   listAbandoned(count: number, last: string | null): Listing<AbandonedUploads & { repository: string }>;
+  /**
+   * Takes a number of rows from those that large deletions may write today (UTC). False if fewer than these are left; the first of a day
+   * always gets them.
+   */
+  takeAllowance(rows: number, rowsPerDay: number): boolean;
   /** Up to `count` names after `last`, in lexical order. */
   list(count: number, last: string | null): Listing<string>;
 

@@ -6,7 +6,18 @@ import type { Digest } from '../oci/digest.ts';
 import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing } from '../oci/page.ts';
 import type { ManifestPut } from '../oci/registry.ts';
-import type { Author } from '../oci/upkeep.ts';
+import type {
+  Change,
+  Deletion,
+  NotRestored,
+  Removal,
+  RemovalOptions,
+  Removed,
+  Restoration,
+  Restored,
+  RestoreOptions,
+  TagMove,
+} from '../oci/upkeep.ts';
 
 /** What does not exist: the repository, or the content that was asked for. */
 export type NotFound = 'repository' | 'content';
@@ -100,7 +111,8 @@ export interface PutAnswer {
 
 export type DeleteAnswer = 'deleted' | NotFound | Refused;
 
-export type ManifestAnswer = StoredManifest & { bytes: Uint8Array };
+/** `isPast`: the manifest was deleted, and is served to a client that pulls it as it was. */
+export type ManifestAnswer = StoredManifest & { bytes: Uint8Array; isPast?: boolean };
 
 /** There is one for each repository name. It keeps tags with their history, manifests, and the links to blobs. */
 export interface RepositoryObject extends Rpc.DurableObjectBranded {
@@ -151,16 +163,39 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
 
   /** Without `withBytes`, `bytes` of the answer is empty. */
   manifestByTag(tag: string, withBytes: boolean): ManifestAnswer | NotFound;
+  /**
+   * What a tag led to at a time (Unix time, ms). A deleted manifest can then be read by its digest, with what it names, for an hour.
+   * 'past': the time is too long ago.
+   */
+  manifestByTime(tag: string, at: number, withBytes: boolean): ManifestAnswer | NotFound | 'past';
   /** Without `withBytes`, `bytes` of the answer is empty. */
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound;
   /**
    * Writes a manifest with its references, its place among the referrers, its tags and their history: all or nothing. Unless
    * `sparse`, nothing is written if references are missing.
    */
-  putManifest(name: string, put: ManifestPut, sparse: boolean, by?: Author): Promise<PutAnswer>;
-  /** Deletes a manifest and its tags. Blobs that no manifest references now begin to expire. */
-  deleteManifest(digest: Digest, by?: Author): Promise<DeleteAnswer>;
-  deleteTag(tag: string, by?: Author): Promise<DeleteAnswer>;
+  putManifest(name: string, put: ManifestPut, sparse: boolean, change?: Change): Promise<PutAnswer>;
+  /** Deletes a manifest with its tags and its untagged referrers. The children of an index stay. */
+  deleteManifest(digest: Digest, change?: Change): Promise<DeleteAnswer>;
+  /** Deletes a tag and leaves its manifest. */
+  deleteTag(tag: string, change?: Change): Promise<DeleteAnswer>;
+  /**
+   * Deletes tags and manifests, or everything, with what only they need: manifests without another tag, children, referrers and
+   * signatures. Null if the repository does not exist. Lifecycle policies count, unless retention deletes.
+   */
+  delete(removal: Removal, options: RemovalOptions): Promise<Removed | Refused | null>;
+  /** Deletions that can be undone, before an id, newest first; null if the repository does not exist. */
+  deletions(before: string | null, count: number): Listing<Deletion> | null;
+  /** Restores a deletion, or a tag with its manifest. */
+  restore(
+    name: string,
+    what: Restoration,
+    options: RestoreOptions,
+  ): Promise<Restored | NotRestored | Refused>;
+  /** Deletes for good what a deletion has deleted. Returns null if there is no such deletion. */
+  purge(deletion: string, dryRun: boolean): Promise<Deletion | null>;
+  /** Moves of a tag, or of all tags (null), before a move or (Unix time, ms) a time, newest first. */
+  history(tag: string | null, before: number | null, count: number): Listing<TagMove> | null;
 
   /** Up to `count` tags after `last`, in lexical order; null if the repository does not exist. */
   tags(count: number, last: string | null): Listing<string> | null;

@@ -55,3 +55,31 @@ export function parseReference(text: string): Reference {
   if (text.includes(':')) return { kind: 'digest', digest: parseDigest(text) };
   return { kind: 'tag', tag: parseTag(text) };
 }
+
+/** A tag at a time: `v1--at--20261101T0900Z`, also with seconds. */
+const PAST_TAG =
+  /^(?<tag>.+)--at--(?<year>\d{4})(?<month>\d\d)(?<day>\d\d)T(?<hour>\d\d)(?<minute>\d\d)(?<second>\d\d)?Z$/;
+
+/** The tag and the time (Unix time, ms) in a tag that names another tag as it was at a time. Null for any other tag. */
+export function pastTag(text: string): { tag: Tag; at: number } | null {
+  const found = PAST_TAG.exec(text)?.groups;
+  if (found === undefined) return null;
+  const { tag = '', year, month, day, hour, minute, second = '00' } = found;
+  const at = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.999Z`);
+  return Number.isNaN(at) || !TAG.test(tag) ? null : { tag: tag as Tag, at };
+}
+
+/** The name of a tag as it was at a time (Unix time, ms; whole seconds). */
+export function pastTagOf(tag: string, at: number): string {
+  return `${tag}--at--${new Date(at).toISOString().replace(/[-:]|\.\d+/g, '')}`;
+}
+
+/** A tag that may be set or deleted. Throws TAG_INVALID. */
+export function parseOwnTag(text: string): Tag {
+  const tag = parseTag(text);
+  if (pastTag(tag) === null) return tag;
+  throw new OciError('TAG_INVALID', {
+    message: `${tag} is a tag as it was at a time, and can only be pulled: choose a name without "--at--"`,
+    detail: { tag },
+  });
+}

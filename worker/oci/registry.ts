@@ -46,12 +46,15 @@ export interface Repository {
   /** An upload by the token that its Location carried. BLOB_UPLOAD_UNKNOWN. */
   upload(id: string, token: string): Promise<Upload>;
 
-  /** MANIFEST_UNKNOWN, NAME_UNKNOWN. end-3. */
+  /** A tag as `pastTag` reads it leads to what it led to at that time. MANIFEST_UNKNOWN, NAME_UNKNOWN. end-3. */
   headManifest(reference: Reference): Promise<StoredManifest>;
   getManifest(reference: Reference): Promise<StoredManifest & { bytes: Uint8Array }>;
   /** Writes a manifest and all that follows from it, or nothing. MANIFEST_BLOB_UNKNOWN, DENIED by a lifecycle policy. end-7. */
   putManifest(manifest: ManifestPut): Promise<void>;
-  /** Deletes a manifest and the tags that point to it. MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED by a lifecycle policy. end-9. */
+  /**
+   * Deletes a manifest, the tags that point to it, and its untagged referrers. MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED by a lifecycle
+   * policy. end-9.
+   */
   deleteManifest(digest: Digest): Promise<void>;
   /** Deletes a tag and leaves its manifest. MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED by a lifecycle policy. end-9. */
   deleteTag(tag: Tag): Promise<void>;

@@ -23,7 +23,7 @@ import { type StoredManifest, sizesIn } from '../oci/manifest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import { matchesEach } from '../oci/pattern.ts';
 import type { ByteRange } from '../oci/range.ts';
-import type { Reference, RepositoryName, Tag } from '../oci/reference.ts';
+import { pastTag, type Reference, type RepositoryName, type Tag } from '../oci/reference.ts';
 import type {
   AskedUpload,
   AskingClient,
@@ -85,6 +85,7 @@ export class DurableRepository implements Repository {
     this.#rules = rules;
     this.#by = by;
     this.name = name;
+    this.#by = by;
   }
 
   async blob(digest: Digest): Promise<Blob> {
@@ -202,11 +203,12 @@ export class DurableRepository implements Repository {
   /** Links the blobs that have arrived past the Worker, and then writes the manifest. */
   async #write(put: ManifestPut): Promise<PutAnswer> {
     const { allowsSparse, takesArrived } = this.#rules;
-    const written = await this.#state().putManifest(this.name, put, allowsSparse && !takesArrived, this.#by);
+    const change = { ...this.#by, why: 'push' } as const;
+    const written = await this.#state().putManifest(this.name, put, allowsSparse && !takesArrived, change);
     if (!takesArrived || written.missing.length === 0) return written;
     const isChanged = await this.#linkArrived(written.arriving, sizesIn(put.bytes));
     if (!isChanged && !allowsSparse) return written;
-    return this.#state().putManifest(this.name, put, allowsSparse, this.#by);
+    return this.#state().putManifest(this.name, put, allowsSparse, change);
   }
 
   /**
@@ -234,13 +236,17 @@ export class DurableRepository implements Repository {
 
   async deleteManifest(digest: Digest): Promise<void> {
     const result = await this.#forgetting('manifests', digest, async () =>
-      this.#ask<DeleteAnswer>('repository', (state) => state.deleteManifest(digest, this.#by)),
+      this.#ask<DeleteAnswer>('repository', (state) =>
+        state.deleteManifest(digest, { ...this.#by, why: 'delete' }),
+      ),
     );
     if (result !== 'deleted') throw this.#notDeleted(result, { digest });
   }
 
   async deleteTag(tag: Tag): Promise<void> {
-    const result = await this.#ask<DeleteAnswer>('repository', (state) => state.deleteTag(tag, this.#by));
+    const result = await this.#ask<DeleteAnswer>('repository', (state) =>
+      state.deleteTag(tag, { ...this.#by, why: 'delete' }),
+    );
     if (result !== 'deleted') throw this.#notDeleted(result, { tag });
   }
 
@@ -318,7 +324,7 @@ export class DurableRepository implements Repository {
     }
     const since = (await this.#edge?.begin()) ?? 0;
     const answer = await this.#askForManifest(reference, withBytes);
-    if (withBytes) {
+    if (withBytes && !answer.isPast) {
       const { bytes, ...about } = answer;
       this.#edge?.keep(edgeKey(this.name, 'manifests', answer.digest), { about, bytes }, since);
     }
@@ -327,6 +333,8 @@ export class DurableRepository implements Repository {
 
   async #askForManifest(reference: Reference, withBytes: boolean): Promise<ManifestAnswer> {
     const name = reference.kind === 'tag' ? reference.tag : reference.digest;
+    const past = reference.kind === 'tag' ? pastTag(reference.tag) : null;
+    if (past !== null) return this.#askForPast(past, withBytes, name);
     const isPull = withBytes || reference.kind === 'tag';
     const answer = await this.#remembered<ManifestAnswer | NotFound>(
       `${withBytes ? 'GET' : 'HEAD'} ${name}`,
@@ -339,11 +347,30 @@ export class DurableRepository implements Repository {
             : state.manifestByDigest(reference.digest, withBytes),
         );
       },
-      (found) => (typeof found === 'string' ? null : found.bytes.length + ENTRY_BYTES),
+      (found) => (typeof found === 'string' || found.isPast ? null : found.bytes.length + ENTRY_BYTES),
     );
     if (typeof answer === 'string') throw this.#unknownManifest(answer, { reference: name });
     if (isPull) reportPull(this.#env, this.name, name);
     return answer;
+  }
+
+  /** A tag as it was at a time. */
+  async #askForPast(
+    { tag, at }: { tag: Tag; at: number },
+    withBytes: boolean,
+    reference: string,
+  ): Promise<ManifestAnswer> {
+    const answer = await this.#ask<ManifestAnswer | NotFound | 'past'>('repository', async (state) =>
+      state.manifestByTime(tag, at, withBytes),
+    );
+    if (answer === 'past') {
+      throw new OciError('MANIFEST_UNKNOWN', {
+        message: `what ${tag} was at ${new Date(at).toISOString()} is not known any more: the history of tags is kept for UNDO_DAYS`,
+        detail: { name: this.name, reference },
+      });
+    }
+    if (typeof answer === 'string') throw this.#unknownManifest(answer, { reference });
+    return { ...answer, isPast: true };
   }
 
   /** Makes a change, and then drops the entry of the edge cache, even if the answer to the change is lost. */

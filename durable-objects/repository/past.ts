@@ -1,0 +1,201 @@
+/**
+ * The past of a repository: what was deleted, and can be restored. Brings the parts together. Every method is one step of a transaction
+ * that `Repository` opens.
+ */
+import type { Digest } from '../../worker/oci/digest.ts';
+import type {
+  Act,
+  Deletion,
+  NotRestored,
+  Removal,
+  Restoration,
+  Restored,
+  RestoreOptions,
+} from '../../worker/oci/upkeep.ts';
+import { firstRow } from '../rows.ts';
+import { Deletions } from './deletions.ts';
+import { History } from './history.ts';
+import type { Links } from './links.ts';
+import { Manifests } from './manifests.ts';
+import { type Going, Removals } from './removals.ts';
+import { Restores } from './restores.ts';
+import { Trash } from './trash.ts';
+
+/** Old rows of the history are removed together, after a day. */
+const HISTORY_SWEEP_MS = 24 * 3600 * 1000;
+/** About how many rows one step of one kind of work writes. */
+const STEP_ROWS = 1000;
+/** Manifests that one step deletes for good. */
+const PURGED_AT_A_TIME = 150;
+/** Names that the row of a deletion keeps. */
+const NAMES_MAX = 20;
+
+export class Past {
+  readonly manifests: Manifests;
+  readonly history: History;
+  readonly trash: Trash;
+  readonly deletions: Deletions;
+  readonly removals: Removals;
+  readonly #restores: Restores;
+  readonly #links: Links;
+  readonly #sql: SqlStorage;
+  readonly #undoMs: number;
+
+  /** `undoMs`: how long a deletion can be undone. */
+  constructor(sql: SqlStorage, links: Links, undoMs: number) {
+    this.#sql = sql;
+    this.#links = links;
+    this.#undoMs = undoMs;
+    this.history = new History(sql);
+    this.trash = new Trash(sql);
+    this.manifests = new Manifests(sql, this.history, this.trash);
+    this.deletions = new Deletions(sql);
+    this.removals = new Removals(sql, this.manifests, this.trash, this.deletions, links);
+    this.#restores = new Restores(
+      this.manifests,
+      this.history,
+      this.trash,
+      this.deletions,
+      links,
+      this.removals,
+    );
+  }
+
+  /**
+   * Deletes what goes; null for everything. `bytes` are those of blobs that go with it. `joined` is an earlier deletion that this one
+   * continues. Returns null where deletions cannot be undone.
+   */
+  remove(
+    removal: Removal,
+    going: Going | null,
+    bytes: number,
+    { actor, address, why }: Act,
+    joined: string | null,
+  ): Deletion | null {
+    const at = Date.now();
+    const id = this.#undoMs === 0 ? null : this.#idOf(joined);
+    const move = { actor, address, why, at, deletion: id };
+    const counts = going === null ? { tags: 0, manifests: 0 } : this.removals.remove(going, move);
+    if (going === null) {
+      this.removals.removeAll(move);
+      this.#sql.exec('UPDATE repository SET cleared_at = ?', at);
+    }
+    if (id === null) return null;
+    if (id === joined) this.deletions.count(id, { ...counts, bytes });
+    else {
+      const { all = false, tags = [], manifests = [] } = removal;
+      const what = all ? 'repository' : manifests.length > 0 ? 'manifests' : 'tags';
+      const names = [...tags, ...manifests].slice(0, NAMES_MAX);
+      const undoUntil = at + this.#undoMs;
+      this.deletions.add({ id, at, actor, address, why, what, names, ...counts, bytes, undoUntil });
+    }
+    return this.deletions.get(id);
+  }
+
+  restore(what: Restoration, { force, dryRun, actor, address, why }: RestoreOptions): Restored | NotRestored {
+    const move = { actor, address, why, at: Date.now(), deletion: null };
+    if ('deletion' in what) {
+      const { deletion: id } = what;
+      const found = this.trash.exists() ? this.deletions.get(id) : null;
+      if (found === null || found.undoUntil <= move.at) return 'no deletion';
+      const restored = this.#restores.preview(id, force);
+      if (dryRun) return restored;
+      this.#restores.begin(id, force, move);
+      return { ...restored, isUnderWay: this.deletions.get(id)?.state === 'restoring' };
+    }
+    const { tag, at, digest } = what;
+    const now = this.manifests.byTag(tag, false)?.digest ?? null;
+    if (now !== null && at === null && digest === null) return 'the tag is there';
+    const wanted = digest ?? (at === null ? this.#restores.lastOf(tag) : this.manifests.tagAt(tag, at));
+    return wanted === null ? 'no such tag then' : this.#restores.tagTo(tag, wanted, move, dryRun);
+  }
+
+  /** Tags that are there, and that a restore moves. */
+  movedBy(what: Restoration, { force }: RestoreOptions): string[] {
+    if ('tag' in what) return this.manifests.byTag(what.tag, false) === null ? [] : [what.tag];
+    if (!force || !this.trash.exists()) return [];
+    return this.#restores
+      .preview(what.deletion, false)
+      .conflicts.filter(({ digest }) => digest !== null)
+      .map(({ tag }) => tag);
+  }
+
+  /** Deletes for good what a deletion has deleted, in steps. */
+  purge(id: string, dryRun: boolean): Deletion | null {
+    const found = this.trash.exists() ? this.deletions.get(id) : null;
+    if (found === null || dryRun) return found;
+    this.deletions.end(id, Date.now());
+    this.#purgeSome(id, true);
+    return found;
+  }
+
+  /** About how many rows the next step writes; 0 if there is nothing to do. */
+  rowsToWrite(now: number): number {
+    if (!this.trash.exists()) return this.removals.hasSteps() ? STEP_ROWS : 0;
+    const isDue = (this.deletions.nextDue() ?? Number.POSITIVE_INFINITY) <= now;
+    const kinds = [this.removals.hasSteps(), this.#restores.hasSteps(), isDue];
+    return STEP_ROWS * kinds.filter(Boolean).length;
+  }
+
+  /** Does the next step of what is left to do. */
+  step(now: number): void {
+    this.removals.step();
+    if (!this.trash.exists()) return;
+    this.#restores.step();
+    const due = this.deletions.due(now);
+    if (due !== null) this.#purgeSome(due.id, due.isPurged);
+  }
+
+  /** Removes old rows of the history. */
+  sweep(now: number): void {
+    if (this.history.hasToFill()) this.history.fill();
+    else this.history.removeOld(now - this.#undoMs);
+  }
+
+  /** When there is something to do that no one waits for (Unix time, ms). */
+  nextDue(now: number): number | null {
+    if (this.history.hasToFill()) return now;
+    const oldest = this.history.oldest();
+    const historyDue = oldest === null ? null : oldest + this.#undoMs + HISTORY_SWEEP_MS;
+    const deletionDue = this.trash.exists() ? this.deletions.nextDue() : null;
+    const due = [historyDue, deletionDue].filter((at) => at !== null);
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  /** When a move of a tag that happens now is forgotten. */
+  forgottenAt(now: number): number {
+    return now + this.#undoMs + HISTORY_SWEEP_MS;
+  }
+
+  /** Whether something can be restored, or a time of the past can be asked for. */
+  holdsSomething(now: number): boolean {
+    if (this.trash.exists()) {
+      const query =
+        'SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM trashed_manifests) AS something';
+      if (firstRow<{ something: number }>(this.#sql, query)?.something === 1) return true;
+    }
+    const query = 'SELECT MAX(until) AS latest FROM tag_history WHERE until IS NOT NULL';
+    const latest = firstRow<{ latest: number | null }>(this.#sql, query)?.latest ?? null;
+    return latest !== null && this.#undoMs > 0 && latest >= now - this.#undoMs;
+  }
+
+  /** The id of a deletion: that of the earlier one, if it is still there, or a new one. */
+  #idOf(joined: string | null): string {
+    this.trash.create();
+    if (joined !== null && this.deletions.get(joined) !== null) return joined;
+    return this.manifests.nextGeneration().toString(36);
+  }
+
+  /** `isPurged`: someone asked for it, so blobs are not kept for pushes. */
+  #purgeSome(id: string, isPurged: boolean): void {
+    const rows = this.trash.of(id, '', PURGED_AT_A_TIME);
+    for (const { digest } of rows) {
+      this.trash.remove(digest);
+      const names: Digest[] = this.manifests.forget(digest);
+      if (isPurged) this.#links.removeUnreferenced(names);
+      this.#links.expire(names, Date.now());
+    }
+    if (rows.length < PURGED_AT_A_TIME && this.deletions.get(id)?.state !== 'deleting')
+      this.deletions.remove(id);
+  }
+}

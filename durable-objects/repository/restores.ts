@@ -1,0 +1,200 @@
+/**
+ * Restores what was deleted. Every method is one step of a transaction that `Repository` opens. A restore can be repeated: what is
+ * there already stays as it is.
+ */
+import type { Digest } from '../../worker/oci/digest.ts';
+import type { NotRestored, Restored } from '../../worker/oci/upkeep.ts';
+import { EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
+import type { Deletions } from './deletions.ts';
+import type { History, Move } from './history.ts';
+import type { Links } from './links.ts';
+import type { Manifests } from './manifests.ts';
+import type { Removals } from './removals.ts';
+import type { Trash, TrashedRow } from './trash.ts';
+
+/** Manifests that one step restores, and tags. Each costs several rows. */
+const MANIFESTS_AT_A_TIME = 150;
+const TAGS_AT_A_TIME = 300;
+/** What is restored with a tag: what it names, and what refers to it. */
+const TOGETHER_MAX = 1000;
+const REFERRERS_MAX = 200;
+const LISTED_MAX = 1000;
+
+/** Where the restore of a deletion goes on. */
+interface Place {
+  phase: 'manifests' | 'tags';
+  after: string;
+  force: boolean;
+  move: Move;
+}
+
+type Found = Pick<Restored, 'tags' | 'tagCount' | 'conflicts'>;
+
+export class Restores {
+  readonly #manifests: Manifests;
+  readonly #history: History;
+  readonly #trash: Trash;
+  readonly #deletions: Deletions;
+  readonly #links: Links;
+  readonly #removals: Removals;
+
+  constructor(
+    manifests: Manifests,
+    history: History,
+    trash: Trash,
+    deletions: Deletions,
+    links: Links,
+    removals: Removals,
+  ) {
+    this.#manifests = manifests;
+    this.#history = history;
+    this.#trash = trash;
+    this.#deletions = deletions;
+    this.#links = links;
+    this.#removals = removals;
+  }
+
+  /** What a restore of a deletion brings back. */
+  preview(id: string, force: boolean): Restored {
+    const found: Found = { tags: [], tagCount: 0, conflicts: [] };
+    for (let after = ''; ; ) {
+      const tags = this.#history.deletedBy(id, after, EXPIRED_ROWS_AT_A_TIME);
+      for (const tag of tags) this.#lookAt(tag, force, found);
+      if (tags.length < EXPIRED_ROWS_AT_A_TIME) break;
+      after = tags.at(-1)?.tag ?? '';
+    }
+    return { ...found, manifestCount: this.#trash.count(id), isUnderWay: false };
+  }
+
+  /** Begins to restore a deletion, and does the first steps. `move` is the restore. */
+  begin(id: string, force: boolean, move: Move): void {
+    // What is still on its way to the trash is there again at once.
+    this.#trash.stay(id);
+    const place: Place = { phase: 'manifests', after: '', force, move };
+    this.#deletions.restored(id, JSON.stringify(place));
+    this.step();
+    this.step();
+  }
+
+  /** Restores some rows of a deletion. */
+  step(): void {
+    const under = this.#deletions.restoring();
+    if (under === null) return;
+    const { id } = under;
+    const place: Place = JSON.parse(under.after);
+    const next =
+      place.phase === 'manifests' ? this.#restoreManifests(id, place) : this.#restoreTags(id, place);
+    this.#deletions.restored(id, next === null ? null : JSON.stringify(next));
+  }
+
+  hasSteps(): boolean {
+    return this.#trash.exists() && this.#deletions.restoring() !== null;
+  }
+
+  /** Points a tag to a digest again, and restores that with what it names and what refers to it. */
+  tagTo(tag: string, digest: Digest, move: Move, dryRun: boolean): Restored | NotRestored {
+    this.#removals.finish(digest);
+    if (!this.#isThere(digest)) return 'gone for good';
+    const rows = this.#with(digest);
+    const restored = {
+      tags: [{ tag, digest }],
+      tagCount: 1,
+      manifestCount: rows.length,
+      conflicts: [],
+      isUnderWay: false,
+    };
+    if (dryRun) return restored;
+    for (const row of rows) this.#revive(row);
+    this.#removals.finishTag(tag);
+    this.#manifests.setTag(tag, digest, move);
+    for (const { digest: of } of rows) this.#restoreSignatures(of, move);
+    return restored;
+  }
+
+  /** What a tag led to before it was deleted; null if it was not. */
+  lastOf(tag: string): Digest | null {
+    return this.#history.movesOf(tag, null, 2).find((entry) => entry.digest !== null)?.digest ?? null;
+  }
+
+  #restoreManifests(id: string, place: Place): Place | null {
+    const rows = this.#trash.of(id, place.after, MANIFESTS_AT_A_TIME);
+    for (const row of rows) this.#revive(row);
+    const last = rows.at(-1);
+    if (rows.length === MANIFESTS_AT_A_TIME && last !== undefined) return { ...place, after: last.digest };
+    return { ...place, phase: 'tags', after: '' };
+  }
+
+  #restoreTags(id: string, place: Place): Place | null {
+    const tags = this.#history.deletedBy(id, place.after, TAGS_AT_A_TIME);
+    for (const tag of tags) {
+      if (!this.#lookAt(tag, place.force, { tags: [], tagCount: 0, conflicts: [] })) continue;
+      const row = this.#trash.get(tag.digest);
+      if (row !== null) this.#revive(row);
+      this.#manifests.setTag(tag.tag, tag.digest, { ...place.move, at: Date.now() });
+    }
+    const last = tags.at(-1);
+    return tags.length === TAGS_AT_A_TIME && last !== undefined ? { ...place, after: last.tag } : null;
+  }
+
+  /** Whether a deleted tag comes back, noted in `found`. */
+  #lookAt(
+    { tag, seq, digest }: { tag: string; seq: number; digest: Digest },
+    force: boolean,
+    found: Found,
+  ): boolean {
+    const now = this.#manifests.byTag(tag, false)?.digest ?? null;
+    if (now === digest) return false;
+    const hasMoved = now !== null || this.#history.lastOf(tag) !== seq;
+    if ((hasMoved && !force) || !this.#isThere(digest)) {
+      if (found.conflicts.length < LISTED_MAX) found.conflicts.push({ tag, digest: now, wanted: digest });
+      return false;
+    }
+    found.tagCount++;
+    if (found.tags.length < LISTED_MAX) found.tags.push({ tag, digest });
+    return true;
+  }
+
+  #isThere(digest: Digest): boolean {
+    return this.#manifests.byDigest(digest, false) !== null || this.#trash.has(digest);
+  }
+
+  /** The rows in the trash of a manifest, of what it names, and of what refers to these. */
+  #with(digest: Digest): TrashedRow[] {
+    const found = new Map<Digest, TrashedRow>();
+    const seen = new Set<Digest>();
+    const queue = [digest];
+    for (let next = queue.shift(); next !== undefined && seen.size < TOGETHER_MAX; next = queue.shift()) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      this.#removals.finishWithReferrers(next, REFERRERS_MAX);
+      const row = this.#trash.get(next);
+      if (row !== null) found.set(next, row);
+      // A child that is there has all that it names.
+      else if (next !== digest) continue;
+      queue.push(...this.#manifests.namesOf(next));
+      if (this.#trash.exists())
+        queue.push(...this.#trash.referrersOf(next, REFERRERS_MAX).map((referrer) => referrer.digest));
+    }
+    return [...found.values()];
+  }
+
+  /** Cosign's tags of a manifest that were deleted with it. */
+  #restoreSignatures(digest: Digest, move: Move): void {
+    for (const suffix of ['sig', 'att', 'sbom']) {
+      const tag = `${digest.replace(':', '-')}.${suffix}`;
+      if (this.#manifests.byTag(tag, false) !== null) continue;
+      const last = this.lastOf(tag);
+      const row = last === null ? null : this.#trash.get(last);
+      if (last === null || row === null) continue;
+      this.#revive(row);
+      this.#manifests.setTag(tag, last, move);
+    }
+  }
+
+  #revive(row: TrashedRow): void {
+    const { digest } = row;
+    this.#trash.remove(digest);
+    this.#manifests.putBack(row);
+    this.#links.show(this.#manifests.namesOf(digest));
+  }
+}
