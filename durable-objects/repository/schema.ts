@@ -142,14 +142,11 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
     `,
   },
   {
-    keepsOlderCode: true,
-    // JSON: the lifecycle policies that match its name, and their revision. NULL until the catalog has told of them.
-    sql: 'ALTER TABLE repository ADD COLUMN policies TEXT;',
-  },
-  {
     // An older release would serve what is being deleted, and forget what can be restored.
     keepsOlderCode: false,
     sql: `
+      -- JSON: the lifecycle policies that match its name, and their revision. NULL until the catalog has told of them.
+      ALTER TABLE repository ADD COLUMN policies TEXT;
       -- When the row says nothing about the present any more: the time of the next move, or of a deletion; NULL while the tag is there.
       ALTER TABLE tag_history ADD COLUMN until INTEGER;
       ALTER TABLE tag_history ADD COLUMN actor TEXT NOT NULL DEFAULT '';
