@@ -1313,6 +1313,242 @@ export interface Paths {
       };
     };
   };
+  '/repositories/{name}/deletions': {
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            tags?: string[];
+            manifests?: string[];
+            all?: boolean;
+            dryRun?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              dryRun: boolean;
+              deletion: {
+                id: string;
+                at: string;
+                actor: string;
+                address: string;
+                why: string;
+                what: 'tags' | 'manifests' | 'repository';
+                names: string[];
+                tags: number;
+                manifests: number;
+                bytes: number;
+                undoUntil: string;
+                state: 'deleting' | 'deleted' | 'restoring' | 'restored';
+              } | null;
+              tags: {
+                tag: string;
+                digest: string;
+              }[];
+              manifests: {
+                digest: string;
+                mediaType: string;
+                why: 'named' | 'untagged' | 'child' | 'referrer' | 'signature';
+              }[];
+              tagCount: number;
+              manifestCount: number;
+              bytes: number | null;
+              freedBy: string;
+              undoUntil: string | null;
+              undo: string | null;
+              unknown: string[];
+            };
+          };
+        };
+      };
+    };
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              deletions: {
+                id: string;
+                at: string;
+                actor: string;
+                address: string;
+                why: string;
+                what: 'tags' | 'manifests' | 'repository';
+                names: string[];
+                tags: number;
+                manifests: number;
+                bytes: number;
+                undoUntil: string;
+                state: 'deleting' | 'deleted' | 'restoring' | 'restored';
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/restores': {
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            deletion?: string;
+            tag?: string;
+            at?: string;
+            digest?: string;
+            force?: boolean;
+            dryRun?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              dryRun: boolean;
+              tags: {
+                tag: string;
+                digest: string;
+              }[];
+              tagCount: number;
+              manifestCount: number;
+              conflicts: {
+                tag: string;
+                digest: string | null;
+                wanted: string;
+              }[];
+              isUnderWay: boolean;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/purges': {
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            deletion: string;
+            dryRun?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              dryRun: boolean;
+              deletion: {
+                id: string;
+                at: string;
+                actor: string;
+                address: string;
+                why: string;
+                what: 'tags' | 'manifests' | 'repository';
+                names: string[];
+                tags: number;
+                manifests: number;
+                bytes: number;
+                undoUntil: string;
+                state: 'deleting' | 'deleted' | 'restoring' | 'restored';
+              };
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/history': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {
+          n?: string;
+          last?: string;
+          tag?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              moves: {
+                tag: string;
+                digest: string | null;
+                from: string | null;
+                at: string;
+                actor: string;
+                address: string;
+                why: 'push' | 'delete' | 'retention' | 'restore' | 'promote';
+                deletion: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/diff': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {
+          n?: string;
+          last?: string;
+          from: string;
+          to?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              tags: {
+                tag: string;
+                from: string | null;
+                to: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
   '/keys/rotate': {
     post: {
       parameters: {

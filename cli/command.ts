@@ -43,6 +43,20 @@ export interface Url {
 
 export const URL_OPTION = text('URL of the registry', 'url');
 
+export const JSON_OPTION = {
+  kind: 'boolean',
+  default: false,
+  withNegated: false,
+  brief: 'Print the answer of the registry as JSON',
+} as const;
+
+export const DRY_RUN = {
+  kind: 'boolean',
+  default: false,
+  withNegated: false,
+  brief: 'Change nothing, and say what would be done',
+} as const;
+
 export interface Grants {
   role: Role | undefined;
   repositories: string[] | undefined;

@@ -9,10 +9,12 @@ import { audit } from './audit.ts';
 import { watchOutputs } from './closed-output.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
+import { purge, restore, rm, trash } from './deletions.ts';
 import { dockerCliPluginMetadata, installDockerPlugin } from './docker-plugin.ts';
 import { doctor } from './doctor.ts';
 import { explain } from './explain.ts';
 import { CommandFailure, EXIT } from './failure.ts';
+import { diff, log } from './history.ts';
 import { keys } from './keys.ts';
 import { policy } from './policy.ts';
 import { proxy } from './proxy.ts';
@@ -34,6 +36,12 @@ const root = buildRouteMap({
     export: exportImage,
     proxy,
     doctor,
+    log,
+    diff,
+    rm,
+    trash,
+    restore,
+    purge,
     user,
     token,
     rule,
@@ -54,7 +62,8 @@ const root = buildRouteMap({
     brief: 'Push images of any size, and manage a Longshore registry',
     fullDescription: `Push images of any size, and manage a Longshore registry.
 
-push, pull, copy and export move images. The other commands manage a registry.
+push, pull, copy and export move images. log, diff, rm, trash, restore and purge are about what a repository holds and held. The other
+commands manage a registry.
 
 The command finds the registry by --url or LONGSHORE_URL, else at http://localhost:8787.
 It logs in with LONGSHORE_USER and LONGSHORE_PASSWORD (a password or a token). For a registry on this machine it can also log

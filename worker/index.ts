@@ -20,6 +20,7 @@ import { Prefetch } from './delivery/prefetch.ts';
 import { UrlSigner } from './delivery/signature.ts';
 import type { Env } from './env.ts';
 import { managementRoutes } from './management/management.ts';
+import type { Digest } from './oci/digest.ts';
 import { decideOrigin, isSecure, type Naming } from './oci/origin.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
@@ -92,6 +93,7 @@ function compose(env: Env): App {
     const issuers = new Issuers(settings.auth.allowsPrivateIssuers);
     const auth = composeAuth(env, settings, registry, issuers, keys);
     return {
+      registry,
       signer,
       auth,
       naming: namingOf(env, settings),
@@ -118,7 +120,14 @@ function compose(env: Env): App {
       callback: (request) => parts().signIn.callback(request),
     },
     publishedKeys: () => parts().auth.keys.published(),
-    management: managementRoutes(once(() => ({ env, ...parts().auth, direct: parts().services.direct }))),
+    management: managementRoutes(
+      once(() => ({
+        env,
+        ...parts().auth,
+        direct: parts().services.direct,
+        forgetManifests: (name: string, digests: Digest[]) => parts().registry.forgetManifests(name, digests),
+      })),
+    ),
   });
 }
 

@@ -6,7 +6,7 @@
  * Rows are removed when that is longer ago than a deletion can be undone. So every time in between can be answered.
  */
 import type { Digest } from '../../worker/oci/digest.ts';
-import type { Act, TagMove, Why } from '../../worker/oci/upkeep.ts';
+import type { Act, MovePlace, TagDiff, TagMove, Why } from '../../worker/oci/upkeep.ts';
 import { allRows, EXPIRED_ROWS_AT_A_TIME, firstRow } from '../rows.ts';
 
 /** A change at a time, as part of a deletion or not. */
@@ -95,16 +95,36 @@ export class History {
     return rows.map(moveOf);
   }
 
-  /** The moves of all tags from a time on and before another, newest first. Reads the whole history. */
-  moves(since: number, before: number, count: number): TagMove[] {
+  /** The moves of all tags from a time on and before a move, newest first. Reads the whole history. */
+  moves(since: number, before: MovePlace | null, count: number): TagMove[] {
     const rows = allRows<MoveRow>(
       this.#sql,
-      `SELECT ${COLUMNS} FROM tag_history h WHERE h.at >= ? AND h.at < ? ORDER BY h.at DESC, h.tag, h.seq DESC LIMIT ?`,
+      `SELECT ${COLUMNS} FROM tag_history h WHERE h.at >= ?1 AND (?2 IS NULL OR h.at < ?2
+         OR (h.at = ?2 AND (h.tag > ?3 OR (h.tag = ?3 AND h.seq < ?4))))
+       ORDER BY h.at DESC, h.tag, h.seq DESC LIMIT ?5`,
       since,
-      before,
+      before?.at ?? null,
+      before?.tag ?? null,
+      before?.seq ?? null,
       count,
     );
     return rows.map(moveOf);
+  }
+
+  /** Tags after `last` that led to something else at one time than at another. */
+  diff(from: number, to: number, last: string, count: number): TagDiff[] {
+    const then = (time: string) =>
+      `(SELECT digest FROM tag_history h WHERE h.tag = t.tag AND h.at <= ${time} ORDER BY h.seq DESC LIMIT 1)`;
+    return allRows<TagDiff>(
+      this.#sql,
+      `SELECT tag, "from", "to" FROM (SELECT t.tag, ${then('?1')} AS "from", ${then('?2')} AS "to" FROM
+         (SELECT DISTINCT tag FROM tag_history WHERE at > MIN(?1, ?2) AND at <= MAX(?1, ?2) AND tag > ?3) t)
+       WHERE "from" IS NOT "to" ORDER BY tag LIMIT ?4`,
+      from,
+      to,
+      last,
+      count,
+    );
   }
 
   /** The tags that a deletion deleted, after a tag, with what they led to. */

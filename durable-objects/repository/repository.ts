@@ -27,6 +27,7 @@ import type { ManifestPut } from '../../worker/oci/registry.ts';
 import {
   type Change,
   type Deletion,
+  type MovePlace,
   NO_AUTHOR,
   type NotRestored,
   type Removal,
@@ -35,6 +36,7 @@ import {
   type Restoration,
   type Restored,
   type RestoreOptions,
+  type TagDiff,
   type TagMove,
 } from '../../worker/oci/upkeep.ts';
 import { parseSettingOr } from '../../worker/settings.ts';
@@ -311,7 +313,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       ...described,
       deletion: deletion ?? null,
       bytes: freed === null ? (all?.onlyHere ?? 0) : await this.#bytesOnlyHere(freed),
-      undoUntil: now + this.#undoMs,
+      undoUntil: this.#undoMs === 0 ? null : now + this.#undoMs,
       freedBy: now + this.#undoMs + 2 * this.#graceMs,
     };
   }
@@ -322,14 +324,20 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return pageOf(this.#past.deletions.list(before, Date.now(), count + 1), count);
   }
 
-  history(tag: string | null, before: number | null, count: number): Listing<TagMove> | null {
+  history(tag: string | null, before: MovePlace | null, count: number): Listing<TagMove> | null {
     if (!this.#exists()) return null;
     const { history } = this.#past;
     const moves =
       tag === null
-        ? history.moves(Date.now() - this.#undoMs, before ?? Number.MAX_SAFE_INTEGER, count + 1)
-        : history.movesOf(tag, before, count + 1);
+        ? history.moves(Date.now() - this.#undoMs, before, count + 1)
+        : history.movesOf(tag, before?.seq ?? null, count + 1);
     return pageOf(moves, count);
+  }
+
+  diff(from: number, to: number, count: number, last: string | null): Listing<TagDiff> | null | 'past' {
+    if (!this.#exists()) return null;
+    if (Math.min(from, to) <= Date.now() - this.#undoMs) return 'past';
+    return pageOf(this.#past.history.diff(from, to, last ?? '', count + 1), count);
   }
 
   async restore(

@@ -8,7 +8,7 @@ const TAGS = 100_000;
 const MANIFESTS = 20_000;
 const REFERRERS = 50_000;
 /** One step writes about 1,000 rows for each kind of work, and indexes are rows too. */
-const STEP_ROWS = 6000;
+const STEP_ROWS = 2000;
 
 eachHome((home) => {
   const numbers = (count: number) =>

@@ -112,10 +112,17 @@ export class AuditRecorder {
     this.#record(request, client, { ...what, actor, reference: scopes });
   }
 
-  /** A change by an operation of the management API. */
-  changed(request: Request, client: Client, actor: string, action: string, reference: string): void {
-    const what = { repository: null, decision: 'allowed', rule: 'admin' } as const;
-    this.#record(request, client, { ...what, actor, action, reference });
+  /** A change by an operation of the management API. `where`: in a repository, by this rule. */
+  changed(
+    request: Request,
+    client: Client,
+    actor: string,
+    action: string,
+    reference: string,
+    where: { repository: string; rule: string } | null = null,
+  ): void {
+    const { repository, rule } = where ?? { repository: null, rule: 'admin' };
+    this.#record(request, client, { repository, rule, decision: 'allowed', actor, action, reference });
   }
 
   /** Writes all waiting events. Those that cannot be written wait for the next flush. */

@@ -10,8 +10,10 @@ import { accountsOf, auditLogOf } from '../stubs.ts';
 import { ABANDONED_UPLOADS } from './abandoned-uploads.ts';
 import { AUDIT } from './audit.ts';
 import { authenticate } from './authenticate.ts';
+import { DELETIONS } from './deletions.ts';
 import { DIRECT_UPLOADS } from './direct-uploads.ts';
 import { EXPLAIN } from './explain.ts';
+import { HISTORY } from './history.ts';
 import { jsonOf, parsed } from './input.ts';
 import { KEYS } from './keys.ts';
 import { LIFECYCLE } from './lifecycle.ts';
@@ -50,6 +52,8 @@ export const OPERATIONS: Operation[] = [
   ...LIFECYCLE,
   ...RETENTION,
   ...RUNNING,
+  ...DELETIONS,
+  ...HISTORY,
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,
@@ -87,9 +91,11 @@ async function perform(
   const accounts = accountsOf(services.env);
   const auditLog = auditLogOf(services.env);
   const answer = await row.run({ request, named, query, body, caller, services, accounts, auditLog });
-  if (row.method !== 'GET' && !row.isRead) {
-    const { client, identity } = caller;
-    services.audit.changed(request, client, identity.subject, row.id, answer.changed ?? named);
+  const { changed = named } = answer;
+  if (row.method !== 'GET' && !row.isRead && changed !== null) {
+    const { client, identity, access } = caller;
+    const where = access === null ? null : { repository: access.name, rule: access.rule };
+    services.audit.changed(request, client, identity.subject, row.id, changed, where);
   }
   return responseOf(answer, row.status);
 }

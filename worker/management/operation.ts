@@ -11,6 +11,7 @@ import type { Authenticator } from '../auth/credentials/authenticator.ts';
 import type { Env } from '../env.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import type { AuditLogObject } from '../objects/audit-log.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { DirectGrants } from '../s3/direct-grants.ts';
 import type { AuthSettings } from '../settings.ts';
@@ -25,6 +26,8 @@ export interface ManagementServices {
   registry: Registry;
   /** Null where clients cannot store blobs in the bucket themselves. */
   direct: DirectGrants | null;
+  /** Drops deleted manifests of a repository from what this isolate keeps. */
+  forgetManifests(name: string, digests: Digest[]): Promise<void>;
 }
 
 /** The authenticated caller of an operation. */
@@ -52,8 +55,8 @@ export interface OperationResult {
   body?: unknown;
   type?: string;
   headers?: Record<string, string>;
-  /** What was changed, for the audit log. By default the parameter in the path. */
-  changed?: string;
+  /** What was changed, for the audit log; null for nothing. By default the parameter in the path. */
+  changed?: string | null;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { ManifestPut } from '../oci/registry.ts';
 import type {
   Change,
   Deletion,
+  MovePlace,
   NotRestored,
   Removal,
   RemovalOptions,
@@ -16,6 +17,7 @@ import type {
   Restoration,
   Restored,
   RestoreOptions,
+  TagDiff,
   TagMove,
 } from '../oci/upkeep.ts';
 
@@ -194,8 +196,10 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   ): Promise<Restored | NotRestored | Refused>;
   /** Deletes for good what a deletion has deleted. Returns null if there is no such deletion. */
   purge(deletion: string, dryRun: boolean): Promise<Deletion | null>;
-  /** Moves of a tag, or of all tags (null), before a move or (Unix time, ms) a time, newest first. */
-  history(tag: string | null, before: number | null, count: number): Listing<TagMove> | null;
+  /** Moves of a tag, or of all tags (null), before a move, newest first; null if the repository is unknown. */
+  history(tag: string | null, before: MovePlace | null, count: number): Listing<TagMove> | null;
+  /** Tags after `last` that led to something else at one time than at another (Unix time, ms). 'past': a time is too long ago. */
+  diff(from: number, to: number, count: number, last: string | null): Listing<TagDiff> | null | 'past';
 
   /** Up to `count` tags after `last`, in lexical order; null if the repository does not exist. */
   tags(count: number, last: string | null): Listing<string> | null;

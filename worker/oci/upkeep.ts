@@ -72,7 +72,8 @@ export interface Removed {
   bytes: number | null;
   /** When the store has freed the bytes at the latest, and until when the deletion can be undone (Unix time, ms). */
   freedBy: number;
-  undoUntil: number;
+  /** Null where deletions cannot be undone. */
+  undoUntil: number | null;
   /** What was asked for and is not there. */
   unknown: string[];
 }
@@ -117,3 +118,13 @@ export interface Restored {
 
 /** Why nothing was restored. */
 export type NotRestored = 'no deletion' | 'no such tag then' | 'gone for good' | 'the tag is there';
+
+/** Where a list of moves goes on: before this move. */
+export type MovePlace = Pick<TagMove, 'at' | 'tag' | 'seq'>;
+
+/** What a tag led to at two times; null for nothing. */
+export interface TagDiff {
+  tag: string;
+  from: Digest | null;
+  to: Digest | null;
+}

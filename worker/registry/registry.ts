@@ -2,13 +2,14 @@
 
 import { waitUntil } from 'cloudflare:workers';
 import type { Env } from '../env.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { Listing, Page } from '../oci/page.ts';
 import type { RepositoryName } from '../oci/reference.ts';
 import type { Registry, Repository } from '../oci/registry.ts';
 import { type Author, NO_AUTHOR } from '../oci/upkeep.ts';
 import type { Settings } from '../settings.ts';
 import { catalogOf } from '../stubs.ts';
-import { EdgeCache } from './edge-cache.ts';
+import { EdgeCache, edgeKey } from './edge-cache.ts';
 import type { HmacKeys } from './hmac-keys.ts';
 import { DurableRepository, type ManifestRules } from './repository.ts';
 import { UploadIds } from './upload-id.ts';
@@ -30,6 +31,11 @@ export class DurableRegistry implements Registry {
 
   repository(name: RepositoryName, by: Author = NO_AUTHOR): Repository {
     return new DurableRepository(this.#env, this.#uploadIds, this.#edge, this.#rules, name, by);
+  }
+
+  /** Drops manifests that were deleted from the edge cache, as far as this isolate can. */
+  async forgetManifests(name: string, digests: Digest[]): Promise<void> {
+    await Promise.all(digests.map((digest) => this.#edge?.forget(edgeKey(name, 'manifests', digest))));
   }
 
   async catalog(page: Page): Promise<Listing<string>> {
