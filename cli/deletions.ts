@@ -120,6 +120,8 @@ export const trash = buildCommand({
         'state',
       ]),
     );
+    const bytes = deletions.reduce((sum, entry) => sum + entry.bytes, 0);
+    if (deletions.length > 0) this.print(`The store keeps ${bytesText(bytes)} for them.\n`);
   },
 });
 

@@ -20,6 +20,7 @@ import { Manifests } from './manifests.ts';
 import { type Going, Removals } from './removals.ts';
 import { Restores } from './restores.ts';
 import { Trash } from './trash.ts';
+import { Untagged } from './untagged.ts';
 
 /** Old rows of the history are removed together, after a day. */
 const HISTORY_SWEEP_MS = 24 * 3600 * 1000;
@@ -36,21 +37,27 @@ export class Past {
   readonly trash: Trash;
   readonly deletions: Deletions;
   readonly removals: Removals;
+  readonly untagged: Untagged;
   readonly #restores: Restores;
   readonly #links: Links;
   readonly #sql: SqlStorage;
   readonly #undoMs: number;
+  readonly #untaggedAfter: () => number | null;
 
-  /** `undoMs`: how long a deletion can be undone. */
-  constructor(sql: SqlStorage, links: Links, undoMs: number) {
+  /**
+   * `undoMs`: how long a deletion can be undone. `untaggedAfter`: after how long untagged manifests are deleted, in ms, or null for never.
+   */
+  constructor(sql: SqlStorage, links: Links, undoMs: number, untaggedAfter: () => number | null) {
     this.#sql = sql;
     this.#links = links;
     this.#undoMs = undoMs;
+    this.#untaggedAfter = untaggedAfter;
     this.history = new History(sql);
     this.trash = new Trash(sql);
     this.manifests = new Manifests(sql, this.history, this.trash);
     this.deletions = new Deletions(sql);
     this.removals = new Removals(sql, this.manifests, this.trash, this.deletions, links);
+    this.untagged = new Untagged(sql, this.trash, undoMs);
     this.#restores = new Restores(
       this.manifests,
       this.history,
@@ -131,9 +138,14 @@ export class Past {
 
   /** About how many rows the next step writes; 0 if there is nothing to do. */
   rowsToWrite(now: number): number {
-    if (!this.trash.exists()) return this.removals.hasSteps() ? STEP_ROWS : 0;
-    const isDue = (this.deletions.nextDue() ?? Number.POSITIVE_INFINITY) <= now;
-    const kinds = [this.removals.hasSteps(), this.#restores.hasSteps(), isDue];
+    const nextDue = this.trash.exists() ? this.deletions.nextDue() : null;
+    const isDue = nextDue !== null && nextDue <= now;
+    const kinds = [
+      this.removals.hasSteps(),
+      this.trash.exists() && this.#restores.hasSteps(),
+      isDue,
+      this.isUntaggedDue(now),
+    ];
     return STEP_ROWS * kinds.filter(Boolean).length;
   }
 
@@ -149,22 +161,43 @@ export class Past {
   /** Removes old rows of the history. */
   sweep(now: number): void {
     if (this.history.hasToFill()) this.history.fill();
-    else this.history.removeOld(now - this.#undoMs);
+    else this.history.removeOld(now - this.#historyMs());
+  }
+
+  isUntaggedDue(now: number): boolean {
+    return this.#untaggedAfter() !== null && this.untagged.nextDue() <= now;
+  }
+
+  /** Deletes manifests that lost their last tag long ago: the next ones. `reported` are digests that run. */
+  collectUntagged(reported: Digest[], now: number): void {
+    const after = this.#untaggedAfter();
+    if (after === null) return;
+    const { digests: manifests, last } = this.untagged.find(after, reported, now);
+    let deletion = this.untagged.deletion();
+    if (manifests.length > 0) {
+      const removal = { manifests };
+      const going = this.removals.goingWith(removal, false);
+      const bytes = this.removals.freedBy(going).reduce((sum, { size }) => sum + size, 0);
+      const by = { actor: '', address: '', why: 'retention' } as const;
+      deletion = this.remove(removal, going, bytes, by, deletion)?.id ?? null;
+    }
+    this.untagged.went(last, deletion, now);
   }
 
   /** When there is something to do that no one waits for (Unix time, ms). */
   nextDue(now: number): number | null {
     if (this.history.hasToFill()) return now;
     const oldest = this.history.oldest();
-    const historyDue = oldest === null ? null : oldest + this.#undoMs + HISTORY_SWEEP_MS;
+    const historyDue = oldest === null ? null : oldest + this.#historyMs() + HISTORY_SWEEP_MS;
     const deletionDue = this.trash.exists() ? this.deletions.nextDue() : null;
-    const due = [historyDue, deletionDue].filter((at) => at !== null);
+    const untaggedDue = this.#untaggedAfter() === null ? null : this.untagged.nextDue();
+    const due = [historyDue, deletionDue, untaggedDue].filter((at) => at !== null);
     return due.length === 0 ? null : Math.min(...due);
   }
 
   /** When a move of a tag that happens now is forgotten. */
   forgottenAt(now: number): number {
-    return now + this.#undoMs + HISTORY_SWEEP_MS;
+    return now + this.#historyMs() + HISTORY_SWEEP_MS;
   }
 
   /** Whether something can be restored, or a time of the past can be asked for. */
@@ -179,6 +212,11 @@ export class Past {
     return latest !== null && this.#undoMs > 0 && latest >= now - this.#undoMs;
   }
 
+  /** How long the history is kept: it also says when a manifest lost its last tag. */
+  #historyMs(): number {
+    return Math.max(this.#undoMs, this.#untaggedAfter() ?? 0);
+  }
+
   /** The id of a deletion: that of the earlier one, if it is still there, or a new one. */
   #idOf(joined: string | null): string {
     this.trash.create();
@@ -188,6 +226,9 @@ export class Past {
 
   /** `isPurged`: someone asked for it, so blobs are not kept for pushes. */
   #purgeSome(id: string, isPurged: boolean): void {
+    const { state } = this.deletions.get(id) ?? { state: 'deleted' };
+    // Its restore began in time.
+    if (state === 'restoring') return;
     const rows = this.trash.of(id, '', PURGED_AT_A_TIME);
     for (const { digest } of rows) {
       this.trash.remove(digest);
@@ -195,7 +236,6 @@ export class Past {
       if (isPurged) this.#links.removeUnreferenced(names);
       this.#links.expire(names, Date.now());
     }
-    if (rows.length < PURGED_AT_A_TIME && this.deletions.get(id)?.state !== 'deleting')
-      this.deletions.remove(id);
+    if (rows.length < PURGED_AT_A_TIME && state !== 'deleting') this.deletions.remove(id);
   }
 }

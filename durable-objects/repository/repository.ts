@@ -56,6 +56,7 @@ import type { FreedBlob } from './removals.ts';
 import { Retention } from './retention.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
+import { Untagged } from './untagged.ts';
 
 /** Released links that one alarm reports to their shards. */
 const RELEASED_AT_ONCE = 500;
@@ -102,7 +103,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#undoMs = undoMs(env);
     this.#rowsPerDay = parseSettingOr('BACKGROUND_ROWS_PER_DAY', env.BACKGROUND_ROWS_PER_DAY, 0);
     this.#links = new Links(this.#sql, this.#graceMs);
-    this.#past = new Past(this.#sql, this.#links, this.#undoMs);
+    this.#past = new Past(this.#sql, this.#links, this.#undoMs, () => Untagged.after(this.#policies.list()));
     this.#manifests = this.#past.manifests;
     this.#abandoned = new Abandoned(this.#sql);
     this.#arriving = new Arriving(this.#sql);
@@ -387,9 +388,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       : { entries: [], more: false };
   }
 
-  setPolicies(told: EffectivePolicies): void {
+  async setPolicies(told: EffectivePolicies): Promise<void> {
     // Without a row there is nothing that policies could be about. A new repository gets them with its first message.
-    if (this.#exists() && this.#nameOf() !== null) this.#policies.set(told);
+    if (this.#exists() && this.#nameOf() !== null && this.#policies.set(told)) await this.#ringForPolicies();
   }
 
   policies(): EffectivePolicies | null {
@@ -419,6 +420,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   async #cleanUp(now: number): Promise<void> {
     if (!this.#exists()) return;
     const mayWork = await this.#mayWork(now);
+    const reported = mayWork && this.#past.isUntaggedDue(now) ? await this.#reported() : null;
     this.#change(() => {
       this.#links.removeExpired(now);
       this.#links.removeExpiredRefusals(now);
@@ -426,6 +428,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#arriving.removeExpired(now);
       this.#past.sweep(now);
       if (mayWork) this.#past.step(now);
+      if (reported !== null) this.#past.collectUntagged(reported, now);
       this.#setPresent(this.#isPresent());
     });
     this.#forgetAnswers();
@@ -466,6 +469,17 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#arriving.nextExpiry(),
     ].filter((at) => at !== null);
     return due.length === 0 ? null : Math.min(...due);
+  }
+
+  /** Policies may say that untagged manifests are deleted. */
+  async #ringForPolicies(): Promise<void> {
+    if (Untagged.after(this.#policies.list()) !== null) await this.#alarm.ringBy(Date.now());
+  }
+
+  /** Digests that clusters and hosts have reported as running. */
+  async #reported(): Promise<Digest[]> {
+    const name = this.#nameOf();
+    return name === null ? [] : catalogOf(this.env).runningOf(name);
   }
 
   /** Whether the next step of large deletions may run today. If not, the alarm rings again on the next day. */
@@ -687,6 +701,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       version,
       this.#policies.learn(told ?? null),
     );
+    if (told) await this.#ringForPolicies();
   }
 
   /** If this fails, the catalog hears of it with the next change, or drops what it has when that expires. */

@@ -160,6 +160,8 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       UPDATE repository SET fill_after = '';
       -- When the whole repository was deleted, if nothing was pushed since.
       ALTER TABLE repository ADD COLUMN cleared_at INTEGER;
+      -- JSON: where the daily search for untagged manifests stands; NULL before the first.
+      ALTER TABLE repository ADD COLUMN untagged TEXT;
       ALTER TABLE deleted_manifests ADD COLUMN deletion TEXT;
       -- When a client deleted the blob, which manifests in the trash name.
       ALTER TABLE blobs ADD COLUMN deleted_at INTEGER;

@@ -33,6 +33,12 @@ describe('a setting that is wrong is refused', () => {
       { AUDIT_DAYS: days },
       /: AUDIT_DAYS is a number of days from 1 to 3650$/,
     ]),
+    ...['366', '-1', '14d'].map((days): [Record<string, string>, RegExp] => [
+      { UNDO_DAYS: days },
+      /: UNDO_DAYS is a number of days from 0 to 365$/,
+    ]),
+    [{ GRACE_HOURS: '0' }, /: GRACE_HOURS is a number of hours from 1 to 720$/],
+    [{ BACKGROUND_ROWS_PER_DAY: 'few' }, /: BACKGROUND_ROWS_PER_DAY is a number of rows/],
     [{ SPARSE_MANIFESTS: '1' }, /: SPARSE_MANIFESTS is true or false$/],
     [{ OIDC_ISSUER: ISSUER, PUBLIC_URL }, /: OIDC_ISSUER needs OIDC_CLIENT_ID$/],
     [{ OIDC_ISSUER: 'issuer', OIDC_CLIENT_ID: 'id', PUBLIC_URL }, /: OIDC_ISSUER is the https URL/],

@@ -95,6 +95,16 @@ for (const archive of ARCHIVES) {
         `SELECT digest FROM tag_history WHERE tag = 'old' ORDER BY seq`,
       );
       assert.deepEqual(moves, [{ digest: DELETED.digest }, { digest: null }]);
+      const history = JSON.parse(
+        String(await asking(ADMIN).pull('/api/v1/repositories/team%2Fapp/history?tag=old')),
+      ) as { moves: { digest: string | null; from: string | null }[] };
+      assert.deepEqual(
+        history.moves.map(({ from, digest }) => [from, digest]),
+        [
+          [DELETED.digest, null],
+          [null, DELETED.digest],
+        ],
+      );
     });
 
     it(`the state folder in ${archive} takes pushes: of what it has, of what is new, and by mounting`, async () => {
@@ -134,6 +144,13 @@ for (const archive of ARCHIVES) {
       }
       await home.setClockAhead(0);
       await pullsAll();
+      // What it keeps of the past is complete: only tags that are there have no end.
+      const open = await home.rows(
+        'REPOSITORY',
+        'team/app',
+        'SELECT tag FROM tag_history WHERE until IS NULL AND tag NOT IN (SELECT name FROM tags)',
+      );
+      assert.deepEqual(open, []);
       const held = new Set<string>();
       // "team/new" only had a blob that no manifest names. It is empty now, and has no tables any more.
       for (const name of ['team/app', 'team/chunked', 'team/foreign', 'public/tools']) {

@@ -62,6 +62,8 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
     entry: graces?.entry ?? options.entry ?? OWN_ENTRY,
     vars: {
       AUTH: options.access ? 'on' : 'off',
+      // The soak counts what is left after the graces.
+      UNDO_DAYS: '0',
       ADMIN_PASSWORD,
       TOKEN_LIFETIME: '60',
       TRUSTED_PROXIES: '127.0.0.1',

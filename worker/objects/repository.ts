@@ -209,7 +209,7 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor>;
 
   /** Takes the lifecycle policies that match its name. Older ones than it knows are ignored. */
-  setPolicies(told: EffectivePolicies): void;
+  setPolicies(told: EffectivePolicies): Promise<void>;
   /** Null if it does not exist, or has not been told yet. */
   policies(): EffectivePolicies | null;
   /** Records pulls that were answered without asking the repository: tags and digests. */
