@@ -765,7 +765,9 @@ export interface Paths {
     post: {
       parameters: {
         path: {};
-        query?: {};
+        query?: {
+          dryRun?: 'true';
+        };
       };
       requestBody: {
         content: {
@@ -940,7 +942,9 @@ export interface Paths {
         path: {
           id: string;
         };
-        query?: {};
+        query?: {
+          dryRun?: 'true';
+        };
       };
       requestBody: {
         content: {
@@ -1050,7 +1054,9 @@ export interface Paths {
         path: {
           id: string;
         };
-        query?: {};
+        query?: {
+          dryRun?: 'true';
+        };
       };
       responses: {
         200: {

@@ -16,12 +16,15 @@ import { explain } from './explain.ts';
 import { CommandFailure, EXIT } from './failure.ts';
 import { diff, log } from './history.ts';
 import { keys } from './keys.ts';
+import { lifecycle } from './lifecycle.ts';
 import { policy } from './policy.ts';
 import { proxy } from './proxy.ts';
 import { exportImage, pull } from './pull.ts';
 import { pullSecret } from './pull-secret.ts';
 import { push } from './push.ts';
+import { retention } from './retention.ts';
 import { rule } from './rule.ts';
+import { running } from './running.ts';
 import { token } from './token.ts';
 import { trust } from './trust.ts';
 import { user } from './user.ts';
@@ -46,6 +49,9 @@ const root = buildRouteMap({
     token,
     rule,
     policy,
+    lifecycle,
+    retention,
+    running,
     trust,
     pullSecret,
     keys,

@@ -4,7 +4,7 @@ import type { LifecyclePolicy } from '../lifecycle/policy.ts';
 import type { NewLifecyclePolicy } from '../objects/catalog.ts';
 import { OciError } from '../oci/errors.ts';
 import { catalogOf, hasRepository, repositoryOf } from '../stubs.ts';
-import { type ManagementServices, type Operation, operation } from './operation.ts';
+import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
 import { pattern } from './schemas.ts';
 
 /** Images that a counting rule keeps at most. */
@@ -96,6 +96,13 @@ const reach = {
     .check(z.describe('Those of them that do not know of the change yet. They are told in steps.')),
 };
 
+/** What `dryRun` asks for is only checked. */
+const dryRun = z.object({
+  dryRun: z.optional(
+    z.literal('true').check(z.describe('Nothing is changed: the answer says what would be.')),
+  ),
+});
+
 const changed = z.object({ policy: lifecyclePolicy, ...reach });
 
 const EXAMPLE = {
@@ -129,11 +136,13 @@ export const LIFECYCLE: Operation[] = [
     summary: 'Add a lifecycle policy',
     description:
       'A policy of kind `retention` says which tags are kept. Of the policies that cover a tag, the most specific one decides. A policy of kind `tags` says which tags may move, and all that match a repository apply.',
+    query: dryRun,
     body: newLifecyclePolicy,
     example: EXAMPLE,
     status: 201,
     answer: changed,
-    run: async ({ body, services }) => {
+    run: async ({ query, body, services }) => {
+      if (query.dryRun) return unchanged({ ...body, id: '' }, services);
       const made = await catalogOf(services.env).createLifecycle(body);
       if (made === null) throw new OciError('CONFLICT', { message: POLICIES_MAX_MESSAGE });
       return { body: await withReach(made, services), changed: inWords(made) };
@@ -149,10 +158,7 @@ export const LIFECYCLE: Operation[] = [
     answer: changed,
     errors: { 404: 'There is no lifecycle policy of this id.' },
     run: async ({ named, services }) => {
-      const policies = await catalogOf(services.env).listLifecycle();
-      const found = policies.find((policy) => policy.id === named);
-      if (found === undefined) throw new OciError('NOT_FOUND', { message: MISSING });
-      return { body: await withReach(found, services) };
+      return { body: await withReach(await find(named, services), services) };
     },
   }),
   operation({
@@ -161,12 +167,14 @@ export const LIFECYCLE: Operation[] = [
     path: '/lifecycle/{id}',
     requires: 'admin',
     summary: 'Replace a lifecycle policy',
+    query: dryRun,
     body: newLifecyclePolicy,
     example: EXAMPLE,
     status: 200,
     answer: changed,
     errors: { 404: 'There is no lifecycle policy of this id.' },
-    run: async ({ named, body, services }) => {
+    run: async ({ named, query, body, services }) => {
+      if (query.dryRun) return unchanged({ ...body, id: (await find(named, services)).id }, services);
       const replaced = await catalogOf(services.env).replaceLifecycle(named, body);
       if (replaced === null) throw new OciError('NOT_FOUND', { message: MISSING });
       return { body: await withReach(replaced, services), changed: inWords(replaced) };
@@ -178,10 +186,12 @@ export const LIFECYCLE: Operation[] = [
     path: '/lifecycle/{id}',
     requires: 'admin',
     summary: 'Delete a lifecycle policy',
+    query: dryRun,
     status: 200,
     answer: changed,
     errors: { 404: 'There is no lifecycle policy of this id.' },
-    run: async ({ named, services }) => {
+    run: async ({ named, query, services }) => {
+      if (query.dryRun) return unchanged(await find(named, services), services);
       const deleted = await catalogOf(services.env).deleteLifecycle(named);
       if (deleted === null) throw new OciError('NOT_FOUND', { message: MISSING });
       return { body: await withReach(deleted, services), changed: inWords(deleted) };
@@ -205,6 +215,19 @@ export const LIFECYCLE: Operation[] = [
     },
   }),
 ];
+
+/** Throws NOT_FOUND. */
+async function find(id: string, { env }: ManagementServices): Promise<LifecyclePolicy> {
+  const policies = await catalogOf(env).listLifecycle();
+  const found = policies.find((policy) => policy.id === id);
+  if (found === undefined) throw new OciError('NOT_FOUND', { message: MISSING });
+  return found;
+}
+
+/** The answer to a dry run. */
+async function unchanged(policy: LifecyclePolicy, services: ManagementServices): Promise<OperationResult> {
+  return { body: await withReach(policy, services), changed: `dry run: ${inWords(policy)}` };
+}
 
 async function withReach(policy: LifecyclePolicy, { env }: ManagementServices) {
   return { policy, ...(await catalogOf(env).reach(policy.repositories)) };
