@@ -1555,6 +1555,105 @@ export interface Paths {
       };
     };
   };
+  '/repositories/{name}/plan': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              plan: {
+                id: string;
+                state:
+                  | 'counting'
+                  | 'waiting'
+                  | 'approval'
+                  | 'applying'
+                  | 'applied'
+                  | 'cancelled'
+                  | 'replaced'
+                  | 'making';
+                madeAt: string;
+                applyAt: string;
+                tags: number;
+                of: number;
+                manifests: number;
+                bytes: number;
+                approval: string | null;
+                deleted: number;
+                kept: number;
+                deletion: string | null;
+                actor: string;
+                says: string;
+              } | null;
+              tags: {
+                tag: string;
+                digest: string;
+                pushedAt: string;
+                why: string;
+                policy: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            action: 'cancel' | 'approve' | 'run';
+            id?: string;
+            dryRun?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              id: string;
+              state:
+                | 'counting'
+                | 'waiting'
+                | 'approval'
+                | 'applying'
+                | 'applied'
+                | 'cancelled'
+                | 'replaced'
+                | 'making';
+              madeAt: string;
+              applyAt: string;
+              tags: number;
+              of: number;
+              manifests: number;
+              bytes: number;
+              approval: string | null;
+              deleted: number;
+              kept: number;
+              deletion: string | null;
+              actor: string;
+              says: string;
+            };
+          };
+        };
+      };
+    };
+  };
   '/keys/rotate': {
     post: {
       parameters: {

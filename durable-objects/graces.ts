@@ -26,8 +26,9 @@ export const REPORT_KEPT_MS = 3 * DAY_MS + 6 * HOUR_MS;
 export const REPORT_RENEWED_MS = 6 * HOUR_MS;
 
 const GRACE_DEFAULT_HOURS = 24;
+const RETENTION_DELAY_DEFAULT_HOURS = 24;
 
-type Texts = Pick<Env, 'GRACE_HOURS' | 'UNDO_DAYS'>;
+type Texts = Pick<Env, 'GRACE_HOURS' | 'UNDO_DAYS' | 'RETENTION_DELAY_HOURS'>;
 
 /**
  * A blob without a manifest keeps its link this long, so that a push can finish. Content without a link is then deleted after the same
@@ -47,4 +48,11 @@ export function linkConfirmMs(texts: Texts): number {
 /** How long a deletion can be undone, and how long the history of tags is kept. */
 export function undoMs({ UNDO_DAYS }: Texts): number {
   return parseSettingOr('UNDO_DAYS', UNDO_DAYS, DELETING_MAX.undoDays) * DAY_MS;
+}
+
+/** How long a plan of the retention policies waits before it is applied. */
+export function retentionDelayMs({ RETENTION_DELAY_HOURS }: Texts): number {
+  return (
+    parseSettingOr('RETENTION_DELAY_HOURS', RETENTION_DELAY_HOURS, RETENTION_DELAY_DEFAULT_HOURS) * HOUR_MS
+  );
 }

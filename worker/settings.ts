@@ -240,6 +240,14 @@ export const SETTINGS = {
     about:
       'Hours that a blob without a manifest is kept in its repository, and then once more in the store, from 1 to 720. A push must upload its manifest within this time.',
   },
+  RETENTION_DELAY_HOURS: {
+    topic: 'Deleting',
+    home: 'both',
+    default: '24',
+    type: wholeNumber('hours', 0, DELETING_MAX.graceHours),
+    about:
+      'Hours between the plan of a retention run and its deletions, from 0 to 720. Until then the plan can be cancelled ([retention](retention.md)).',
+  },
   BACKGROUND_ROWS_PER_DAY: {
     topic: 'Deleting',
     home: 'both',

@@ -66,31 +66,44 @@ export class Removals {
    * What goes with these tags and manifests. With `keepsChildren`, as clients delete: a manifest that a tag leads to stays, and the
    * children of an index stay.
    */
-  goingWith({ tags = [], manifests = [] }: Removal, keepsChildren: boolean): Going {
+  goingWith(removal: Removal, keepsChildren: boolean): Going {
     const going: Going = { tags: new Map(), manifests: new Map(), subjects: [], unknown: [] };
+    this.#follow(removal, going, keepsChildren, TOGETHER_MAX);
+    return going;
+  }
+
+  /** Adds what goes with further tags, as several deletions one after another would remove it. */
+  extend(going: Going, removal: Removal): void {
+    this.#follow(removal, going, false, Number.POSITIVE_INFINITY);
+  }
+
+  #follow({ tags = [], manifests = [] }: Removal, going: Going, keepsChildren: boolean, most: number): void {
+    const tagged = new Set<Digest>();
     for (const tag of tags) {
       const found = this.#manifests.byTag(tag, false);
       if (found === null) going.unknown.push(tag);
-      else going.tags.set(tag, found.digest);
+      else {
+        going.tags.set(tag, found.digest);
+        tagged.add(found.digest);
+      }
     }
     const queue: [Digest, GoesBecause][] = [];
     for (const digest of manifests) {
       if (this.#manifests.byDigest(digest, false) === null) going.unknown.push(digest);
       else queue.push([digest, 'named']);
     }
-    const untagged = keepsChildren ? [] : new Set(going.tags.values());
+    const untagged = keepsChildren ? [] : tagged;
     for (const digest of untagged) if (this.#isUnneeded(digest, going)) queue.push([digest, 'untagged']);
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [digest, why] = next;
       if (going.manifests.has(digest)) continue;
-      if (why !== 'named' && going.manifests.size >= TOGETHER_MAX) continue;
+      if (why !== 'named' && going.manifests.size >= most) continue;
       going.manifests.set(digest, why);
       queue.push(...this.#dependentsOf(digest, going));
       if (keepsChildren) continue;
       for (const child of this.#childrenOf(digest))
         if (this.#isUnneeded(child, going)) queue.push([child, 'child']);
     }
-    return going;
   }
 
   /** All tags that go; null for everything. There may be very many. */

@@ -1,7 +1,8 @@
 /** The class of the Repository objects. What belongs together changes in one transaction. */
 import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
-import type { EffectivePolicies, LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
+import type { Plan, PlanAction } from '../../worker/lifecycle/plan.ts';
+import { type EffectivePolicies, isRetention, type LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
   ArrivingBlob,
@@ -14,6 +15,7 @@ import type {
   Looked,
   ManifestAnswer,
   NotFound,
+  PlanAnswer,
   PutAnswer,
   Refused,
   RepositoryObject,
@@ -25,6 +27,7 @@ import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
 import {
+  type Author,
   type Change,
   type Deletion,
   type MovePlace,
@@ -42,7 +45,7 @@ import {
 import { parseSettingOr } from '../../worker/settings.ts';
 import { catalogOf, shardNameOf } from '../../worker/stubs.ts';
 import { Alarm, RETRY_MS } from '../alarm.ts';
-import { ABANDONED_UPLOAD_KEPT_MS, graceMs, undoMs, VOID_LINK_MS } from '../graces.ts';
+import { ABANDONED_UPLOAD_KEPT_MS, graceMs, retentionDelayMs, undoMs, VOID_LINK_MS } from '../graces.ts';
 import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow, pageOf } from '../rows.ts';
 import { Abandoned } from './abandoned.ts';
@@ -54,6 +57,7 @@ import { Policies } from './policies.ts';
 import { Pulls } from './pulls.ts';
 import type { FreedBlob } from './removals.ts';
 import { Retention } from './retention.ts';
+import { ROWS_OF_A_STEP, type RunHost, Runs } from './runs.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
 import { Untagged } from './untagged.ts';
@@ -82,6 +86,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #policies: Policies;
   readonly #pulls: Pulls;
   readonly #retention: Retention;
+  readonly #runs: Runs;
   readonly #turns = new Turns();
   readonly #alarm: Alarm;
   readonly #graceMs: number;
@@ -109,7 +114,18 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#arriving = new Arriving(this.#sql);
     this.#policies = new Policies(this.#sql);
     this.#pulls = new Pulls(this.#sql);
-    this.#retention = new Retention(this.#sql, this.#pulls);
+    this.#retention = new Retention(this.#sql, this.#pulls, this.#past.trash);
+    const host: RunHost = {
+      policies: () => this.#policies.list(),
+      reported: () => this.#reported(),
+      change: (change) => this.#change(change),
+      bytesOnlyHere: (blobs) => this.#bytesOnlyHere(blobs),
+      deleted: async () => {
+        this.#change(() => this.#setPresent(this.#isPresent()));
+        await this.#afterRemoval();
+      },
+    };
+    this.#runs = new Runs(this.#sql, this.#retention, this.#past, this.#pulls, host, retentionDelayMs(env));
     this.#alarm = new Alarm(ctx, { run: (now) => this.#cleanUp(now), nextDue: (now) => this.#nextDue(now) });
     if (this.#exists()) this.#alarm.check();
   }
@@ -284,6 +300,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     });
     const { refused, hasMoved } = written;
     if (hasMoved) await this.#alarm.ringBy(this.#past.forgottenAt(now));
+    const judgedAt = hasMoved ? this.#runs.pushed(now) : null;
+    if (judgedAt !== null) await this.#alarm.ringBy(judgedAt);
     if (refused === null) await this.#afterChange();
     return { missing: [], arriving: [], refused };
   }
@@ -390,7 +408,17 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   async setPolicies(told: EffectivePolicies): Promise<void> {
     // Without a row there is nothing that policies could be about. A new repository gets them with its first message.
-    if (this.#exists() && this.#nameOf() !== null && this.#policies.set(told)) await this.#ringForPolicies();
+    if (!this.#exists() || this.#nameOf() === null) return;
+    await this.#alarm.ringBy(Date.now());
+    this.#change(() => {
+      if (this.#policies.set(told)) this.#runs.policiesChanged();
+    });
+  }
+
+  /** After new policies, the tags are judged again, and untagged manifests are looked for. */
+  async #judgeAgain(): Promise<void> {
+    if (this.#policies.list().some(isRetention)) await this.#alarm.ringBy(Date.now());
+    this.#change(() => this.#runs.policiesChanged());
   }
 
   policies(): EffectivePolicies | null {
@@ -410,6 +438,22 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (name === null) return null;
     const reported = await catalogOf(this.env).runningOf(name);
     return this.#retention.page(policies ?? this.#policies.list(), reported, Date.now(), count, last ?? '');
+  }
+
+  plan(after: number, count: number): PlanAnswer | null {
+    if (!this.#exists()) return null;
+    const { plans } = this.#runs;
+    const plan = plans.latest();
+    return plan === null || plan.state === 'making'
+      ? { plan: null, tags: [] }
+      : { plan, tags: plans.page(after, count) };
+  }
+
+  async actOnPlan(action: PlanAction, id: string | null, by: Author): Promise<Plan | null> {
+    if (!this.#exists()) return null;
+    const now = Date.now();
+    await this.#alarm.ringBy(now);
+    return this.#change(() => this.#runs.act(action, id, by.actor, now));
   }
 
   override async alarm(): Promise<void> {
@@ -432,6 +476,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#setPresent(this.#isPresent());
     });
     this.#forgetAnswers();
+    await this.#run(now);
     await this.#notify();
     // A repository that is empty, and has notified all others, leaves nothing behind.
     if (this.#holdsSomething(now) || this.#nextDueBesidesPast(0) !== null) return;
@@ -443,6 +488,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#policies.forget();
     this.#pulls.forget();
     this.#retention.forget();
+    this.#runs.forget();
     this.#past.trash.forget();
     await this.ctx.storage.deleteAll();
   }
@@ -454,6 +500,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const due = [
       this.#nextDueBesidesPast(now),
       hasWork ? Math.max(now, this.#workAgainAt) : null,
+      this.#nextRun(now),
       // What is due now is work.
       pastDue === null || (hasWork && pastDue <= now) ? null : pastDue,
     ].filter((at) => at !== null);
@@ -471,11 +518,6 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return due.length === 0 ? null : Math.min(...due);
   }
 
-  /** Policies may say that untagged manifests are deleted. */
-  async #ringForPolicies(): Promise<void> {
-    if (Untagged.after(this.#policies.list()) !== null) await this.#alarm.ringBy(Date.now());
-  }
-
   /** Digests that clusters and hosts have reported as running. */
   async #reported(): Promise<Digest[]> {
     const name = this.#nameOf();
@@ -484,11 +526,30 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   /** Whether the next step of large deletions may run today. If not, the alarm rings again on the next day. */
   async #mayWork(now: number): Promise<boolean> {
-    const rows = this.#past.rowsToWrite(now);
+    return this.#mayWrite(this.#past.rowsToWrite(now), now);
+  }
+
+  async #mayWrite(rows: number, now: number): Promise<boolean> {
     if (this.#rowsPerDay === 0 || rows === 0) return true;
     if (await catalogOf(this.env).takeAllowance(rows, this.#rowsPerDay)) return true;
     this.#workAgainAt = (Math.floor(now / DAY_MS) + 1) * DAY_MS + Math.floor(Math.random() * WORK_SPREAD_MS);
     return false;
+  }
+
+  /** When the next step of the retention policies is due. An empty repository has none. */
+  #nextRun(now: number): number | null {
+    if (!this.#isThere()) return null;
+    const due = this.#runs.nextDue(now);
+    return due === null || !this.#runs.deletesNext(Math.max(now, due))
+      ? due
+      : Math.max(due, this.#workAgainAt);
+  }
+
+  async #run(now: number): Promise<void> {
+    const due = this.#nextRun(now);
+    if (due === null || due > now) return;
+    if (this.#runs.deletesNext(now) && !(await this.#mayWrite(ROWS_OF_A_STEP, now))) return;
+    await this.#runs.step(now);
   }
 
   /** As clients delete: a manifest that a tag leads to stays, and the children of an index stay. */
@@ -576,6 +637,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       return this.ctx.storage.transactionSync(change);
     } catch (error) {
       this.#past.trash.forget();
+      this.#runs.forget();
       this.#clearedAt = undefined;
       throw error;
     }
@@ -648,7 +710,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   /** Asks the catalog for the policies if it has not told of them yet, and there are tags that they may be about. */
   async #learnPolicies(name: string | null, tags: () => Iterable<string>): Promise<void> {
     if (name === null || this.#policies.get() !== null || tags()[Symbol.iterator]().next().done) return;
-    this.#policies.set(await catalogOf(this.env).policiesOf(name));
+    if (this.#policies.set(await catalogOf(this.env).policiesOf(name))) await this.#judgeAgain();
   }
 
   /** Drops the answers that the isolate remembers, and notifies the others. The alarm repeats a notification that fails. */
@@ -696,12 +758,13 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const { name, present, version } = row;
     const told = await catalogOf(this.env).announce(name, present === 1, version, this.#policies.revision());
     // One statement, so that a new repository writes one row.
+    const policies = this.#policies.learn(told ?? null);
     this.#sql.exec(
       'UPDATE repository SET announced = MAX(announced, ?), policies = COALESCE(?, policies)',
       version,
-      this.#policies.learn(told ?? null),
+      policies,
     );
-    if (told) await this.#ringForPolicies();
+    if (policies !== null) await this.#judgeAgain();
   }
 
   /** If this fails, the catalog hears of it with the next change, or drops what it has when that expires. */

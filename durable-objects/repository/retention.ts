@@ -10,6 +10,7 @@ import {
 import type { Digest } from '../../worker/oci/digest.ts';
 import { allRows, firstRow } from '../rows.ts';
 import type { Pulls } from './pulls.ts';
+import type { Trash } from './trash.ts';
 
 /** Tags that are read at a time. */
 const TAGS_AT_ONCE = 1000;
@@ -49,10 +50,12 @@ interface Surveyed {
 export class Retention {
   readonly #sql: SqlStorage;
   readonly #pulls: Pulls;
+  readonly #trash: Trash;
   #surveyed: Surveyed | null = null;
 
-  constructor(sql: SqlStorage, pulls: Pulls) {
+  constructor(sql: SqlStorage, pulls: Pulls, trash: Trash) {
     this.#sql = sql;
+    this.#trash = trash;
     this.#pulls = pulls;
   }
 
@@ -105,9 +108,21 @@ export class Retention {
     now: number,
     names: string[],
   ): Promise<Map<string, JudgedTag>> {
-    const surveyed = await this.#survey(policies, reported, now, false);
+    const surveyed = await this.#survey(policies, reported, now, true);
     const rows = this.#named(names, surveyed.signed);
     return new Map(rows.map((row) => [row.name, judged(surveyed, this.#facts(row, surveyed))]));
+  }
+
+  /** Those of some tags that still have the digest, and the time of its push, that a plan has seen. */
+  unmoved(tags: { tag: string; digest: Digest; pushedAt: number }[]): string[] {
+    const rows = allRows<{ name: string }>(
+      this.#sql,
+      `SELECT t.name FROM json_each(?) j
+         JOIN tags t ON t.name = j.value ->> 'tag' AND t.digest = j.value ->> 'digest' AND t.updated_at = j.value ->> 'pushedAt'
+         JOIN manifests m ON m.digest = t.digest AND m.generation = t.generation AND ${this.#trash.live('m')}`,
+      JSON.stringify(tags),
+    );
+    return rows.map(({ name }) => name);
   }
 
   forget(): void {
@@ -147,7 +162,7 @@ export class Retention {
     this.#pulls.makeTable();
     return allRows<TagRow>(
       this.#sql,
-      `${selectTags(signed)} WHERE t.name > ? ORDER BY t.name LIMIT ?`,
+      `${this.#selectTags(signed)} WHERE t.name > ? ORDER BY t.name LIMIT ?`,
       last,
       count,
     );
@@ -155,7 +170,7 @@ export class Retention {
 
   #named(names: string[], signed: boolean): TagRow[] {
     this.#pulls.makeTable();
-    const query = `${selectTags(signed)} WHERE t.name IN (SELECT value FROM json_each(?))`;
+    const query = `${this.#selectTags(signed)} WHERE t.name IN (SELECT value FROM json_each(?))`;
     return allRows<TagRow>(this.#sql, query, JSON.stringify(names));
   }
 
@@ -175,7 +190,8 @@ export class Retention {
   }
 
   #has(digest: Digest): boolean {
-    return firstRow(this.#sql, 'SELECT 1 FROM manifests WHERE digest = ?', digest) !== null;
+    const query = `SELECT 1 FROM manifests m WHERE m.digest = ? AND ${this.#trash.live('m')}`;
+    return firstRow(this.#sql, query, digest) !== null;
   }
 
   /** The digests that run, and the indexes that name them: a runtime may report the manifest of its platform. */
@@ -192,19 +208,19 @@ export class Retention {
     );
     return new Set(rows.map(({ digest }) => digest));
   }
-}
 
-/** Tags of deleted manifests have no manifest of their generation. */
-function selectTags(signed: boolean): string {
-  const types = SIGNATURES.map((type) => `'${type}'`).join(', ');
-  const isSigned = signed
-    ? `EXISTS (SELECT 1 FROM manifests r WHERE r.subject = t.digest AND r.artifact_type IN (${types}))
-       OR EXISTS (SELECT 1 FROM tags s WHERE s.name = replace(t.digest, ':', '-') || '.sig')`
-    : '0';
-  return `SELECT t.name, t.digest, t.updated_at AS pushed_at, p.at AS tag_pulled_at, d.at AS digest_pulled_at,
-      ${isSigned} AS is_signed
-    FROM tags t JOIN manifests m ON m.digest = t.digest AND m.generation = t.generation
-      LEFT JOIN pulls p ON p.reference = t.name LEFT JOIN pulls d ON d.reference = t.digest`;
+  /** Tags of deleted manifests have no manifest of their generation. */
+  #selectTags(signed: boolean): string {
+    const types = SIGNATURES.map((type) => `'${type}'`).join(', ');
+    const isSigned = signed
+      ? `EXISTS (SELECT 1 FROM manifests r WHERE r.subject = t.digest AND r.artifact_type IN (${types}))
+         OR EXISTS (SELECT 1 FROM tags s WHERE s.name = replace(t.digest, ':', '-') || '.sig')`
+      : '0';
+    return `SELECT t.name, t.digest, t.updated_at AS pushed_at, p.at AS tag_pulled_at, d.at AS digest_pulled_at,
+        ${isSigned} AS is_signed
+      FROM tags t JOIN manifests m ON m.digest = t.digest AND m.generation = t.generation AND ${this.#trash.live('m')}
+        LEFT JOIN pulls p ON p.reference = t.name LEFT JOIN pulls d ON d.reference = t.digest`;
+  }
 }
 
 function judged({ survey }: Surveyed, tag: TagFacts): JudgedTag {

@@ -1,4 +1,5 @@
 /** What the tests of deletions ask a repository, past the API, and how they let time pass. */
+import assert from 'node:assert/strict';
 import type { Deletion, Removed, Restored, TagMove } from '../../worker/oci/upkeep.ts';
 import { Client } from '../faults/client.ts';
 import * as homes from '../support/homes.ts';
@@ -85,4 +86,20 @@ export class Kept extends Client {
     const { manifests } = JSON.parse(body.toString()) as { manifests: { digest: string }[] };
     return manifests.map((manifest) => manifest.digest).sort();
   }
+}
+
+/** In bytes: the blobs in the store that the client has to do with. */
+export async function bytesInStore({ home, digests }: Kept): Promise<number> {
+  let bytes = 0;
+  const shards = new Set([...digests].map((digest) => digest.slice(7, 9)));
+  for (const shard of home.name === 'disk' ? ['all'] : shards) {
+    const rows = await home.rows('BLOB_SHARD', shard, 'SELECT digest, key, size FROM objects');
+    for (const { digest, key, size } of rows) {
+      if (!digests.has(String(digest))) continue;
+      const found = await home.storedBytes(String(key));
+      assert.equal(found?.length, Number(size));
+      bytes += Number(size);
+    }
+  }
+  return bytes;
 }

@@ -11,7 +11,7 @@ import {
   type Manifest,
   repositoryName,
 } from '../support/fixtures.ts';
-import { eachHome, FREED_DAYS, Kept } from './client.ts';
+import { bytesInStore, eachHome, FREED_DAYS, Kept } from './client.ts';
 
 eachHome((home) => {
   const kept = () => new Kept(home, repositoryName('kept'));
@@ -263,20 +263,4 @@ async function letDaysPass(client: Kept, days: number): Promise<void> {
 
 async function mount(client: Kept, from: string, digest: string): Promise<void> {
   await client.want(201, 'POST', `/v2/${client.name}/blobs/uploads/?mount=${digest}&from=${from}`);
-}
-
-/** Of the blobs that the client has to do with. */
-async function bytesInStore({ home, digests }: Kept): Promise<number> {
-  let bytes = 0;
-  const shards = new Set([...digests].map((digest) => digest.slice(7, 9)));
-  for (const shard of home.name === 'disk' ? ['all'] : shards) {
-    const rows = await home.rows('BLOB_SHARD', shard, 'SELECT digest, key, size FROM objects');
-    for (const { digest, key, size } of rows) {
-      if (!digests.has(String(digest))) continue;
-      const found = await home.storedBytes(String(key));
-      assert.equal(found?.length, Number(size));
-      bytes += Number(size);
-    }
-  }
-  return bytes;
 }

@@ -20,6 +20,7 @@ import { LIFECYCLE } from './lifecycle.ts';
 import { ME } from './me.ts';
 import { document } from './openapi.ts';
 import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
+import { PLANS } from './plans.ts';
 import { POLICIES } from './policies.ts';
 import { PULL_SECRETS } from './pull-secrets.ts';
 import { RETENTION } from './retention.ts';
@@ -54,6 +55,7 @@ export const OPERATIONS: Operation[] = [
   ...RUNNING,
   ...DELETIONS,
   ...HISTORY,
+  ...PLANS,
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,

@@ -1,4 +1,5 @@
 /** What a Repository object can do. `durable-objects/repository/repository.ts` is the class. */
+import type { Plan, PlanAction, PlannedTag } from '../lifecycle/plan.ts';
 import type { EffectivePolicies, LifecyclePolicy } from '../lifecycle/policy.ts';
 import type { JudgedTag } from '../lifecycle/retention.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -7,6 +8,7 @@ import type { StoredManifest } from '../oci/manifest.ts';
 import type { Listing } from '../oci/page.ts';
 import type { ManifestPut } from '../oci/registry.ts';
 import type {
+  Author,
   Change,
   Deletion,
   MovePlace,
@@ -95,6 +97,12 @@ export interface JudgedPage {
   tags: JudgedTag[];
   /** The tag after which the next page begins; null on the last page. */
   last: string | null;
+}
+
+/** The latest plan of the retention policies, and some of its tags. */
+export interface PlanAnswer {
+  plan: Plan | null;
+  tags: PlannedTag[];
 }
 
 /** A lifecycle policy forbids a change: the message for the client. */
@@ -223,4 +231,9 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
     count: number,
     last: string | null,
   ): Promise<JudgedPage | null>;
+
+  /** The latest plan, with up to `count` tags after as many others. Null if the repository does not exist. */
+  plan(after: number, count: number): PlanAnswer | null;
+  /** Null if there is no plan of this id that can be changed so. `id` null is the open plan. */
+  actOnPlan(action: PlanAction, id: string | null, by: Author): Promise<Plan | null>;
 }
