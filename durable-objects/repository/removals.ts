@@ -119,8 +119,7 @@ export class Removals {
   /** The blobs in the store that no manifest which stays names. */
   freedBy({ manifests, subjects }: Going): FreedBlob[] {
     const listed = JSON.stringify([...manifests.keys()]);
-    const leaving = `m.subject IN (SELECT value FROM json_each(?2))
-      AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.digest = m.digest AND t.generation = m.generation)`;
+    const leaving = `m.subject IN (SELECT value FROM json_each(?2)) AND ${this.#trash.isFree('m')}`;
     const rows = allRows<FreedBlob>(
       this.#sql,
       `SELECT b.digest, b.key, b.size FROM blobs b WHERE b.deleted_at IS NULL AND b.digest IN
@@ -170,7 +169,7 @@ export class Removals {
     const following = firstRow<{ count: number }>(
       this.#sql,
       `SELECT COUNT(*) AS count FROM json_each(?) j JOIN manifests m ON m.subject = j.value
-       WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.digest = m.digest AND t.generation = m.generation)`,
+       WHERE ${this.#trash.isFree('m')}`,
       JSON.stringify(subjects),
     );
     return {
@@ -295,14 +294,10 @@ export class Removals {
   /** Moves some of the manifests of a departure, and returns about how many rows that cost. */
   #moveSome(departure: Departure, rowsMax: number): number {
     const { subject, before, after, deletion } = departure;
-    const of =
-      subject === ''
-        ? ''
-        : `AND subject = ?4 AND NOT EXISTS
-      (SELECT 1 FROM tags t WHERE t.digest = manifests.digest AND t.generation = manifests.generation)`;
+    const of = subject === '' ? '' : `AND m.subject = ?4 AND ${this.#trash.isFree('m')}`;
     const due = allRows<{ digest: Digest }>(
       this.#sql,
-      `SELECT digest FROM manifests WHERE digest > ?1 AND generation < ?2 ${of} ORDER BY digest LIMIT ?3`,
+      `SELECT m.digest FROM manifests m WHERE m.digest > ?1 AND m.generation < ?2 ${of} ORDER BY m.digest LIMIT ?3`,
       after,
       before,
       MOVED_AT_A_TIME,
@@ -371,7 +366,7 @@ export class Removals {
     if (referrers.length > REFERRERS_AT_ONCE) going.subjects.push(digest);
     else
       for (const referrer of referrers)
-        if (this.#isUntagged(referrer.digest, going)) found.push([referrer.digest, 'referrer']);
+        if (this.#isFree(referrer.digest, going)) found.push([referrer.digest, 'referrer']);
     for (const suffix of COSIGN_SUFFIXES) {
       const tag = `${digest.replace(':', '-')}.${suffix}`;
       const signature = this.#manifests.byTag(tag, false);
@@ -395,16 +390,25 @@ export class Removals {
 
   /** Whether only what goes needs a manifest: no other tag, no other index, and no subject that stays. */
   #isUnneeded(digest: Digest, going: Going): boolean {
-    if (!this.#isUntagged(digest, going)) return false;
-    const needing = allRows<{ digest: Digest }>(
+    const subject = firstRow<{ digest: Digest }>(
       this.#sql,
-      `SELECT m.digest FROM named_by n JOIN manifests m ON m.digest = n.manifest
-         WHERE n.digest = ?1 AND m.subject IS NOT ?1 AND ${this.#trash.live('m')}
-       UNION SELECT m.digest FROM manifests r JOIN manifests m ON m.digest = r.subject
-         WHERE r.digest = ?1 AND ${this.#trash.live('m')}`,
+      `SELECT s.digest FROM manifests m JOIN manifests s ON s.digest = m.subject
+       WHERE m.digest = ? AND ${this.#trash.live('s')}`,
       digest,
     );
-    return needing.every((other) => going.manifests.has(other.digest));
+    return (subject === null || going.manifests.has(subject.digest)) && this.#isFree(digest, going);
+  }
+
+  /** Whether only what goes leads to a manifest: no other tag, and no other index. */
+  #isFree(digest: Digest, going: Going): boolean {
+    if (!this.#isUntagged(digest, going)) return false;
+    const naming = allRows<{ digest: Digest }>(
+      this.#sql,
+      `SELECT m.digest FROM named_by n JOIN manifests m ON m.digest = n.manifest
+       WHERE n.digest = ?1 AND m.subject IS NOT ?1 AND ${this.#trash.live('m')}`,
+      digest,
+    );
+    return naming.every((other) => going.manifests.has(other.digest));
   }
 
   /** Whether a manifest has no tags but those that go. */

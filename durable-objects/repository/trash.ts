@@ -71,8 +71,14 @@ export class Trash {
   live(m: string): string {
     if (!this.hasDepartures()) return 'TRUE';
     return `NOT EXISTS (SELECT 1 FROM departures d WHERE d.subject IN ('', ${m}.subject) AND d.before > ${m}.generation
-      AND (d.subject = '' OR NOT EXISTS
-        (SELECT 1 FROM tags dt WHERE dt.digest = ${m}.digest AND dt.generation = ${m}.generation)))`;
+      AND (d.subject = '' OR ${this.isFree(m)}))`;
+  }
+
+  /** The condition that the row `m` of `manifests` has no tag, and that no index names it. */
+  isFree(m: string): string {
+    return `(NOT EXISTS (SELECT 1 FROM tags dt WHERE dt.digest = ${m}.digest AND dt.generation = ${m}.generation)
+      AND NOT EXISTS (SELECT 1 FROM named_by dn JOIN manifests dp ON dp.digest = dn.manifest
+        WHERE dn.digest = ${m}.digest AND dp.subject IS NOT ${m}.digest))`;
   }
 
   /** The condition that the manifest of the row `t` of `tags` was deleted with the whole repository. */

@@ -125,6 +125,18 @@ eachHome((home) => {
     assert.deepEqual(await client.referrersOf(referrer.digest), [second.digest]);
   });
 
+  test('a referrer that an index names stays when its subject is deleted', async () => {
+    const client = kept();
+    const image = imageManifest();
+    await client.pushManifest(client.name, 'v1', image);
+    const referrer = artifact({ subject: image.descriptor });
+    await client.pushManifest(client.name, referrer.digest, referrer);
+    await client.pushManifest(client.name, 'index', imageIndex([referrer]));
+    await client.want(202, 'DELETE', `/v2/${client.name}/manifests/${image.digest}`);
+    assert.equal(await client.statusOf(`manifests/${referrer.digest}`), 200);
+    assert.equal((await client.deletions())[0]?.manifests, 1);
+  });
+
   test('a client that deletes an index leaves its children; a deletion of a tag takes what only it needs', async () => {
     const client = kept();
     const [one, two, shared, named] = [1, 2, 3, 4].map(() => imageManifest()) as [

@@ -30,6 +30,15 @@ interface KnownManifest {
   seen: number;
 }
 
+/** A delete of a manifest that is under way. */
+interface Delete {
+  start: number;
+  /** The manifest, and its referrers. */
+  digests: Set<string>;
+  /** The writes of the referrers. */
+  taken: Map<string, Write<boolean>>;
+}
+
 interface KnownBlob {
   blob: Blob;
   there: Register<boolean>;
@@ -77,6 +86,7 @@ export class RepositoryModel {
   /** A push to it has begun, so that it may be in the catalog; null where none has. */
   touched: number | null = null;
   readonly #model: Model;
+  readonly #deletes = new Set<Delete>();
 
   constructor(model: Model, name: string, tags: string[]) {
     this.#model = model;
@@ -115,6 +125,7 @@ export class RepositoryModel {
   manifestPut(manifest: Manifest, tags: string[]): Pending {
     const known = this.#manifest(manifest);
     const start = this.#begin();
+    for (const running of this.#deletes) this.#takeAlong(running, manifest);
     const write = known.there.begin(true, start);
     const moved = tags.map((tag) => [this.tag(tag), this.tag(tag).begin(manifest.digest, start)] as const);
     const writes = [[known.there, write] as const, ...moved];
@@ -133,6 +144,11 @@ export class RepositoryModel {
     if (known === undefined) throw new Error(`no client has pushed ${digest}`);
     const start = this.#begin();
     const write = known.there.begin(false, start);
+    // It takes along its referrers, unless an index names them.
+    const running: Delete = { start, digests: new Set([digest]), taken: new Map() };
+    this.#deletes.add(running);
+    for (const { manifest } of this.manifests.values()) this.#takeAlong(running, manifest);
+    const referrers = running.taken;
     // It takes along the tags that point to it.
     const tags = [...this.tags.values()].map((register) => ({
       register,
@@ -142,7 +158,9 @@ export class RepositoryModel {
       done: (span) => {
         if (!known.there.can(true, span.start, span.end))
           throw new Violation(`the manifest ${digest} was deleted, and was not there`);
+        this.#deletes.delete(running);
         Object.assign(write, { end: span.end, replaces: 'everything' });
+        for (const taken of referrers.values()) taken.end = span.end;
         for (const { register, write: tag } of tags) {
           register.drop(tag);
           if (!register.can(digest, start, span.end)) continue;
@@ -150,11 +168,14 @@ export class RepositoryModel {
         }
       },
       refused: () => {
+        this.#deletes.delete(running);
         known.there.drop(write);
+        for (const [other, taken] of referrers) this.manifests.get(other)?.there.drop(taken);
         for (const { register, write: tag } of tags) register.drop(tag);
       },
       unknown: () => {
-        for (const one of [write, ...tags.map(({ write: tag }) => tag)])
+        this.#deletes.delete(running);
+        for (const one of [write, ...referrers.values(), ...tags.map(({ write: tag }) => tag)])
           one.end = performance.now() + SETTLES_MS;
       },
     };
@@ -260,6 +281,20 @@ export class RepositoryModel {
         for (const [, write] of writes) write.end = performance.now() + SETTLES_MS;
       },
     };
+  }
+
+  /** A referrer of what is deleted, also of another referrer, may be deleted too. */
+  #takeAlong(running: Delete, { digest, subject }: Manifest): void {
+    if (subject === null || !running.digests.has(subject) || running.digests.has(digest)) return;
+    running.digests.add(digest);
+    running.taken.set(digest, this.#knownManifest(digest).there.begin(false, running.start));
+    for (const { manifest } of this.manifests.values()) this.#takeAlong(running, manifest);
+  }
+
+  #knownManifest(digest: string): KnownManifest {
+    const known = this.manifests.get(digest);
+    if (known === undefined) throw new Error(`no client has pushed ${digest}`);
+    return known;
   }
 
   #expectThere(register: Register<boolean>, digest: string, { start, end }: Span): void {
