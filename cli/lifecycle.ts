@@ -5,6 +5,7 @@ import type { Paths } from './api.ts';
 import { allPages, entriesIn, textIn } from './client.ts';
 import {
   type Context,
+  DRY_RUN,
   given,
   JSON_OPTION,
   positional,
@@ -85,7 +86,7 @@ ${RULES}`,
   parameters: {
     flags: {
       ...POLICY_OPTIONS,
-      dryRun: flag('Print the policy and the number of repositories that it is for, and store nothing'),
+      dryRun: DRY_RUN,
       json: JSON_OPTION,
       url: URL_OPTION,
     },
@@ -98,8 +99,8 @@ ${RULES}`,
       params: { path: {}, query },
       body,
     });
-    const isWhole = options.json || options.dryRun;
-    this.print(isWhole ? `${JSON.stringify(data, null, 2)}\n` : `${textIn(data?.policy.id)}\n`);
+    if (options.json) return this.print(`${JSON.stringify(data)}\n`);
+    this.print(options.dryRun ? reachOf('This would add', data) : `${textIn(data?.policy.id)}\n`);
   },
 });
 
@@ -127,7 +128,7 @@ const remove = buildCommand({
   docs: { brief: 'Delete a lifecycle policy' },
   parameters: {
     flags: {
-      dryRun: flag('Print the policy and the number of repositories that it is for, and delete nothing'),
+      dryRun: DRY_RUN,
       json: JSON_OPTION,
       url: URL_OPTION,
     },
@@ -136,7 +137,8 @@ const remove = buildCommand({
   async func(this: Context, { dryRun, json, url }: { dryRun: boolean } & Output & Url, id: string) {
     const query = dryRun ? { dryRun: 'true' as const } : {};
     const { data } = await this.connect(url).DELETE('/lifecycle/{id}', { params: { path: { id }, query } });
-    if (json || dryRun) this.print(`${JSON.stringify(data, null, 2)}\n`);
+    if (json) return this.print(`${JSON.stringify(data)}\n`);
+    this.print(reachOf(dryRun ? 'This would delete' : 'Deleted', data));
   },
 });
 
@@ -234,11 +236,17 @@ function policyIn(file: string): NewPolicy {
 
 function printPolicies(context: Context, policies: Policy[], json: boolean): void {
   if (json) {
-    context.print(`${JSON.stringify(policies, null, 2)}\n`);
+    context.print(`${JSON.stringify({ policies })}\n`);
     return;
   }
   const rows = policies.map((policy) => ({ ...policy, says: inWords(policy) }));
   context.print(table(rows, ['id', 'kind', 'repositories', 'says']));
+}
+
+function reachOf(what: string, answer: { policy: Policy; repositories: number } | undefined): string {
+  if (answer === undefined) throw new CommandFailure('The answer of the registry is not complete.');
+  const { policy, repositories } = answer;
+  return `${what} a policy of kind ${policy.kind} for ${repositories === 1 ? '1 repository' : `${repositories} repositories`}: ${inWords(policy)}\n`;
 }
 
 /** Such as `release-*: keeps lastPushed=10, running; the others expire after 30 days`. */

@@ -17,6 +17,7 @@ import { CommandFailure, EXIT } from './failure.ts';
 import { diff, log } from './history.ts';
 import { keys } from './keys.ts';
 import { lifecycle } from './lifecycle.ts';
+import { plan } from './plan.ts';
 import { policy } from './policy.ts';
 import { proxy } from './proxy.ts';
 import { exportImage, pull } from './pull.ts';
@@ -51,6 +52,7 @@ const root = buildRouteMap({
     policy,
     lifecycle,
     retention,
+    plan,
     running,
     trust,
     pullSecret,

@@ -48,7 +48,7 @@ export const retention = buildCommand({
 export function printVerdicts(context: Context, tags: Verdict[], { json, expired }: Output): void {
   const wanted = expired ? tags.filter(({ state }) => state === 'expired') : tags;
   if (json) {
-    context.print(`${JSON.stringify(wanted, null, 2)}\n`);
+    context.print(`${JSON.stringify({ tags: wanted })}\n`);
     return;
   }
   const rows = wanted.map(({ tag, pushedAt, pulledAt, why }) => ({
