@@ -93,6 +93,22 @@ eachHome((home) => {
       ],
       ['a reader restores nothing', 'reader', 'POST', '/restores', { tag: 'v1', dryRun: true }, 403],
       [
+        'a restore sets no tag of an impossible name',
+        'writer',
+        'POST',
+        '/restores',
+        { tag: 'a b', digest: image.digest },
+        400,
+      ],
+      [
+        'a restore sets no tag that names a time',
+        'writer',
+        'POST',
+        '/restores',
+        { tag: 'v1--at--20261101T0900Z', digest: image.digest },
+        400,
+      ],
+      [
         'a writer restores',
         'writer',
         'POST',

@@ -5,6 +5,7 @@ import type { Access } from '../access/decide.ts';
 import { authorOf } from '../auth/author.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
+import { parseOwnTag } from '../oci/reference.ts';
 import type { Deletion, NotRestored, Removed } from '../oci/upkeep.ts';
 import { hasRepository, repositoryOf } from '../stubs.ts';
 import { type ApiCaller, type ManagementServices, type Operation, operation } from './operation.ts';
@@ -186,7 +187,7 @@ export const DELETIONS: Operation[] = [
       const { deletion: id, tag, at, digest, force, dryRun } = body;
       const access = accessOf(caller);
       if (tag === undefined) checkAllTags(access);
-      else checkTags(access, 'push', [tag]);
+      else checkTags(access, 'push', [parseOwnTag(tag)]);
       const by = authorOf(caller.identity.subject, caller.client, access);
       const what =
         tag === undefined
