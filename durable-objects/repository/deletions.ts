@@ -89,6 +89,12 @@ export class Deletions {
     return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
 
+  /** When the first of all was made (Unix time, ms); null if there is none. */
+  first(): number | null {
+    const query = 'SELECT at FROM deletions ORDER BY id LIMIT 1';
+    return firstRow<{ at: number }>(this.#sql, query)?.at ?? null;
+  }
+
   /** Ends the time in which a deletion can be undone, because someone asks for it. */
   end(id: string, now: number): void {
     this.#sql.exec(
@@ -119,12 +125,12 @@ export class Deletions {
   }
 }
 
-function deletionOf({ why, what, names, state, isLeaving, restoredAfter: _, ...row }: DeletionRow): Deletion {
+function deletionOf({ why, what, names, state, isLeaving, restoredAfter, ...row }: DeletionRow): Deletion {
   return {
     ...row,
     why: why as Why,
     what: what as Deletion['what'],
     names: JSON.parse(names),
-    state: isLeaving === 1 ? 'deleting' : (state as Deletion['state']),
+    state: isLeaving === 1 && restoredAfter === null ? 'deleting' : (state as Deletion['state']),
   };
 }

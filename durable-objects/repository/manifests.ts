@@ -177,16 +177,20 @@ export class Manifests {
   }
 
   /**
-   * Puts the row of a manifest back. Its bytes and references are there. If it has tags that were still to be removed, it keeps them.
+   * Puts the row of a manifest back. Its bytes and references are there. If it has tags that were still to be removed, it keeps them,
+   * unless its generation is on its way to the trash: then they are removed first, and restored after that.
    */
   putBack(row: TrashedRow): void {
     const kept = firstRow<{ generation: number }>(
       this.#sql,
-      'DELETE FROM deleted_manifests WHERE digest = ? AND deletion = ? RETURNING generation',
+      `DELETE FROM deleted_manifests WHERE digest = ?1 AND generation =
+         (SELECT MAX(generation) FROM deleted_manifests WHERE digest = ?1 AND deletion = ?2 AND generation >= ?3)
+       RETURNING generation`,
       row.digest,
       row.deletion,
+      this.#trash.generationsBefore(),
     );
-    const generation = Math.max(kept?.generation ?? this.nextGeneration(), this.#trash.generationsBefore());
+    const generation = kept?.generation ?? this.nextGeneration();
     this.#sql.exec(
       `INSERT INTO manifests (${COLUMNS}, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
       row.digest,

@@ -26,8 +26,11 @@ import { Untagged } from './untagged.ts';
 const HISTORY_SWEEP_MS = 24 * 3600 * 1000;
 /** About how many rows one step of one kind of work writes. */
 const STEP_ROWS = 1000;
-/** Manifests that one step deletes for good. */
+/** Manifests that one step deletes for good, at most. */
 const PURGED_AT_A_TIME = 150;
+/** About how many rows such a manifest costs, and each blob or manifest that it names. */
+const ROWS_OF_A_PURGED = 5;
+const ROWS_OF_A_NAME = 3;
 /** Names that the row of a deletion keeps. */
 const NAMES_MAX = 20;
 
@@ -161,7 +164,7 @@ export class Past {
   /** Removes old rows of the history. */
   sweep(now: number): void {
     if (this.history.hasToFill()) this.history.fill();
-    else this.history.removeOld(now - this.#historyMs());
+    else this.history.removeOld(Math.min(now - this.#historyMs(), this.#firstDeletion()));
   }
 
   isUntaggedDue(now: number): boolean {
@@ -188,7 +191,8 @@ export class Past {
   nextDue(now: number): number | null {
     if (this.history.hasToFill()) return now;
     const oldest = this.history.oldest();
-    const historyDue = oldest === null ? null : oldest + this.#historyMs() + HISTORY_SWEEP_MS;
+    const isNeeded = oldest === null || oldest >= this.#firstDeletion();
+    const historyDue = isNeeded ? null : oldest + this.#historyMs() + HISTORY_SWEEP_MS;
     const deletionDue = this.trash.exists() ? this.deletions.nextDue() : null;
     const untaggedDue = this.#untaggedAfter() === null ? null : this.untagged.nextDue();
     const due = [historyDue, deletionDue, untaggedDue].filter((at) => at !== null);
@@ -212,6 +216,11 @@ export class Past {
     return latest !== null && this.#undoMs > 0 && latest >= now - this.#undoMs;
   }
 
+  /** When the first of the deletions was made whose tags can be restored (Unix time, ms): the history since then says what they led to. */
+  #firstDeletion(): number {
+    return (this.trash.exists() ? this.deletions.first() : null) ?? Number.POSITIVE_INFINITY;
+  }
+
   /** How long the history is kept: it also says when a manifest lost its last tag. */
   #historyMs(): number {
     return Math.max(this.#undoMs, this.#untaggedAfter() ?? 0);
@@ -230,11 +239,14 @@ export class Past {
     // Its restore began in time.
     if (state === 'restoring') return;
     const rows = this.trash.of(id, '', PURGED_AT_A_TIME);
+    let left = STEP_ROWS;
     for (const { digest } of rows) {
+      if (left <= 0) return;
       this.trash.remove(digest);
       const names: Digest[] = this.manifests.forget(digest);
       if (isPurged) this.#links.removeUnreferenced(names);
       this.#links.expire(names, Date.now());
+      left -= ROWS_OF_A_PURGED + ROWS_OF_A_NAME * names.length;
     }
     if (rows.length < PURGED_AT_A_TIME && state !== 'deleting') this.deletions.remove(id);
   }

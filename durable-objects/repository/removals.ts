@@ -261,6 +261,13 @@ export class Removals {
     this.#count(leaving.deletion, 1, 0);
   }
 
+  /** Whether manifests of a deletion still have tags to be removed. */
+  hasTagsOf(deletion: string): boolean {
+    return (
+      firstRow(this.#sql, 'SELECT 1 FROM deleted_manifests WHERE deletion = ? LIMIT 1', deletion) !== null
+    );
+  }
+
   /** Whether rows are left to move. */
   hasSteps(): boolean {
     return this.#hasTagsToRemove() || this.#trash.hasDepartures();

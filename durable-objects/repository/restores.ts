@@ -82,6 +82,8 @@ export class Restores {
     if (under === null) return;
     const { id } = under;
     const place: Place = JSON.parse(under.after);
+    // Only tags that are removed can be restored.
+    if (place.phase === 'tags' && this.#removals.hasTagsOf(id)) return;
     const next =
       place.phase === 'manifests' ? this.#restoreManifests(id, place) : this.#restoreTags(id, place);
     this.#deletions.restored(id, next === null ? null : JSON.stringify(next));
