@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Plan, PlannedTag } from '../../worker/lifecycle/plan.ts';
-import { Approval } from '../../worker/lifecycle/plan.ts';
 import type { KeepRule, RetentionPolicy } from '../../worker/lifecycle/policy.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
 import { bytesInStore, DAY_MS, eachHome, Kept } from '../deleting/client.ts';
@@ -10,7 +9,7 @@ import { AHEAD } from '../durable-objects/calls.ts';
 import { letTimePass } from '../faults/remains.ts';
 import { blob, imageIndex, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import type { Home } from '../support/homes.ts';
-import { NOW, retention } from './policies.ts';
+import { retention } from './policies.ts';
 
 const HOUR_MS = 3600 * 1000;
 
@@ -262,21 +261,4 @@ eachHome((home: Home) => {
     assert.equal((await client.deletions()).length, 1);
     assert.deepEqual(await home.violations(), []);
   });
-});
-
-test('a plan needs a person for more than 30 %, a tag pulled within 7 days, or one that runs', () => {
-  const tag = { name: 'a', pulledAt: null, isRunning: false };
-  const needed = (
-    tags: (typeof tag | { name: string; pulledAt: number; isRunning: boolean })[],
-    of: number,
-  ) => {
-    const approval = new Approval(NOW);
-    for (const one of tags) approval.see(one);
-    return approval.needed(tags.length, of);
-  };
-  assert.equal(needed([tag, tag, tag], 10), null);
-  assert.equal(needed([tag, tag, tag, tag], 13), 'it deletes 4 of 13 tags, which is more than 30 %');
-  assert.equal(needed([{ ...tag, pulledAt: NOW - 7 * DAY_MS }], 10), null);
-  assert.match(needed([{ ...tag, pulledAt: NOW - 7 * DAY_MS + 1 }], 10) ?? '', /a was pulled within/);
-  assert.equal(needed([tag, { ...tag, name: 'b', isRunning: true }], 10), 'the tag b is reported as running');
 });

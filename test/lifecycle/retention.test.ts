@@ -1,10 +1,10 @@
 /** Which rule keeps a tag, or when it expires and why: each rule with its edge cases. */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, test } from 'node:test';
 import fc from 'fast-check';
 import type { LifecyclePolicy, RetentionPolicy } from '../../worker/lifecycle/policy.ts';
 import { DAY_MS } from '../../worker/lifecycle/policy.ts';
-import { RetentionSurvey, subjectOf, type TagFacts } from '../../worker/lifecycle/retention.ts';
+import { isExpired, RetentionSurvey, subjectOf, type TagFacts } from '../../worker/lifecycle/retention.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
 import { digestOf, NOW, pulled, retention, tag, tagsPolicy } from './policies.ts';
 
@@ -139,6 +139,8 @@ const NEWEST: Case[] = [
       tag('1.4.2-rc.2', 40),
       tag('1.4.2-rc.10', 40),
       tag('2.0.0-beta', 40),
+      tag('3.0.0-rc.9', 40),
+      tag('3.0.0', 40),
     ],
     want: {
       '1.4.1': 'kept: the newest of 1.4',
@@ -146,6 +148,8 @@ const NEWEST: Case[] = [
       '1.4.2-rc.2': OLD,
       '1.4.2-rc.10': 'kept: the newest of 1.4',
       '2.0.0-beta': 'kept: the newest of 2.0',
+      '3.0.0-rc.9': OLD,
+      '3.0.0': 'kept: the newest of 3.0',
     },
   },
   {
@@ -387,6 +391,15 @@ for (const [what, cases] of Object.entries(ALL)) {
     }
   });
 }
+
+test('a tag is deleted from the moment on when it expires', () => {
+  const verdict = { state: 'expires', why: '', policy: '1', at: NOW } as const;
+  assert.deepEqual(
+    [NOW - 1, NOW, NOW + 1].map((now) => isExpired(verdict, now)),
+    [false, true, true],
+  );
+  assert.equal(isExpired({ state: 'kept', why: '', policy: '1', until: 0 }, NOW), false);
+});
 
 describe('a tag that belongs to another image', () => {
   for (const [name, want] of [
