@@ -409,7 +409,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   async setPolicies(told: EffectivePolicies): Promise<void> {
     // Without a row there is nothing that policies could be about. A new repository gets them with its first message.
     if (!this.#exists() || this.#nameOf() === null) return;
-    await this.#alarm.ringBy(Date.now());
+    if (told.policies.some(isRetention)) await this.#alarm.ringBy(Date.now());
     this.#change(() => {
       if (this.#policies.set(told)) this.#runs.policiesChanged();
     });
@@ -476,8 +476,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#setPresent(this.#isPresent());
     });
     this.#forgetAnswers();
-    await this.#run(now);
     await this.#notify();
+    // Last, so that an error in it holds up nothing else.
+    await this.#run(now);
     // A repository that is empty, and has notified all others, leaves nothing behind.
     if (this.#holdsSomething(now) || this.#nextDueBesidesPast(0) !== null) return;
     this.#hasTables = false;
