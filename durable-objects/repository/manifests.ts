@@ -11,6 +11,7 @@ import type { ManifestPut } from '../../worker/oci/registry.ts';
 import { allRows, firstRow } from '../rows.ts';
 import type { History, Move } from './history.ts';
 import type { ManifestRow, Trash, TrashedRow } from './trash.ts';
+import type { Usage } from './usage.ts';
 
 /** A manifest is kept in pieces of this size, because a row may have 2 MB (Cloudflare docs, "Durable Objects limits"). */
 const ROW_BYTES = 1024 * 1024;
@@ -31,12 +32,14 @@ export class Manifests {
   readonly #sql: SqlStorage;
   readonly #history: History;
   readonly #trash: Trash;
+  readonly #usage: Usage;
   #lastGeneration = 0;
 
-  constructor(sql: SqlStorage, history: History, trash: Trash) {
+  constructor(sql: SqlStorage, history: History, trash: Trash, usage: Usage) {
     this.#sql = sql;
     this.#history = history;
     this.#trash = trash;
+    this.#usage = usage;
   }
 
   byTag(tag: string, withBytes: boolean): ManifestAnswer | null {
@@ -101,10 +104,18 @@ export class Manifests {
    * Writes a manifest with its references and its place among the referrers, unless it exists already. If it is pushed again with
    * another media type, it keeps its tags. A manifest of the trash is taken from there.
    */
-  write({ digest, bytes, manifest }: ManifestPut): void {
+  write(put: ManifestPut): void {
+    const { digest, manifest } = put;
+    const known = this.#all(
+      'SELECT 1 FROM manifests WHERE digest = ? AND media_type = ?',
+      digest,
+      manifest.mediaType,
+    );
+    if (known.length === 0) this.#usage.ofManifest(digest, namesOf(manifest), () => this.#insert(put));
+  }
+
+  #insert({ digest, bytes, manifest }: ManifestPut): void {
     const { mediaType, subject, artifactType, annotations } = manifest;
-    const known = this.#all('SELECT 1 FROM manifests WHERE digest = ? AND media_type = ?', digest, mediaType);
-    if (known.length > 0) return;
     this.#sql.exec(
       `INSERT INTO manifests (digest, media_type, size, subject, artifact_type, annotations, pushed_at, generation)
        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -253,14 +264,17 @@ export class Manifests {
     const [manifest] = this.#all<TagRow>('SELECT digest, generation FROM manifests WHERE digest = ?', digest);
     if (manifest === undefined || (before?.digest === digest && before.generation === manifest.generation))
       return false;
-    this.#sql.exec(
-      `INSERT INTO tags (name, digest, updated_at, generation) VALUES (?1, ?2, ?3, ?4)
-       ON CONFLICT (name) DO UPDATE SET digest = ?2, updated_at = ?3, generation = ?4`,
-      tag,
-      digest,
-      move.at,
-      manifest.generation,
+    this.#usage.ofTag(tag, () =>
+      this.#sql.exec(
+        `INSERT INTO tags (name, digest, updated_at, generation) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO UPDATE SET digest = ?2, updated_at = ?3, generation = ?4`,
+        tag,
+        digest,
+        move.at,
+        manifest.generation,
+      ),
     );
+    if (before !== undefined) this.untagged();
     this.#history.record(tag, digest, move);
     return before !== undefined;
   }
@@ -292,9 +306,14 @@ export class Manifests {
     for (const { name } of rows) yield name;
   }
 
+  /** A manifest has lost a tag. If it refers to one whose referrers are on their way to the trash, it follows them. */
+  untagged(): void {
+    if (this.#trash.hasLeavingReferrers()) this.#usage.recount();
+  }
+
   /** Removes a tag, which is there. */
   removeTag(tag: string, move: Move): void {
-    this.#sql.exec('DELETE FROM tags WHERE name = ?', tag);
+    this.#usage.ofTag(tag, () => this.#sql.exec('DELETE FROM tags WHERE name = ?', tag));
     this.#history.record(tag, null, move);
   }
 

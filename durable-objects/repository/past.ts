@@ -21,6 +21,7 @@ import { type Going, Removals } from './removals.ts';
 import { Restores } from './restores.ts';
 import { Trash } from './trash.ts';
 import { Untagged } from './untagged.ts';
+import { Usage } from './usage.ts';
 
 /** Old rows of the history are removed together, after a day. */
 const HISTORY_SWEEP_MS = 24 * 3600 * 1000;
@@ -41,6 +42,7 @@ export class Past {
   readonly deletions: Deletions;
   readonly removals: Removals;
   readonly untagged: Untagged;
+  readonly usage: Usage;
   readonly #restores: Restores;
   readonly #links: Links;
   readonly #sql: SqlStorage;
@@ -57,10 +59,11 @@ export class Past {
     this.#untaggedAfter = untaggedAfter;
     this.history = new History(sql);
     this.trash = new Trash(sql);
-    this.manifests = new Manifests(sql, this.history, this.trash);
+    this.usage = new Usage(sql, this.trash);
+    this.manifests = new Manifests(sql, this.history, this.trash, this.usage);
     this.deletions = new Deletions(sql);
-    this.removals = new Removals(sql, this.manifests, this.trash, this.deletions, links);
     this.untagged = new Untagged(sql, this.trash, undoMs);
+    this.removals = new Removals(sql, this.manifests, this.trash, this.deletions, links, this.usage);
     this.#restores = new Restores(
       this.manifests,
       this.history,
@@ -68,6 +71,7 @@ export class Past {
       this.deletions,
       links,
       this.removals,
+      this.usage,
     );
   }
 
@@ -242,8 +246,10 @@ export class Past {
     let left = STEP_ROWS;
     for (const { digest } of rows) {
       if (left <= 0) return;
-      this.trash.remove(digest);
-      const names: Digest[] = this.manifests.forget(digest);
+      const names = this.usage.ofManifest(digest, [], () => {
+        this.trash.remove(digest);
+        return this.manifests.forget(digest);
+      });
       if (isPurged) this.#links.removeUnreferenced(names);
       this.#links.expire(names, Date.now());
       left -= ROWS_OF_A_PURGED + ROWS_OF_A_NAME * names.length;

@@ -12,6 +12,7 @@ import type { Move } from './history.ts';
 import type { Links } from './links.ts';
 import type { Manifests } from './manifests.ts';
 import type { Departure, Trash } from './trash.ts';
+import type { Usage } from './usage.ts';
 
 /** Manifests that go with others in one transaction. Further children stay, as untagged manifests. */
 const TOGETHER_MAX = 1000;
@@ -53,13 +54,22 @@ export class Removals {
   readonly #trash: Trash;
   readonly #deletions: Deletions;
   readonly #links: Links;
+  readonly #usage: Usage;
 
-  constructor(sql: SqlStorage, manifests: Manifests, trash: Trash, deletions: Deletions, links: Links) {
+  constructor(
+    sql: SqlStorage,
+    manifests: Manifests,
+    trash: Trash,
+    deletions: Deletions,
+    links: Links,
+    usage: Usage,
+  ) {
     this.#sql = sql;
     this.#manifests = manifests;
     this.#trash = trash;
     this.#deletions = deletions;
     this.#links = links;
+    this.#usage = usage;
   }
 
   /**
@@ -220,6 +230,7 @@ export class Removals {
     for (const [tag, digest] of tags) {
       if (manifests.has(digest)) continue;
       this.#manifests.removeTag(tag, move);
+      this.#manifests.untagged();
       removed++;
     }
     for (const subject of subjects) this.#depart(subject, move);
@@ -337,6 +348,10 @@ export class Removals {
 
   /** Takes a manifest and up to `tagsMax` of its tags away. The alarm removes the other tags, which do not count any more. */
   #move(digest: Digest, move: Move, tagsMax: number): { tags: number } {
+    return this.#usage.ofManifest(digest, [], () => this.#moveCounted(digest, move, tagsMax));
+  }
+
+  #moveCounted(digest: Digest, move: Move, tagsMax: number): { tags: number } {
     const row = this.#manifests.takeOut(digest);
     if (row === null) return { tags: 0 };
     const { generation, ...manifest } = row;
@@ -359,6 +374,8 @@ export class Removals {
     this.#trash.create();
     const before = this.#manifests.generationAbove(subject === '' ? null : subject);
     this.#trash.depart({ subject, before, deletion, at });
+    if (subject === '') this.#usage.clear();
+    else this.#usage.recount();
   }
 
   /** The untagged referrers of a manifest, and what cosign has tagged for it. */

@@ -3,6 +3,13 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Env } from '../../worker/env.ts';
 import type { Plan, PlanAction } from '../../worker/lifecycle/plan.ts';
 import { type EffectivePolicies, isRetention, type LifecyclePolicy } from '../../worker/lifecycle/policy.ts';
+import {
+  crossedText,
+  leftOf,
+  type QuotaUse,
+  refusedBlob,
+  refusedManifest,
+} from '../../worker/lifecycle/quota.ts';
 import { changed } from '../../worker/memory/answers.ts';
 import type {
   ArrivingBlob,
@@ -19,6 +26,7 @@ import type {
   PutAnswer,
   Refused,
   RepositoryObject,
+  RepositoryUsage,
   SilentUpload,
 } from '../../worker/objects/repository.ts';
 import type { Descriptor } from '../../worker/oci/descriptor.ts';
@@ -27,6 +35,7 @@ import { UPLOAD_LIFETIME_MS } from '../../worker/oci/limits.ts';
 import type { Listing } from '../../worker/oci/page.ts';
 import type { ManifestPut } from '../../worker/oci/registry.ts';
 import {
+  type Act,
   type Author,
   type Change,
   type Deletion,
@@ -55,12 +64,14 @@ import type { Manifests } from './manifests.ts';
 import { Past } from './past.ts';
 import { Policies } from './policies.ts';
 import { Pulls } from './pulls.ts';
+import { OverQuota, Quotas, recordCrossings } from './quotas.ts';
 import type { FreedBlob } from './removals.ts';
 import { Retention } from './retention.ts';
 import { ROWS_OF_A_STEP, type RunHost, Runs } from './runs.ts';
 import { REPOSITORY_MIGRATIONS } from './schema.ts';
 import { Turns } from './turns.ts';
 import { Untagged } from './untagged.ts';
+import type { Usage } from './usage.ts';
 
 /** Released links that one alarm reports to their shards. */
 const RELEASED_AT_ONCE = 500;
@@ -84,6 +95,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #abandoned: Abandoned;
   readonly #arriving: Arriving;
   readonly #policies: Policies;
+  readonly #usage: Usage;
+  readonly #quotas: Quotas;
   readonly #pulls: Pulls;
   readonly #retention: Retention;
   readonly #runs: Runs;
@@ -93,6 +106,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #undoMs: number;
   /** When to try again to notify the catalog and the shards (Unix time, ms). */
   #notifyAgainAt = 0;
+  /** The latest message to the others. It does not fail. */
+  #notifying: Promise<void> = Promise.resolve();
   /** When large deletions may go on (Unix time, ms). */
   #workAgainAt = 0;
   readonly #rowsPerDay: number;
@@ -113,6 +128,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#abandoned = new Abandoned(this.#sql);
     this.#arriving = new Arriving(this.#sql);
     this.#policies = new Policies(this.#sql);
+    this.#usage = this.#past.usage;
+    this.#quotas = new Quotas(this.#policies, this.#usage);
     this.#pulls = new Pulls(this.#sql);
     this.#retention = new Retention(this.#sql, this.#pulls, this.#past.trash);
     const host: RunHost = {
@@ -138,7 +155,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const now = Date.now();
     const blob = this.#isThere() ? this.#links.find(digest, now) : null;
     if (blob === null) this.#abandoned.missed(digest, now);
-    return { blob, abandonedAt: this.#exists() ? this.#abandoned.lastAt() : null };
+    const exists = this.#exists();
+    const abandonedAt = exists ? this.#abandoned.lastAt() : null;
+    return { blob, abandonedAt, room: exists ? this.#quotas.room() : null };
   }
 
   async awaitTurn({ caller, digest, isDirect }: Asked, lookedAt: boolean): Promise<ArrivingBlob[]> {
@@ -190,9 +209,12 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const now = Date.now();
     // Set the alarm before writing: an alarm with nothing to do is harmless, a due row without an alarm is not.
     await this.#alarm.ringBy(now + this.#graceMs);
-    const linked = this.ctx.storage.transactionSync(() => {
+    const linked = this.#change(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
-      this.#links.add(blob, bytes, now);
+      const add = () => this.#links.add(blob, bytes, now);
+      // A manifest names the blob before it is there if it was lost, or where manifests may be sparse.
+      if (this.#links.referencedBy(blob.digest) === null) add();
+      else this.#usage.ofBlob(blob.digest, add);
       this.#setPresent(true);
       if (this.#abandoned.arrived(blob.digest)) this.#announceAbandoned();
       this.#arriving.arrived(blob.digest);
@@ -204,7 +226,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   async deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }> {
     if (!this.#isThere()) return 'unknown';
-    const result = this.ctx.storage.transactionSync(() => {
+    const result = this.#change(() => {
       const blob = this.#links.get(digest);
       if (blob === null) return 'unknown';
       const referencedBy = this.#manifests.referencing(digest);
@@ -221,10 +243,10 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   async dropLostBlob(digest: Digest, key: string): Promise<void> {
     if (!this.#exists()) return;
-    const lost = this.ctx.storage.transactionSync(() => {
+    const lost = this.#change(() => {
       const blob = this.#links.getAny(digest);
       if (blob === null || blob.key !== key) return false;
-      this.#links.remove(blob);
+      this.#usage.ofBlob(digest, () => this.#links.remove(blob));
       this.#setPresent(this.#isPresent());
       return true;
     });
@@ -282,9 +304,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (missing.length > 0 && !sparse)
       return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [], refused: null };
     this.#create(name);
-    await this.#learnPolicies(name, () => this.#manifests.moving(put));
+    await this.#learnPolicies(name);
     const now = Date.now();
-    const written = this.#change(() => {
+    const written = this.#changeWithin(name, change, () => {
       const refused = this.#policies.refusal(() => this.#manifests.moving(put), 'moved', change);
       if (refused !== null) return { refused, hasMoved: false };
       this.#past.removals.finish(put.digest);
@@ -298,7 +320,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#setPresent(true);
       return { refused: null, hasMoved: moved.includes(true) };
     });
-    const { refused, hasMoved } = written;
+    const { refused, hasMoved } =
+      'overQuota' in written ? { refused: written.overQuota, hasMoved: false } : written;
     if (hasMoved) await this.#alarm.ringBy(this.#past.forgottenAt(now));
     const judgedAt = hasMoved ? this.#runs.pushed(now) : null;
     if (judgedAt !== null) await this.#alarm.ringBy(judgedAt);
@@ -425,6 +448,24 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return this.#exists() ? this.#policies.get() : null;
   }
 
+  usage(): { usage: RepositoryUsage; quotas: QuotaUse[] } | null {
+    if (!this.#exists() || this.#nameOf() === null) return null;
+    return {
+      usage: { ...this.#usage.get(), isCounted: this.#usage.isCounted() },
+      quotas: this.#quotas.uses(),
+    };
+  }
+
+  refusesBlob(digest: Digest | null, size: number): string | null {
+    const name = this.#exists() ? this.#nameOf() : null;
+    const tightest = name === null ? null : this.#quotas.tightest();
+    if (name === null || tightest === null || size <= leftOf(tightest)) return null;
+    // It counts already.
+    if (digest !== null && this.#links.get(digest) !== null && this.#manifests.referencing(digest) !== null)
+      return null;
+    return refusedBlob(name, size, tightest);
+  }
+
   pulled(references: string[]): void {
     if (this.#exists()) this.#pulled(references);
   }
@@ -471,6 +512,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       this.#abandoned.removeExpired(now);
       this.#arriving.removeExpired(now);
       this.#past.sweep(now);
+      this.#usage.fill();
       if (mayWork) this.#past.step(now);
       if (reported !== null) this.#past.collectUntagged(reported, now);
       this.#setPresent(this.#isPresent());
@@ -491,6 +533,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#retention.forget();
     this.#runs.forget();
     this.#past.trash.forget();
+    this.#usage.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -510,6 +553,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   #nextDueBesidesPast(now: number): number | null {
     const due = [
+      this.#usage.isCounted() ? null : now,
       this.#hasToNotify() ? Math.max(now, this.#notifyAgainAt) : null,
       this.#links.nextExpiry(),
       this.#links.nextRefusalExpiry(),
@@ -635,11 +679,38 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   /** Changes something in one transaction. */
   #change<T>(change: () => T): T {
     try {
-      return this.ctx.storage.transactionSync(change);
+      return this.ctx.storage.transactionSync(() => {
+        const result = change();
+        this.#usage.flush();
+        return result;
+      });
     } catch (error) {
       this.#past.trash.forget();
       this.#runs.forget();
+      this.#usage.forget();
       this.#clearedAt = undefined;
+      throw error;
+    }
+  }
+
+  /** As `#change`, unless a quota forbids it: then nothing is changed. */
+  #changeWithin<T extends object>(
+    name: string,
+    { actor, address }: Act,
+    change: () => T,
+  ): T | { overQuota: string } {
+    if (this.#quotas.exist()) while (!this.#usage.isCounted()) this.#change(() => this.#usage.fill());
+    try {
+      const { result, crossed } = this.#change(() => {
+        const before = this.#quotas.before();
+        const result = change();
+        return { result, crossed: this.#quotas.hold(before) };
+      });
+      const texts = crossed.map(crossedText);
+      if (texts.length > 0) this.ctx.waitUntil(recordCrossings(this.env, name, actor, address, texts));
+      return result;
+    } catch (error) {
+      if (error instanceof OverQuota) return { overQuota: refusedManifest(name, error.use) };
       throw error;
     }
   }
@@ -708,9 +779,13 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (this.#exists()) this.#pulls.write();
   }
 
-  /** Asks the catalog for the policies if it has not told of them yet, and there are tags that they may be about. */
-  async #learnPolicies(name: string | null, tags: () => Iterable<string>): Promise<void> {
-    if (name === null || this.#policies.get() !== null || tags()[Symbol.iterator]().next().done) return;
+  /** Asks the catalog for the policies if it has not told of them yet, and there are `tags` that they may be about. */
+  async #learnPolicies(name: string | null, tags?: () => Iterable<string>): Promise<void> {
+    const isKnown = () => name === null || this.#policies.get() !== null;
+    if (isKnown() || tags?.()[Symbol.iterator]().next().done) return;
+    // The answer to the first message of a new repository has them.
+    await this.#notifying;
+    if (name === null || isKnown()) return;
     if (this.#policies.set(await catalogOf(this.env).policiesOf(name))) await this.#judgeAgain();
   }
 
@@ -719,7 +794,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#forgetAnswers();
     if (!this.#hasToNotify()) return;
     await this.#alarm.ringBy(Date.now() + RETRY_MS);
-    this.ctx.waitUntil(this.#notify());
+    this.#notifying = this.#notify();
+    this.ctx.waitUntil(this.#notifying);
   }
 
   #forgetAnswers(): void {

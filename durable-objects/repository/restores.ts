@@ -11,6 +11,7 @@ import type { Links } from './links.ts';
 import type { Manifests } from './manifests.ts';
 import type { Removals } from './removals.ts';
 import type { Trash, TrashedRow } from './trash.ts';
+import type { Usage } from './usage.ts';
 
 /** Manifests that one step restores, and tags. Each costs several rows. */
 const MANIFESTS_AT_A_TIME = 150;
@@ -37,6 +38,7 @@ export class Restores {
   readonly #deletions: Deletions;
   readonly #links: Links;
   readonly #removals: Removals;
+  readonly #usage: Usage;
 
   constructor(
     manifests: Manifests,
@@ -45,6 +47,7 @@ export class Restores {
     deletions: Deletions,
     links: Links,
     removals: Removals,
+    usage: Usage,
   ) {
     this.#manifests = manifests;
     this.#history = history;
@@ -52,6 +55,7 @@ export class Restores {
     this.#deletions = deletions;
     this.#links = links;
     this.#removals = removals;
+    this.#usage = usage;
   }
 
   /** What a restore of a deletion brings back. */
@@ -69,7 +73,7 @@ export class Restores {
   /** Begins to restore a deletion, and does the first steps. `move` is the restore. */
   begin(id: string, force: boolean, move: Move): void {
     // What is still on its way to the trash is there again at once.
-    this.#trash.stay(id);
+    if (this.#trash.stay(id)) this.#usage.recount();
     const place: Place = { phase: 'manifests', after: '', force, move };
     this.#deletions.restored(id, JSON.stringify(place));
     this.step();
@@ -195,8 +199,10 @@ export class Restores {
 
   #revive(row: TrashedRow): void {
     const { digest } = row;
-    this.#trash.remove(digest);
-    this.#manifests.putBack(row);
+    this.#usage.ofManifest(digest, [], () => {
+      this.#trash.remove(digest);
+      this.#manifests.putBack(row);
+    });
     this.#links.show(this.#manifests.namesOf(digest));
   }
 }

@@ -165,6 +165,14 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ALTER TABLE deleted_manifests ADD COLUMN deletion TEXT;
       -- When a client deleted the blob, which manifests in the trash name.
       ALTER TABLE blobs ADD COLUMN deleted_at INTEGER;
+      -- Bytes of blobs that manifests name, and of those that only manifests in the trash name.
+      ALTER TABLE repository ADD COLUMN used_bytes INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE repository ADD COLUMN trashed_bytes INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE repository ADD COLUMN tag_count INTEGER NOT NULL DEFAULT 0;
+      ALTER TABLE repository ADD COLUMN manifest_count INTEGER NOT NULL DEFAULT 0;
+      -- The digest up to which manifests of earlier releases are counted; NULL: all are.
+      ALTER TABLE repository ADD COLUMN count_after TEXT;
+      UPDATE repository SET count_after = '';
     `,
   },
 ];

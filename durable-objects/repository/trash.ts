@@ -166,6 +166,14 @@ export class Trash {
     return this.#hasDepartures;
   }
 
+  /** Whether untagged referrers of a manifest are on their way. */
+  hasLeavingReferrers(): boolean {
+    return (
+      this.hasDepartures() &&
+      firstRow(this.#sql, `SELECT 1 FROM departures WHERE subject <> '' LIMIT 1`) !== null
+    );
+  }
+
   /** Makes all manifests that match departures of now on deleted, before their rows are moved. */
   depart({ subject, before, deletion, at }: Omit<Departure, 'after'>): void {
     this.#sql.exec(
@@ -207,10 +215,12 @@ export class Trash {
     this.#hasDepartures = undefined;
   }
 
-  /** What is on its way by a deletion is there again. */
-  stay(deletion: string): void {
-    if (!this.exists()) return;
-    this.#sql.exec('DELETE FROM departures WHERE deletion = ?', deletion);
+  /** What is on its way by a deletion is there again. Returns whether that is something. */
+  stay(deletion: string): boolean {
+    if (!this.exists()) return false;
+    const query = 'DELETE FROM departures WHERE deletion = ? RETURNING subject';
+    const isSome = allRows(this.#sql, query, deletion).length > 0;
     this.#hasDepartures = undefined;
+    return isSome;
   }
 }

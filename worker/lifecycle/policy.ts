@@ -1,6 +1,6 @@
 /**
- * Lifecycle policies: how long tags are kept (`retention`), and which tags may move (`tags`). The Catalog stores them. Each
- * repository keeps those that match its name.
+ * Lifecycle policies: how long tags are kept (`retention`), which tags may move (`tags`), and how much a repository may hold
+ * (`quota`). The Catalog stores them. Each repository keeps those that match its name.
  */
 import { matches, type Pattern } from '../oci/pattern.ts';
 
@@ -51,7 +51,20 @@ export interface TagsPolicy {
   except: Pattern[];
 }
 
-export type LifecyclePolicy = RetentionPolicy | TagsPolicy;
+/** How much each repository that it matches may hold. */
+export interface QuotaPolicy {
+  kind: 'quota';
+  id: string;
+  repositories: Pattern;
+  /** The blobs that manifests name, each once. Null for no limit. */
+  bytes: number | null;
+  /** Null for no limit. */
+  tags: number | null;
+  /** A push over the limit is refused. Otherwise it is only an event. */
+  hard: boolean;
+}
+
+export type LifecyclePolicy = RetentionPolicy | TagsPolicy | QuotaPolicy;
 
 /** The policies of one repository, as of a revision of all policies. */
 export interface EffectivePolicies {
@@ -72,4 +85,8 @@ export function isRetention(policy: LifecyclePolicy): policy is RetentionPolicy 
 
 export function isTagsPolicy(policy: LifecyclePolicy): policy is TagsPolicy {
   return policy.kind === 'tags';
+}
+
+export function isQuota(policy: LifecyclePolicy): policy is QuotaPolicy {
+  return policy.kind === 'quota';
 }

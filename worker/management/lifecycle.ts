@@ -1,4 +1,4 @@
-/** Lifecycle policies: how long tags are kept, and which tags may move. */
+/** Lifecycle policies: how long tags are kept, which tags may move, and how much repositories may hold. */
 import * as z from 'zod/mini';
 import type { LifecyclePolicy } from '../lifecycle/policy.ts';
 import type { NewLifecyclePolicy } from '../objects/catalog.ts';
@@ -17,6 +17,8 @@ const POLICIES_MAX_MESSAGE = 'there are 500 lifecycle policies already: delete o
 
 const count = z.int().check(z.gte(1), z.lte(COUNT_MAX));
 const ruleDays = z.int().check(z.gte(1), z.lte(DAYS_MAX));
+
+const limit = z.int().check(z.gte(0));
 
 const DURATION = /^P(\d{1,4})D$/;
 
@@ -74,12 +76,32 @@ const KINDS = {
       .check(z.describe('Full versions such as 1.4.2 are immutable. 1.4 and latest move.')),
     except: tagPatterns.check(z.describe('Tags that the policy does not cover.')),
   },
+  quota: {
+    kind: z.literal('quota'),
+    repositories: pattern,
+    bytes: z
+      ._default(z.nullable(limit), null)
+      .check(
+        z.describe(
+          'Bytes of blobs that each repository may hold. null for no limit. The trash does not count.',
+        ),
+      ),
+    tags: z
+      ._default(z.nullable(limit), null)
+      .check(z.describe('Tags that each repository may have. null for no limit.')),
+    hard: z
+      ._default(z.boolean(), true)
+      .check(z.describe('Refuse pushes over a limit. Otherwise they are only events of the audit log.')),
+  },
 };
 
 /** What a caller sends. The id is given by the registry. */
 export const newLifecyclePolicy = z.discriminatedUnion('kind', [
   z.strictObject(KINDS.retention),
   z.strictObject(KINDS.tags),
+  z
+    .strictObject(KINDS.quota)
+    .check(z.refine(({ bytes, tags }) => bytes !== null || tags !== null, 'has bytes or tags')),
 ]) satisfies z.ZodMiniType<NewLifecyclePolicy>;
 
 const id = z.string();
@@ -87,6 +109,7 @@ const id = z.string();
 export const lifecyclePolicy = z.discriminatedUnion('kind', [
   z.object({ id, ...KINDS.retention }),
   z.object({ id, ...KINDS.tags }),
+  z.object({ id, ...KINDS.quota }),
 ]);
 
 const reach = {
@@ -135,7 +158,7 @@ export const LIFECYCLE: Operation[] = [
     requires: 'admin',
     summary: 'Add a lifecycle policy',
     description:
-      'A policy of kind `retention` says which tags are kept. Of the policies that cover a tag, the most specific one decides. A policy of kind `tags` says which tags may move, and all that match a repository apply.',
+      'A policy of kind `retention` says which tags are kept. Of the policies that cover a tag, the most specific one decides. A policy of kind `tags` says which tags may move, one of kind `quota` how much each repository may hold, and all of these kinds that match a repository apply.',
     query: dryRun,
     body: newLifecyclePolicy,
     example: EXAMPLE,

@@ -1,6 +1,7 @@
 /** What a Repository object can do. `durable-objects/repository/repository.ts` is the class. */
 import type { Plan, PlanAction, PlannedTag } from '../lifecycle/plan.ts';
 import type { EffectivePolicies, LifecyclePolicy } from '../lifecycle/policy.ts';
+import type { QuotaUse } from '../lifecycle/quota.ts';
 import type { JudgedTag } from '../lifecycle/retention.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -49,6 +50,8 @@ export interface Looked {
   blob: BlobAnswer | null;
   /** When the latest abandoned upload began (Unix time, ms); null for never. */
   abandonedAt: number | null;
+  /** In bytes: what its quotas still allow; null if there is none. */
+  room?: number | null;
 }
 
 /** An upload that brought no bytes to the isolate that offered it. */
@@ -108,6 +111,18 @@ export interface PlanAnswer {
 /** A lifecycle policy forbids a change: the message for the client. */
 export interface Refused {
   refused: string;
+}
+
+/** What a repository uses. What is in the trash counts apart. */
+export interface RepositoryUsage {
+  /** Blobs that manifests name, each once. */
+  bytes: number;
+  /** Blobs that only manifests in the trash name. */
+  trashedBytes: number;
+  tags: number;
+  manifests: number;
+  /** False while manifests of an earlier release are still to be counted. */
+  isCounted: boolean;
 }
 
 export interface PutAnswer {
@@ -220,6 +235,10 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   setPolicies(told: EffectivePolicies): Promise<void>;
   /** Null if it does not exist, or has not been told yet. */
   policies(): EffectivePolicies | null;
+  /** What it uses, and of its quotas; null if it does not exist. */
+  usage(): { usage: RepositoryUsage; quotas: QuotaUse[] } | null;
+  /** Why a quota refuses a blob of this size (bytes), which no manifest could name then; null if none does. */
+  refusesBlob(digest: Digest | null, size: number): string | null;
   /** Records pulls that were answered without asking the repository: tags and digests. */
   pulled(references: string[]): void;
   /**

@@ -41,6 +41,7 @@ import { hasRepository, repositoryOf, type Stub, shardOf } from '../stubs.ts';
 import { bytesKey, type EdgeCache, edgeKey } from './edge-cache.ts';
 import { pullKnown, reportPull } from './pulls.ts';
 import { readBlob } from './read-blob.ts';
+import { heardOfRoom } from './room.ts';
 import { SilentUploads } from './silent-uploads.ts';
 import { rememberHolder, smallHoldersOf } from './small-holders.ts';
 import { DurableUpload } from './upload.ts';
@@ -274,13 +275,14 @@ export class DurableRepository implements Repository {
     const kept = await this.#edge?.find<FoundBytes>(key, false);
     if (kept) return kept.about;
     const since = (await this.#edge?.begin()) ?? 0;
-    const { blob, abandonedAt } = await this.#remembered<Looked>(
+    const { blob, abandonedAt, room } = await this.#remembered<Looked>(
       digest,
       () => this.#ask({ blob: null, abandonedAt: null }, (state) => state.look(digest)),
       (answer) => (answer.blob === null ? null : ENTRY_BYTES + (answer.blob.bytes?.length ?? 0)),
       (answer) => answer.blob?.safeUntil ?? null,
     );
     new SilentUploads(this.#env, this.name).heard(abandonedAt);
+    heardOfRoom(this.name, room);
     if (blob === null) throw new OciError('BLOB_UNKNOWN', { detail: { digest } });
     this.#edge?.keep(key, { about: blob, bytes: new Uint8Array() }, since);
     return blob;

@@ -26,6 +26,7 @@ import { lengthOf } from '../oci/range.ts';
 import type { Chunk, DirectPlace, DirectRequest, Upload } from '../oci/registry.ts';
 import { hasRepository, repositoryOf, type Stub, sessionOf } from '../stubs.ts';
 import { publish, wrongDigest } from './publish.ts';
+import { checkRoom } from './room.ts';
 import { SilentUploads } from './silent-uploads.ts';
 import { rememberHolder } from './small-holders.ts';
 import { begunToken } from './upload-id.ts';
@@ -68,6 +69,7 @@ export class DurableUpload implements Upload {
   async startDirect({ size, inParts }: DirectRequest): Promise<void> {
     const { direct } = this.#store;
     if (direct === null) return;
+    await checkRoom(this.#env, this.#repository, null, size);
     const draft = crypto.randomUUID();
     const key = blobKey(draft);
     const multipart = inParts ? await direct.begin(key) : null;
@@ -124,6 +126,7 @@ export class DurableUpload implements Upload {
 
   async append(chunk: Chunk): Promise<number> {
     checkLength(chunk);
+    await checkRoom(this.#env, this.#repository, null, chunk.size);
     const lease = memory.lease();
     this.#silent.began(this.id, false);
     try {
@@ -146,6 +149,7 @@ export class DurableUpload implements Upload {
 
   async commit(digest: Digest, chunk: Chunk): Promise<void> {
     checkLength(chunk);
+    await checkRoom(this.#env, this.#repository, digest, chunk.size);
     if (this.#isWhole(chunk) && chunk.body !== null && chunk.size !== null) {
       const lease = memory.lease();
       if (!this.#isNew) this.#silent.began(this.id, true);
