@@ -756,6 +756,14 @@ export interface Paths {
                     semver: boolean;
                     except: string[];
                   }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
+                  }
               )[];
             };
           };
@@ -813,6 +821,13 @@ export interface Paths {
                 protected?: string[];
                 semver?: boolean;
                 except?: string[];
+              }
+            | {
+                kind: 'quota';
+                repositories: string;
+                bytes?: number | null;
+                tags?: number | null;
+                hard?: boolean;
               };
         };
       };
@@ -864,6 +879,14 @@ export interface Paths {
                     protected: string[];
                     semver: boolean;
                     except: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
                   };
               repositories: number;
               following: number;
@@ -929,6 +952,14 @@ export interface Paths {
                     protected: string[];
                     semver: boolean;
                     except: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
                   };
               repositories: number;
               following: number;
@@ -990,6 +1021,13 @@ export interface Paths {
                 protected?: string[];
                 semver?: boolean;
                 except?: string[];
+              }
+            | {
+                kind: 'quota';
+                repositories: string;
+                bytes?: number | null;
+                tags?: number | null;
+                hard?: boolean;
               };
         };
       };
@@ -1041,6 +1079,14 @@ export interface Paths {
                     protected: string[];
                     semver: boolean;
                     except: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
                   };
               repositories: number;
               following: number;
@@ -1106,6 +1152,14 @@ export interface Paths {
                     protected: string[];
                     semver: boolean;
                     except: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
                   };
               repositories: number;
               following: number;
@@ -1172,6 +1226,14 @@ export interface Paths {
                     protected: string[];
                     semver: boolean;
                     except: string[];
+                  }
+                | {
+                    id: string;
+                    kind: 'quota';
+                    repositories: string;
+                    bytes: number | null;
+                    tags: number | null;
+                    hard: boolean;
                   }
               )[];
             };
@@ -1267,6 +1329,13 @@ export interface Paths {
                   protected?: string[];
                   semver?: boolean;
                   except?: string[];
+                }
+              | {
+                  kind: 'quota';
+                  repositories: string;
+                  bytes?: number | null;
+                  tags?: number | null;
+                  hard?: boolean;
                 };
             replaces?: string;
           };
@@ -1548,6 +1617,64 @@ export interface Paths {
                 tag: string;
                 from: string | null;
                 to: string | null;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/usage': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          n?: string;
+          last?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              repositories: {
+                repository: string;
+                bytes: number;
+                trashedBytes: number;
+                tags: number;
+                manifests: number;
+                isCounted: boolean;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/usage': {
+    get: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              bytes: number;
+              trashedBytes: number;
+              tags: number;
+              manifests: number;
+              isCounted: boolean;
+              quotas: {
+                policy: string;
+                what: 'bytes' | 'tags';
+                limit: number;
+                used: number;
+                left: number;
+                hard: boolean;
               }[];
             };
           };

@@ -1,4 +1,4 @@
-// `longshore lifecycle`: how long tags are kept, and which tags may move.
+// `longshore lifecycle`: how long tags are kept, which tags may move, and how much repositories may hold.
 import { readFileSync } from 'node:fs';
 import { buildChoiceParser, buildCommand, buildRouteMap } from '@stricli/core';
 import type { Paths } from './api.ts';
@@ -15,6 +15,7 @@ import {
   type Url,
 } from './command.ts';
 import { CommandFailure } from './failure.ts';
+import { bytesText, countText } from './progress/format.ts';
 import { printVerdicts } from './retention.ts';
 import { table } from './table.ts';
 
@@ -22,7 +23,7 @@ type NewPolicy = Paths['/lifecycle']['post']['requestBody']['content']['applicat
 type Policy = Paths['/lifecycle']['get']['responses'][200]['content']['application/json']['policies'][number];
 type KeepRule = Extract<NewPolicy, { kind: 'retention' }>['keep'][number];
 
-const KINDS = ['retention', 'tags'] as const;
+const KINDS = ['retention', 'tags', 'quota'] as const;
 type Kind = (typeof KINDS)[number];
 
 interface PolicyOptions {
@@ -36,6 +37,9 @@ interface PolicyOptions {
   protected: string[] | undefined;
   semver: boolean;
   except: string[] | undefined;
+  maxBytes: number | undefined;
+  maxTags: number | undefined;
+  soft: boolean;
   file: string | undefined;
 }
 
@@ -54,6 +58,21 @@ const POLICY_OPTIONS = {
   protected: texts('tags: only maintainers move or delete these', 'pattern'),
   semver: flag('tags: full versions such as 1.4.2 are immutable'),
   except: texts('tags: the policy does not cover these', 'pattern'),
+  maxBytes: {
+    kind: 'parsed',
+    parse: sizeOf,
+    optional: true,
+    brief: 'quota: what each repository may hold, such as 10GB',
+    placeholder: 'size',
+  } as const,
+  maxTags: {
+    kind: 'parsed',
+    parse: countOf,
+    optional: true,
+    brief: 'quota: tags that each repository may have',
+    placeholder: 'count',
+  } as const,
+  soft: flag('quota: pushes over the limit are only recorded, not refused'),
   file: text('A file with the policy as JSON, instead of the other options', 'file'),
 };
 
@@ -77,9 +96,10 @@ const KIND = {
 const add = buildCommand({
   docs: {
     brief: 'Add a lifecycle policy and print its id',
-    fullDescription: `Add a lifecycle policy and print its id. There are two kinds:
+    fullDescription: `Add a lifecycle policy and print its id. There are three kinds:
   retention  Says which tags are kept. What no rule keeps expires.
   tags       Says which tags may not move.
+  quota      Says how much each repository may hold.
 
 ${RULES}`,
   },
@@ -180,7 +200,10 @@ ${RULES}`,
 
 export const lifecycle = buildRouteMap({
   routes: { add, list, show, remove, preview },
-  docs: { brief: 'Lifecycle policies: how long tags are kept, and which tags may move' },
+  docs: {
+    brief:
+      'Lifecycle policies: how long tags are kept, which tags may move, and how much repositories may hold',
+  },
 });
 
 /** Throws a CommandFailure. */
@@ -190,6 +213,10 @@ function policyOf(kind: Kind, options: PolicyOptions): NewPolicy {
   if (kind === 'tags') {
     const { immutable = [], protected: guarded = [], except = [] } = options;
     return { kind, repositories, immutable, protected: guarded, semver, except };
+  }
+  if (kind === 'quota') {
+    const { maxBytes: bytes = null, maxTags = null, soft } = options;
+    return { kind, repositories, bytes, tags: maxTags, hard: !soft };
   }
   if (after === undefined)
     throw new CommandFailure(
@@ -261,6 +288,13 @@ function inWords(policy: Policy): string {
     ];
     return parts.filter(Boolean).join('; ');
   }
+  if (policy.kind === 'quota') {
+    const limits = [
+      policy.bytes === null ? [] : bytesText(policy.bytes),
+      policy.tags === null ? [] : countText(policy.tags, 'tag'),
+    ].flat();
+    return `at most ${limits.join(' and ')} in each${policy.hard ? '' : '; pushes over it are only recorded'}`;
+  }
   const { tags, keep, after, untaggedAfter, deletesImmutable } = policy;
   const rules = keep.map((rule) =>
     Object.entries(rule)
@@ -286,4 +320,19 @@ function days(brief: string) {
     return Number(count);
   };
   return { kind: 'parsed', parse, optional: true, brief, placeholder: 'days' } as const;
+}
+
+const SIZE_UNITS: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
+
+/** `10GB`, `500 MB`, `1000`: in units of 1000, as sizes are printed. */
+function sizeOf(value: string): number {
+  const [, number = '', unit = ''] = /^(\d{1,15}(?:\.\d{1,3})?) ?([kmgt]?)b?$/i.exec(value) ?? [];
+  const bytes = Math.round(Number(number) * (SIZE_UNITS[unit.toLowerCase()] ?? Number.NaN));
+  if (number === '' || !Number.isSafeInteger(bytes)) throw new Error('use a size, such as 500MB or 10GB');
+  return bytes;
+}
+
+function countOf(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new Error('use a whole number, such as 100');
+  return Number(value);
 }

@@ -28,6 +28,7 @@ import { rule } from './rule.ts';
 import { running } from './running.ts';
 import { token } from './token.ts';
 import { trust } from './trust.ts';
+import { usage } from './usage.ts';
 import { user } from './user.ts';
 import { VERSION } from './version.ts';
 import { whoami } from './whoami.ts';
@@ -46,6 +47,7 @@ const root = buildRouteMap({
     trash,
     restore,
     purge,
+    usage,
     user,
     token,
     rule,
@@ -70,7 +72,7 @@ const root = buildRouteMap({
     brief: 'Push images of any size, and manage a Longshore registry',
     fullDescription: `Push images of any size, and manage a Longshore registry.
 
-push, pull, copy and export move images. log, diff, rm, trash, restore and purge are about what a repository holds and held. The other
+push, pull, copy and export move images. log, diff, rm, trash, restore, usage and purge are about what a repository holds and held. The other
 commands manage a registry.
 
 The command finds the registry by --url or LONGSHORE_URL, else at http://localhost:8787.

@@ -28,6 +28,7 @@ import { RULES } from './rules.ts';
 import { RUNNING } from './running.ts';
 import { TOKENS } from './tokens.ts';
 import { TRUSTS } from './trusts.ts';
+import { USAGE } from './usage.ts';
 import { USERS } from './users.ts';
 
 const BASE = '/api/v1';
@@ -55,6 +56,7 @@ export const OPERATIONS: Operation[] = [
   ...RUNNING,
   ...DELETIONS,
   ...HISTORY,
+  ...USAGE,
   ...PLANS,
   ...KEYS,
   ...AUDIT,
