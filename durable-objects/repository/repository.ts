@@ -304,7 +304,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (missing.length > 0 && !sparse)
       return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [], refused: null };
     this.#create(name);
-    await this.#learnPolicies(name);
+    // A first manifest without blobs, and with one tag, is within every quota.
+    const isMore = blobs.length > 0 || put.tags.length > 1;
+    await this.#learnPolicies(name, () => (isMore ? [put.digest] : this.#manifests.moving(put)));
     const now = Date.now();
     const written = this.#changeWithin(name, change, () => {
       const refused = this.#policies.refusal(() => this.#manifests.moving(put), 'moved', change);

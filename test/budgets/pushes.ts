@@ -151,7 +151,7 @@ export const PUSHES: Row[] = [
       await registry.pushImage('latest');
       return () => registry.send('DELETE', 'manifests/latest', 202);
     },
-    budget: cost(1, 0, 0, 8),
+    budget: cost(1, 0, 0, 9),
   },
   {
     name: 'DELETE manifest, 2 blobs and a tag',

@@ -52,7 +52,7 @@ eachHome((home) => {
       ),
     ];
     api.table([
-      { name: 'of another kind', request: add({ kind: 'quota' }), want: 400, says: /kind/ },
+      { name: 'of another kind', request: add({ kind: 'other' }), want: 400, says: /kind/ },
       { name: 'without `after`', request: add({}, ['after']), want: 400, says: /after/ },
       { name: 'with a time of another unit', request: add({ after: 'P1M' }), want: 400, says: /P30D/ },
       { name: 'with a negative time', request: add({ after: -1 }), want: 400, says: /after/ },

@@ -57,12 +57,12 @@ export function leftOf({ limit, used }: QuotaUse): number {
 
 /** The refusal of a manifest, for its client: what happened, why, what to do. `use` is how it would be with the manifest. */
 export function refusedManifest(repository: string, use: QuotaUse): string {
-  return `the manifest was not stored: with it, the repository ${repository} would hold ${amount(use.used, use.what)}, and ${quotaOf(use)}. ${toDo(repository)}`;
+  return `the manifest was not stored: with it, the repository ${repository} would hold ${amount(use.used, use.what)}, ${amount(use.used - use.limit, use.what)} more than its quota of ${quotaOf(use)}. ${toDo(repository)}`;
 }
 
 /** The refusal of a blob that does not fit alone. `use` is how it is now. */
 export function refusedBlob(repository: string, size: number, use: QuotaUse): string {
-  return `the blob was not stored: it has ${amount(size, 'bytes')}, the repository ${repository} holds ${amount(use.used, 'bytes')}, and ${quotaOf(use)}. ${toDo(repository)}`;
+  return `the blob was not stored: it has ${amount(size, 'bytes')}, and the repository ${repository} has ${amount(leftOf(use), 'bytes')} left of its quota of ${quotaOf(use)}. ${toDo(repository)}`;
 }
 
 /** For the log and the audit log. */
@@ -72,7 +72,7 @@ export function crossedText(use: QuotaUse): string {
 }
 
 function quotaOf({ policy, limit, what }: QuotaUse): string {
-  return `its quota is ${amount(limit, what)} (lifecycle policy ${policy})`;
+  return `${amount(limit, what)} (lifecycle policy ${policy})`;
 }
 
 function toDo(repository: string): string {
@@ -82,7 +82,7 @@ function toDo(repository: string): string {
 function amount(count: number, what: keyof Held): string {
   if (what === 'tags') return count === 1 ? '1 tag' : `${count} tags`;
   for (const [unit, bytes] of UNITS) if (count >= bytes) return `${trimmed(count / bytes)} ${unit}`;
-  return `${count} bytes`;
+  return count === 1 ? '1 byte' : `${count} bytes`;
 }
 
 const UNITS = [
