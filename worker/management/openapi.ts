@@ -16,7 +16,9 @@ const TAGS: Record<string, string> = {
   rules: 'Rules that give roles on repositories.',
   policies: 'Conditions that must hold besides a role.',
   trusts: 'Issuers of OpenID Connect tokens.',
-  lifecycle: 'Lifecycle policies: how long tags are kept, and which tags may move.',
+  lifecycle:
+    'Lifecycle policies: how long tags are kept, which tags may move, and how much repositories may hold.',
+  usage: 'What repositories hold.',
   running: 'Images that clusters and hosts run.',
   keys: 'Keys that tokens are signed with.',
   audit: 'The audit log: who did what.',
