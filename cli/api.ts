@@ -1588,6 +1588,7 @@ export interface Paths {
                 actor: string;
                 address: string;
                 why: 'push' | 'delete' | 'retention' | 'restore' | 'promote';
+                source: string | null;
                 deletion: string | null;
               }[];
             };
@@ -1775,6 +1776,60 @@ export interface Paths {
               deletion: string | null;
               actor: string;
               says: string;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/repositories/{name}/promotions': {
+    post: {
+      parameters: {
+        path: {
+          name: string;
+        };
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            from: string;
+            digest?: string;
+            tags: string[];
+            attest?: boolean;
+            dryRun?: boolean;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              dryRun: boolean;
+              state: 'running' | 'done';
+              from: string;
+              digest: string;
+              tags: {
+                tag: string;
+                digest: string;
+                before: string | null;
+              }[];
+              manifests: {
+                total: number;
+                copied: number;
+              };
+              blobs: {
+                total: number;
+                linked: number;
+                remaining: number;
+              };
+              bytes: number;
+              leftOut: {
+                what: string;
+                why:
+                  'referrers over the limit' | 'tag is there' | 'tag not covered' | 'referrers not covered';
+              }[];
+              attestation: string | null;
             };
           };
         };

@@ -36,6 +36,7 @@ export const log = buildCommand({
       ...move,
       from: move.from === null ? null : shortDigest(move.from),
       to: move.digest === null ? null : shortDigest(move.digest),
+      why: move.source === null ? move.why : `${move.why} from ${move.source}`,
       by: move.actor || null,
       address: move.address || null,
     }));

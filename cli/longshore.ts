@@ -19,6 +19,7 @@ import { keys } from './keys.ts';
 import { lifecycle } from './lifecycle.ts';
 import { plan } from './plan.ts';
 import { policy } from './policy.ts';
+import { promote } from './promote.ts';
 import { proxy } from './proxy.ts';
 import { exportImage, pull } from './pull.ts';
 import { pullSecret } from './pull-secret.ts';
@@ -39,6 +40,7 @@ const root = buildRouteMap({
     pull,
     copy,
     export: exportImage,
+    promote,
     proxy,
     doctor,
     log,
@@ -72,8 +74,8 @@ const root = buildRouteMap({
     brief: 'Push images of any size, and manage a Longshore registry',
     fullDescription: `Push images of any size, and manage a Longshore registry.
 
-push, pull, copy and export move images. log, diff, rm, trash, restore, usage and purge are about what a repository holds and held. The other
-commands manage a registry.
+push, pull, copy and export move images, and promote shows one in another repository. log, diff, rm, trash, restore, usage and purge
+are about what a repository holds and held. The other commands manage a registry.
 
 The command finds the registry by --url or LONGSHORE_URL, else at http://localhost:8787.
 It logs in with LONGSHORE_USER and LONGSHORE_PASSWORD (a password or a token). For a registry on this machine it can also log

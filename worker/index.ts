@@ -22,8 +22,10 @@ import type { Env } from './env.ts';
 import { managementRoutes } from './management/management.ts';
 import type { Digest } from './oci/digest.ts';
 import { decideOrigin, isSecure, type Naming } from './oci/origin.ts';
+import type { Promotion } from './oci/promotion.ts';
 import type { Registry } from './oci/registry.ts';
 import { requestIdOf } from './oci/request-id.ts';
+import type { Author } from './oci/upkeep.ts';
 import { platformOf } from './platform.ts';
 import { HmacKeys, hmacKey } from './registry/hmac-keys.ts';
 import { verifyRecent } from './registry/recent.ts';
@@ -126,6 +128,7 @@ function compose(env: Env): App {
         ...parts().auth,
         direct: parts().services.direct,
         forgetManifests: (name: string, digests: Digest[]) => parts().registry.forgetManifests(name, digests),
+        promote: (promotion: Promotion, by: Author) => parts().registry.promote(promotion, by),
       })),
     ),
   });

@@ -82,6 +82,23 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
     });
   }
 
+  async linkMany(
+    repository: string,
+    wanted: (StoredBlob & { link: string })[],
+  ): Promise<(LinkedObject | null)[]> {
+    const confirmAt = Date.now() + this.#confirmMs;
+    await this.#alarm.ringBy(confirmAt);
+    return this.ctx.storage.transactionSync(() =>
+      wanted.map(({ link, digest, key, size }) => {
+        const content = { key, size, proven: true };
+        const object = this.#contentFor({ link, digest, repository, content });
+        if (object === null) return null;
+        this.#contents.link({ digest, key: object.key, repository, id: link }, confirmAt);
+        return { key: object.key, size: object.size, stored: true };
+      }),
+    );
+  }
+
   async release(links: ReleasedLink[]): Promise<void> {
     const now = Date.now();
     await this.#alarm.ringBy(now + this.#graceMs);

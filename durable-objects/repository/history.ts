@@ -19,7 +19,7 @@ export interface Move extends Act {
 type LastRow = { seq: number; digest: Digest | null };
 type MoveRow = Omit<TagMove, 'why'> & { why: string };
 
-const COLUMNS = `h.tag, h.seq, h.digest, h.at, h.actor, h.address, h.why, h.deletion,
+const COLUMNS = `h.tag, h.seq, h.digest, h.at, h.actor, h.address, h.why, h.source, h.deletion,
   (SELECT digest FROM tag_history b WHERE b.tag = h.tag AND b.seq < h.seq ORDER BY b.seq DESC LIMIT 1) AS "from"`;
 
 export class History {
@@ -30,13 +30,17 @@ export class History {
   }
 
   /** Records that a tag leads to another digest now, or (null) that it was deleted. */
-  record(tag: string, digest: Digest | null, { at, actor, address, why, deletion }: Move): void {
+  record(
+    tag: string,
+    digest: Digest | null,
+    { at, actor, address, why, source = null, deletion }: Move,
+  ): void {
     const last = this.#last(tag);
     if (last !== null && last.digest !== null)
       this.#sql.exec('UPDATE tag_history SET until = ? WHERE tag = ? AND seq = ?', at, tag, last.seq);
     this.#sql.exec(
-      `INSERT INTO tag_history (tag, seq, digest, at, until, actor, address, why, deletion)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO tag_history (tag, seq, digest, at, until, actor, address, why, source, deletion)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       tag,
       (last?.seq ?? 0) + 1,
       digest,
@@ -45,6 +49,7 @@ export class History {
       actor,
       address,
       why,
+      source,
       deletion,
     );
   }

@@ -280,7 +280,7 @@ export class Manifests {
   }
 
   /** The tags of a push that exist and have another digest. */
-  moving({ digest, tags }: ManifestPut): string[] {
+  moving({ digest, tags }: { digest: Digest; tags: string[] }): string[] {
     return tags.filter((tag) => {
       const before = this.byTag(tag, false);
       return before !== null && before.digest !== digest;

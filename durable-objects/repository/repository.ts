@@ -8,9 +8,19 @@ import {
   leftOf,
   type QuotaUse,
   refusedBlob,
+  refusedImage,
   refusedManifest,
 } from '../../worker/lifecycle/quota.ts';
 import { changed } from '../../worker/memory/answers.ts';
+import type {
+  ManifestCopy,
+  PromotedImage,
+  PromotionAnswer,
+  PromotionPut,
+  PromotionQuestion,
+  PromotionTarget,
+  PromotionTree,
+} from '../../worker/objects/promotion.ts';
 import type {
   ArrivingBlob,
   Asked,
@@ -63,6 +73,7 @@ import { Links } from './links.ts';
 import type { Manifests } from './manifests.ts';
 import { Past } from './past.ts';
 import { Policies } from './policies.ts';
+import { Promotions } from './promotions.ts';
 import { Pulls } from './pulls.ts';
 import { OverQuota, Quotas, recordCrossings } from './quotas.ts';
 import type { FreedBlob } from './removals.ts';
@@ -98,6 +109,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   readonly #usage: Usage;
   readonly #quotas: Quotas;
   readonly #pulls: Pulls;
+  readonly #promotions: Promotions;
   readonly #retention: Retention;
   readonly #runs: Runs;
   readonly #turns = new Turns();
@@ -131,6 +143,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#usage = this.#past.usage;
     this.#quotas = new Quotas(this.#policies, this.#usage);
     this.#pulls = new Pulls(this.#sql);
+    this.#promotions = new Promotions(this.#sql, this.#links, this.#past);
     this.#retention = new Retention(this.#sql, this.#pulls, this.#past.trash);
     const host: RunHost = {
       policies: () => this.#policies.list(),
@@ -211,15 +224,32 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     await this.#alarm.ringBy(now + this.#graceMs);
     const linked = this.#change(() => {
       if (this.#links.refuses(blob.link) || (upload !== null && this.#links.refuses(upload))) return false;
-      const add = () => this.#links.add(blob, bytes, now);
-      // A manifest names the blob before it is there if it was lost, or where manifests may be sparse.
-      if (this.#links.referencedBy(blob.digest) === null) add();
-      else this.#usage.ofBlob(blob.digest, add);
+      this.#addLink(blob, bytes, now);
       this.#setPresent(true);
       if (this.#abandoned.arrived(blob.digest)) this.#announceAbandoned();
       this.#arriving.arrived(blob.digest);
       return true;
     });
+    await this.#afterChange();
+    return linked;
+  }
+
+  async linkBlobs(name: string, blobs: (LinkedBlob & { bytes: Uint8Array | null })[]): Promise<Digest[]> {
+    this.#create(name);
+    const now = Date.now();
+    await this.#alarm.ringBy(now + this.#graceMs);
+    let hasArrived = false;
+    const linked = this.#change(() => {
+      const good = blobs.filter(({ link }) => !this.#links.refuses(link));
+      for (const { bytes, ...blob } of good) {
+        this.#addLink(blob, bytes, now);
+        if (this.#abandoned.arrived(blob.digest)) hasArrived = true;
+        this.#arriving.arrived(blob.digest);
+      }
+      if (good.length > 0) this.#setPresent(true);
+      return good.map(({ digest }) => digest);
+    });
+    if (hasArrived) this.#announceAbandoned();
     await this.#afterChange();
     return linked;
   }
@@ -429,6 +459,58 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return this.#isThere()
       ? this.#manifests.referrers(subject, artifactType, last)
       : { entries: [], more: false };
+  }
+
+  promotionTree(image: PromotedImage, withReferrers: boolean): PromotionTree | NotFound | 'too large' {
+    return this.#isThere() ? this.#promotions.tree(image, withReferrers) : 'repository';
+  }
+
+  manifestCopies(digests: Digest[]): ManifestCopy[] {
+    return this.#isThere() ? this.#promotions.copies(digests) : [];
+  }
+
+  inlineCopies(digests: Digest[]): { digest: Digest; bytes: Uint8Array }[] {
+    return this.#isThere() ? this.#promotions.inlineBytes(digests) : [];
+  }
+
+  async promotionTarget(question: PromotionQuestion, by: Author): Promise<PromotionTarget> {
+    const { manifests, blobs, sizes, tags, digest } = question;
+    if (!this.#isThere())
+      return { manifests, blobs, tags: {}, tagsOfImage: [], attestation: null, refused: null };
+    const found = this.#promotions.lacks(question, Date.now());
+    const moving = tags.filter((tag) => (found.tags[tag] ?? digest) !== digest);
+    const name = this.#nameOf();
+    await this.#learnPolicies(name, () => [digest]);
+    const refused = this.#policies.refusal(() => moving, 'moved', by);
+    return { ...found, refused: refused ?? this.#refusedImage(name ?? '', sizes, found.blobs) };
+  }
+
+  async promote(name: string, put: PromotionPut, sparse: boolean, change: Change): Promise<PromotionAnswer> {
+    this.#create(name);
+    const moving = () => this.#manifests.moving({ digest: put.digest, tags: put.tags });
+    await this.#learnPolicies(name, () => [put.digest]);
+    const now = Date.now();
+    const written = this.#changeWithin(name, change, () => {
+      const refused = this.#policies.refusal(moving, 'moved', change);
+      if (refused !== null) return { refused };
+      const puts = this.#promotions.putsOf(put);
+      const missing = this.#promotions.missing(puts, put);
+      const lacksImage = missing.includes(put.digest);
+      if (lacksImage || (missing.length > 0 && !sparse)) return { missing, copied: 0, hasMoved: false };
+      const { actor, address, why, source = null } = change;
+      const move = { actor, address, why, source, at: now, deletion: null };
+      const hasMoved = this.#promotions.write(puts, put, move);
+      this.#setPresent(true);
+      return { missing: [], copied: puts.length, hasMoved };
+    });
+    if ('overQuota' in written) return { refused: written.overQuota };
+    if ('refused' in written) return written;
+    const { missing, copied, hasMoved } = written;
+    if (hasMoved) await this.#alarm.ringBy(this.#past.forgottenAt(now));
+    const judgedAt = hasMoved ? this.#runs.pushed(now) : null;
+    if (judgedAt !== null) await this.#alarm.ringBy(judgedAt);
+    await this.#afterChange();
+    return { missing, copied };
   }
 
   async setPolicies(told: EffectivePolicies): Promise<void> {
@@ -676,6 +758,20 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       bytes += sums.reduce((sum, size) => sum + size, 0);
     }
     return bytes;
+  }
+
+  /** Why the blobs of an image that are not here do not fit. Those that are here, and that no manifest names, are counted when it is written. */
+  #refusedImage(name: string, sizes: Record<Digest, number>, lacking: Digest[]): string | null {
+    const tightest = this.#quotas.tightest();
+    const bytes = lacking.reduce((sum, digest) => sum + (sizes[digest] ?? 0), 0);
+    return tightest === null || bytes <= leftOf(tightest) ? null : refusedImage(name, bytes, tightest);
+  }
+
+  #addLink(blob: LinkedBlob, bytes: Uint8Array | null, now: number): void {
+    const add = () => this.#links.add(blob, bytes, now);
+    // A manifest names the blob before it is there if it was lost, or where manifests may be sparse.
+    if (this.#links.referencedBy(blob.digest) === null) add();
+    else this.#usage.ofBlob(blob.digest, add);
   }
 
   /** Changes something in one transaction. */

@@ -153,6 +153,8 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ALTER TABLE tag_history ADD COLUMN address TEXT NOT NULL DEFAULT '';
       ALTER TABLE tag_history ADD COLUMN why TEXT NOT NULL DEFAULT '';
       ALTER TABLE tag_history ADD COLUMN deletion TEXT;
+      -- Of a promotion: the image that it was, such as dev/api:sha-abc.
+      ALTER TABLE tag_history ADD COLUMN source TEXT;
       CREATE INDEX tag_history_until ON tag_history (until) WHERE until IS NOT NULL;
       CREATE INDEX tag_history_deletion ON tag_history (deletion, tag) WHERE deletion IS NOT NULL;
       -- The tag and seq of the row after which rows of earlier releases have no until yet; NULL: all have it.

@@ -12,6 +12,13 @@ async function deleteSomething(registry: Registry): Promise<void> {
   await registry.send('DELETE', 'manifests/old', 202);
 }
 
+/** Promotes a tag of one repository to the same tag of another. */
+async function promote(from: Registry, to: Registry, tag: string): Promise<void> {
+  const body = Buffer.from(JSON.stringify({ from: `${from.name}:${tag}`, tags: [tag] }));
+  const at = `/api/v1/repositories/${encodeURIComponent(to.name)}/promotions`;
+  await from.send('POST', at, 200, body, { 'Content-Type': 'application/json' });
+}
+
 /** A repository that has been pushed to. */
 async function used(registry: Registry): Promise<Registry> {
   await registry.pushImage('used');
@@ -97,6 +104,32 @@ export const PUSHES: Row[] = [
       budget: cost(3, 0, 0, 8),
     }),
   ),
+  ...[1, 5].map(
+    (layers): Row => ({
+      name: `promotion, ${layers + 1} blobs and a new tag`,
+      given: async (registry) => {
+        await registry.pushImage(
+          'v1',
+          Array.from({ length: layers }, () => blob()),
+        );
+        const other = await used(registry.another());
+        return () => promote(registry, other, 'v1');
+      },
+      // Of each blob, three rows in its shard and three in the repository. Alarms are up to one row for each object.
+      budget: cost(5 + layers + 1, 0, 0, 8 + 7 * (layers + 1)),
+    }),
+  ),
+  {
+    name: 'promotion of an image that is there',
+    given: async (registry) => {
+      const image = await registry.pushImage('v1');
+      const other = registry.another();
+      await other.pushBlobs(image);
+      await other.pushManifest(image, 'v2');
+      return () => promote(registry, other, 'v1');
+    },
+    budget: cost(3, 0, 0, 4),
+  },
   ...[1, 5].map(
     (layers): Row => ({
       name: `manifest PUT, ${layers + 1} blobs and a new tag`,

@@ -5,8 +5,10 @@
 import assert from 'node:assert/strict';
 import { PART_BYTES } from '../../worker/blobs/r2.ts';
 import {
+  artifact,
   blob,
   digest as digestOf,
+  imageIndex,
   imageManifest,
   type Manifest,
   repositoryName,
@@ -67,6 +69,8 @@ export const KINDS: Kind[] = [
     },
   },
   { name: 'mount', prepare: mount },
+  { name: 'promotion', prepare: (client) => promotion(client, false) },
+  { name: 'promotion with an attestation', prepare: (client) => promotion(client, true) },
   { name: 'manifest PUT with a tag', prepare: manifestPut },
   { name: 'manifest DELETE', prepare: manifestDelete },
   { name: 'blob DELETE', prepare: blobDelete },
@@ -94,6 +98,57 @@ async function mount(client: Client): Promise<Operation> {
       await client.want(202, 'DELETE', `/v2/${source}/manifests/${image.digest}`);
     },
     afterwards: async () => assert.equal(await client.pullManifest(target, 'v1'), image.digest),
+  };
+}
+
+/** An index with two children and a signature, to a tag that leads to something else before. */
+async function promotion(client: Client, attest: boolean): Promise<Operation> {
+  const [source, target] = [repositoryName('source'), repositoryName('target')];
+  const children = [imageManifest({ layers: [blob(50 * KiB)] }), imageManifest({ layers: [blob(50 * KiB)] })];
+  const image = imageIndex(children);
+  const signature = artifact({ subject: image.descriptor });
+  for (const child of children) await client.pushManifest(source, child.digest, child);
+  await client.pushManifest(source, 'v1', image);
+  await client.pushManifest(source, signature.digest, signature);
+  const before = imageManifest();
+  await client.pushManifest(target, 'v1', before);
+  // The attestations of two attempts are then the same, so the test knows the digests of both.
+  if (attest) await client.home.stopClock(Date.now());
+  const promote = async () => {
+    const body = Buffer.from(JSON.stringify({ from: `${source}:v1`, tags: ['v1', 'v2'], attest }));
+    const at = `/api/v1/repositories/${encodeURIComponent(target)}/promotions`;
+    const answer = await client.want(200, 'POST', at, {
+      body,
+      headers: { 'Content-Type': 'application/json' },
+    });
+    assert.equal((JSON.parse(answer.body.toString()) as { state: string }).state, 'done');
+  };
+  const expectDone = async () => {
+    for (const tag of ['v1', 'v2']) assert.equal(await client.pullManifest(target, tag), image.digest);
+    const found = await referrers(client, target, image);
+    assert.ok(found.includes(signature.digest));
+    assert.equal(found.length, attest ? 2 : 1);
+    for (const digest of found) assert.equal(await client.pullManifest(target, digest), digest);
+  };
+  return {
+    run: promote,
+    again: promote,
+    check: async () => {
+      const isDone = (await client.pullManifest(target, image.digest)) !== null;
+      assert.equal(await client.pullManifest(target, 'v1'), (isDone ? image : before).digest);
+      assert.equal(await client.pullManifest(target, 'v2'), isDone ? image.digest : null);
+      assert.equal((await referrers(client, target, image)).length, isDone ? (attest ? 2 : 1) : 0);
+      for (const child of children)
+        assert.equal(await client.pullManifest(target, child.digest), isDone ? child.digest : null);
+    },
+    finish: async () => {
+      await client.home.setClockAhead(0);
+      await expectDone();
+      await client.want(202, 'DELETE', `/v2/${source}/manifests/${image.digest}`);
+      for (const child of children)
+        await client.want(202, 'DELETE', `/v2/${source}/manifests/${child.digest}`);
+    },
+    afterwards: expectDone,
   };
 }
 

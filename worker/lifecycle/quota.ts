@@ -65,6 +65,11 @@ export function refusedBlob(repository: string, size: number, use: QuotaUse): st
   return `the blob was not stored: it has ${amount(size, 'bytes')}, and the repository ${repository} has ${amount(leftOf(use), 'bytes')} left of its quota of ${quotaOf(use)}. ${toDo(repository)}`;
 }
 
+/** The refusal of an image whose blobs do not fit. `use` is how it is now. */
+export function refusedImage(repository: string, size: number, use: QuotaUse): string {
+  return `the image was not promoted: it adds ${amount(size, 'bytes')}, and the repository ${repository} has ${amount(leftOf(use), 'bytes')} left of its quota of ${quotaOf(use)}. ${toDo(repository)}`;
+}
+
 /** For the log and the audit log. */
 export function crossedText(use: QuotaUse): string {
   const percent = use.limit === 0 ? 100 : Math.floor((100 * use.used) / use.limit);

@@ -64,12 +64,12 @@ export async function authenticate(
 }
 
 /**
- * What a caller may do with the repository in the path.
+ * What a caller may do with a repository.
  *
  * Throws NAME_INVALID.
  * Throws NOT_FOUND for a caller who may not pull it, as if it did not exist.
  */
-async function accessTo(
+export async function accessTo(
   named: string,
   identity: Identity,
   client: Client,

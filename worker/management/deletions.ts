@@ -15,7 +15,7 @@ import { paged, pageOf, time, timeOf } from './schemas.ts';
 /** Tags and manifests that one request names. */
 const NAMED_MAX = 500;
 
-const digest = z
+export const digest = z
   .string()
   .check(
     z.refine(isDigest, 'is a digest, such as sha256: and 64 hexadecimal digits'),
@@ -240,7 +240,7 @@ export function unknownRepository(name: string): OciError {
   return new OciError('NOT_FOUND', { message: `there is no repository ${name}` });
 }
 
-function accessOf({ access }: ApiCaller): Access {
+export function accessOf({ access }: ApiCaller): Access {
   if (access === null) throw new Error('the operation requires no access to a repository');
   return access;
 }

@@ -15,6 +15,7 @@ const move = z.object({
   actor: z.string().check(z.describe('Empty where access control is off, and for moves of older releases.')),
   address: z.string(),
   why: z.enum(['push', 'delete', 'retention', 'restore', 'promote']),
+  source: z.nullable(z.string()).check(z.describe('Of a promotion: the image that it was.')),
   deletion: z.nullable(z.string()).check(z.describe('The deletion that this was part of.')),
 });
 

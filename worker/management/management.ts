@@ -22,6 +22,7 @@ import { document } from './openapi.ts';
 import { type ManagementServices, type Operation, type OperationResult, operation } from './operation.ts';
 import { PLANS } from './plans.ts';
 import { POLICIES } from './policies.ts';
+import { PROMOTIONS } from './promote.ts';
 import { PULL_SECRETS } from './pull-secrets.ts';
 import { RETENTION } from './retention.ts';
 import { RULES } from './rules.ts';
@@ -58,6 +59,7 @@ export const OPERATIONS: Operation[] = [
   ...HISTORY,
   ...USAGE,
   ...PLANS,
+  ...PROMOTIONS,
   ...KEYS,
   ...AUDIT,
   ...EXPLAIN,

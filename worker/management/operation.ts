@@ -12,7 +12,9 @@ import type { Env } from '../env.ts';
 import type { AccountsObject } from '../objects/accounts.ts';
 import type { AuditLogObject } from '../objects/audit-log.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Promoted, Promotion } from '../oci/promotion.ts';
 import type { Registry } from '../oci/registry.ts';
+import type { Author } from '../oci/upkeep.ts';
 import type { DirectGrants } from '../s3/direct-grants.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
@@ -28,6 +30,8 @@ export interface ManagementServices {
   direct: DirectGrants | null;
   /** Drops deleted manifests of a repository from what this isolate keeps. */
   forgetManifests(name: string, digests: Digest[]): Promise<void>;
+  /** One step of a promotion. */
+  promote(promotion: Promotion, by: Author): Promise<Promoted>;
 }
 
 /** The authenticated caller of an operation. */

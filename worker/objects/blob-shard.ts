@@ -62,6 +62,10 @@ export interface BlobShardObject extends Rpc.DurableObjectBranded {
    * neither, because the caller named none, or because the content that it named is being deleted.
    */
   link(request: LinkRequest): Promise<LinkedObject | null>;
+  /**
+   * Writes links of a repository to content that another repository has a link to, in one step. Null for content that is being deleted.
+   */
+  linkMany(repository: string, wanted: (StoredBlob & { link: string })[]): Promise<(LinkedObject | null)[]>;
   /** Removes links. Content without a link is deleted later. May be repeated. */
   release(links: ReleasedLink[]): Promise<void>;
   /** Takes over the bytes of an upload that has ended. They are deleted later, unless they get a link before. May be repeated. */

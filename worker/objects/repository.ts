@@ -23,6 +23,15 @@ import type {
   TagDiff,
   TagMove,
 } from '../oci/upkeep.ts';
+import type {
+  ManifestCopy,
+  PromotedImage,
+  PromotionAnswer,
+  PromotionPut,
+  PromotionQuestion,
+  PromotionTarget,
+  PromotionTree,
+} from './promotion.ts';
 
 /** What does not exist: the repository, or the content that was asked for. */
 export type NotFound = 'repository' | 'content';
@@ -176,6 +185,11 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
     upload: string | null,
     bytes?: Uint8Array | null,
   ): Promise<boolean>;
+  /**
+   * As `linkBlob`, for blobs that another repository has. Returns the digests of those that are linked now. `bytes` are of blobs that no
+   * shard knows.
+   */
+  linkBlobs(name: string, blobs: (LinkedBlob & { bytes: Uint8Array | null })[]): Promise<Digest[]>;
   /** Deletes a blob, unless a manifest references it. */
   deleteBlob(digest: Digest): Promise<'deleted' | 'unknown' | { referencedBy: string }>;
   /** Removes a blob whose bytes under this key are lost, even if manifests reference it. The next push adds it again. */
@@ -230,6 +244,17 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   tagsOf(digest: Digest, count: number): string[];
   /** The manifests that refer to a subject, by digest, as many as fit a page. */
   referrers(subject: Digest, artifactType: string | null, last: string | null): Listing<Descriptor>;
+
+  /** Everything that belongs to an image, for a promotion. 'too large': the image alone is more than a promotion copies. */
+  promotionTree(image: PromotedImage, withReferrers: boolean): PromotionTree | NotFound | 'too large';
+  /** The manifests of these that are not deleted. */
+  manifestCopies(digests: Digest[]): ManifestCopy[];
+  /** The bytes of the first of these small blobs, as many as one answer may have. */
+  inlineCopies(digests: Digest[]): { digest: Digest; bytes: Uint8Array }[];
+  /** What this repository has of an image that is to be promoted here. */
+  promotionTarget(question: PromotionQuestion, by: Author): Promise<PromotionTarget>;
+  /** Writes the manifests of an image and its tags: all or nothing. Unless `sparse`, nothing is written if references are missing. */
+  promote(name: string, put: PromotionPut, sparse: boolean, change: Change): Promise<PromotionAnswer>;
 
   /** Takes the lifecycle policies that match its name. Older ones than it knows are ignored. */
   setPolicies(told: EffectivePolicies): Promise<void>;

@@ -23,6 +23,8 @@ export type Why = 'push' | 'delete' | 'retention' | 'restore' | 'promote';
 /** Who makes a change, and why. */
 export interface Change extends Author {
   why: Why;
+  /** Of a promotion: the image in the repository that it came from, such as `dev/api:sha-abc`. */
+  source?: string | null;
 }
 
 /** Who made a change, and why, as it is recorded. */
@@ -83,6 +85,7 @@ export type GoesBecause = 'named' | 'untagged' | 'child' | 'referrer' | 'signatu
 
 /** A move of a tag. Times are Unix time, ms. */
 export interface TagMove extends Act {
+  source: string | null;
   tag: string;
   /** Counts the moves of the tag. */
   seq: number;
