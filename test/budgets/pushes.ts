@@ -115,8 +115,8 @@ export const PUSHES: Row[] = [
         const other = await used(registry.another());
         return () => promote(registry, other, 'v1');
       },
-      // Of each blob, three rows in its shard and three in the repository. Alarms are up to one row for each object.
-      budget: cost(5 + layers + 1, 0, 0, 8 + 7 * (layers + 1)),
+      // Of each blob, three rows in its shard, with the alarm, and three in the repository. The audit log has four.
+      budget: cost(5 + layers + 1, 0, 0, 16 + 6 * (layers + 1)),
     }),
   ),
   {
