@@ -380,7 +380,7 @@ eachHome((home) => {
 
     it('a quota of the target holds, and an image that does not fit is refused before a blob is linked', async () => {
       await promoted('prod/quota', { from, tags: ['rc-1'] });
-      const policy = { kind: 'quota', repositories: 'prod/quota', each: { bytes: 2 * LARGE } };
+      const policy = { kind: 'quota', repositories: 'prod/quota', bytes: 2 * LARGE };
       const made = await api.made('POST', '/lifecycle', policy);
       await home.settled();
       while (await home.ringDue('CATALOG', 'catalog'));
@@ -391,7 +391,10 @@ eachHome((home) => {
         assert.equal(refused.status, 403, refused.text);
         assert.match(refused.text, /the image was not promoted: it adds .* left of its quota/);
       }
-      assert.equal((await send('HEAD', `/v2/prod/quota/blobs/${digestOf(other.blobs[1] as Buffer)}`)).status, 404);
+      assert.equal(
+        (await send('HEAD', `/v2/prod/quota/blobs/${digestOf(other.blobs[1] as Buffer)}`)).status,
+        404,
+      );
       await api.call('DELETE', `/lifecycle/${(made.policy as Json).id}`);
     });
   });
