@@ -10,7 +10,7 @@ import { REPORT_KEPT_MS, REPORT_RENEWED_MS } from './graces.ts';
 import { allRows, firstRow } from './rows.ts';
 
 /** Repositories that are told of a change in one step. A request on the Free plan makes at most 50 calls. */
-export const TOLD_AT_ONCE = 40;
+const TOLD_AT_ONCE = 40;
 /** Reports of running images that are kept. */
 const REPORTED_MAX = 50_000;
 /** Names that one step looks at. */

@@ -1,6 +1,6 @@
 /** The plans of a repository, as rows. Every method is one step of a transaction that `Repository` opens. */
 import type { Plan, PlannedTag, PlanState } from '../../worker/lifecycle/plan.ts';
-import { allRows, firstRow } from '../rows.ts';
+import { firstRow } from '../rows.ts';
 
 /** Tags in one row: far below the 2 MB that a row may have. */
 export const TAGS_OF_A_ROW = 500;
@@ -135,11 +135,6 @@ export class Plans {
       plan.deletion,
       plan.actor,
     );
-  }
-
-  all(): Plan[] {
-    if (!this.exists()) return [];
-    return allRows<Plan>(this.#sql, `SELECT ${COLUMNS} FROM plans WHERE state <> 'making' ORDER BY id DESC`);
   }
 
   /** The tables are gone, or a transaction that made them was undone. */

@@ -5,12 +5,12 @@
 import { firstRow } from '../rows.ts';
 
 /** A pull within this time after one that was recorded is not recorded. */
-export const PULL_SAMPLE_MS = 3600 * 1000;
+const PULL_SAMPLE_MS = 3600 * 1000;
 /** Tags and digests whose last record an instance remembers. It costs a read to find out again. */
 const REMEMBERED_MAX = 20_000;
 
 /** Made with the first pull, because a table costs a row in each repository. */
-export const PULLS = `
+const PULLS = `
   CREATE TABLE IF NOT EXISTS pulls (
     reference TEXT PRIMARY KEY, -- a tag or a digest
     at INTEGER NOT NULL

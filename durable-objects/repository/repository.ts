@@ -355,7 +355,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const { refused, hasMoved } =
       'overQuota' in written ? { refused: written.overQuota, hasMoved: false } : written;
     if (hasMoved) await this.#alarm.ringBy(this.#past.forgottenAt(now));
-    const judgedAt = hasMoved ? this.#runs.pushed(now) : null;
+    const judgedAt = refused === null && put.tags.length > 0 ? this.#runs.pushed(now) : null;
     if (judgedAt !== null) await this.#alarm.ringBy(judgedAt);
     if (refused === null) await this.#afterChange();
     return { missing: [], arriving: [], refused };

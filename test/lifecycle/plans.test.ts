@@ -148,6 +148,35 @@ eachHome((home: Home) => {
     );
   });
 
+  test('a tag that has moved since the plan is not deleted, although it has expired again', async () => {
+    const client = ruled();
+    await client.pushOthers();
+    await client.pushed('old', 60);
+    await client.rule([{ matches: 'other-*' as Pattern }], { after: 0 });
+    await client.settle();
+    const other = await client.pushed('old', 0);
+    await client.act('run');
+    await client.settle();
+    const plan = await client.plan();
+    assert.deepEqual([plan?.state, plan?.deleted, plan?.kept], ['applied', 0, 1]);
+    assert.equal(await client.pullManifest(client.name, 'old'), other.digest);
+    assert.deepEqual(await client.deletions(), []);
+  });
+
+  test('a push that takes the place of an old tag is judged within a day', async () => {
+    const client = ruled();
+    for (const tag of ['a', 'b', 'c', 'd']) await client.pushed(tag, 60 - tag.charCodeAt(0) / 10);
+    await client.rule([{ lastPushed: 4 }]);
+    await client.settle();
+    assert.equal(await client.plan(), null);
+    await client.pushed('e', 0);
+    await client.at(DAY_MS - 1);
+    assert.equal(await client.plan(), null);
+    await client.at(DAY_MS);
+    const { plan, tags } = await client.answer();
+    assert.deepEqual([plan?.tags, tags[0]?.tag], [1, 'a']);
+  });
+
   test('a cancelled plan deletes nothing, and the next one comes 7 days later', async () => {
     const client = ruled();
     await client.pushOthers();

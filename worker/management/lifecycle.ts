@@ -106,7 +106,7 @@ export const newLifecyclePolicy = z.discriminatedUnion('kind', [
 
 const id = z.string();
 
-export const lifecyclePolicy = z.discriminatedUnion('kind', [
+const lifecyclePolicy = z.discriminatedUnion('kind', [
   z.object({ id, ...KINDS.retention }),
   z.object({ id, ...KINDS.tags }),
   z.object({ id, ...KINDS.quota }),
