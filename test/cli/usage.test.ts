@@ -76,7 +76,7 @@ onHome('disk', (home) => {
     );
   });
 
-  test('a size that is none is explained', async () => {
+  test('a size that cannot be read is refused with an example', async () => {
     const { err, code } = await run(
       'lifecycle',
       'add',

@@ -11,6 +11,7 @@ import { after, before, describe, it } from 'node:test';
 import { digest, imageManifest, type Manifest } from '../support/fixtures.ts';
 import { Home } from '../support/homes.ts';
 import { Visitor } from '../support/visitor.ts';
+import { countersOf } from '../usage/counters.ts';
 import { ADMIN, Asking, BOB, bytesOf, DELETED, FOREIGN, ROBOT, SIGNATURE, TAGGED, VARS } from './state.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures');
@@ -163,6 +164,16 @@ for (const archive of ARCHIVES) {
       );
       assert.deepEqual(left.sort(), [...held].sort());
       assert.deepEqual(await home.violations(), []);
+    });
+
+    it(`the repositories of the state folder in ${archive} know what they hold`, async () => {
+      for (const name of new Set(TAGGED.map(({ repository }) => repository))) {
+        await home.ring('REPOSITORY', name);
+        const counters = await countersOf(home, name);
+        assert.deepEqual(counters?.found, counters?.wanted, name);
+        assert.equal(counters?.countedTo, null, name);
+        assert.ok((counters?.found.bytes ?? 0) > 0 && (counters?.found.tags ?? 0) > 0, name);
+      }
     });
 
     it(`a manifest that is deleted from the state folder in ${archive} stays deleted after a restart`, async () => {
