@@ -60,21 +60,11 @@ export class Manifests {
     return row === undefined ? null : this.#answer(row, withBytes);
   }
 
-  /** What a tag led to at a time (Unix time, ms), if that is not gone for good. A client may read it, and what it names, for a while. */
-  byTime(tag: string, at: number, withBytes: boolean, now: number): ManifestAnswer | null {
-    const digest = this.tagAt(tag, at);
-    if (digest === null) return null;
-    const live = this.byDigest(digest, withBytes);
-    const names = this.namesOf(digest);
-    this.#trash.lend(live === null ? [digest, ...names] : names, now);
-    return live ?? this.#fromTrash(digest, withBytes, now);
-  }
-
-  /** A manifest in the trash that a client was told of. */
+  /** A manifest in the trash that clients may read for a while. */
   lent(digest: Digest, withBytes: boolean, now: number): ManifestAnswer | null {
-    const found = this.#fromTrash(digest, withBytes, now);
-    if (found !== null) this.#trash.lend(this.namesOf(digest), now);
-    return found;
+    const row = this.#trash.get(digest);
+    if (row === null || (row.readable_until ?? 0) <= now) return null;
+    return { ...this.#answer(row, withBytes), isPast: true };
   }
 
   /** What a tag led to at a time (Unix time, ms); null for nothing. */
@@ -380,12 +370,6 @@ export class Manifests {
       entries.push(entry);
     }
     return { entries, more: false };
-  }
-
-  #fromTrash(digest: Digest, withBytes: boolean, now: number): ManifestAnswer | null {
-    const row = this.#trash.get(digest);
-    if (row === null || (row.readable_until ?? 0) <= now) return null;
-    return { ...this.#answer(row, withBytes), isPast: true };
   }
 
   #answer({ digest, media_type: mediaType, size }: FoundRow, withBytes: boolean): ManifestAnswer {

@@ -2,6 +2,7 @@
  * The past of a repository: what was deleted, and can be restored. Brings the parts together. Every method is one step of a transaction
  * that `Repository` opens.
  */
+import type { ManifestAnswer } from '../../worker/objects/repository.ts';
 import type { Digest } from '../../worker/oci/digest.ts';
 import type {
   Act,
@@ -106,6 +107,23 @@ export class Past {
     return this.deletions.get(id);
   }
 
+  /** What a tag led to at a time (Unix time, ms), if that is not gone for good. Clients may read it, and what it names, for a while. */
+  byTime(tag: string, at: number, withBytes: boolean, now: number): ManifestAnswer | null {
+    const digest = this.manifests.tagAt(tag, at);
+    if (digest === null) return null;
+    const live = this.manifests.byDigest(digest, withBytes);
+    if (live === null) this.#lend([digest], now);
+    this.#lend(this.manifests.namesOf(digest), now);
+    return live ?? this.manifests.lent(digest, withBytes, now);
+  }
+
+  /** A manifest in the trash that a client may read, and then what it names. */
+  lent(digest: Digest, withBytes: boolean, now: number): ManifestAnswer | null {
+    const found = this.manifests.lent(digest, withBytes, now);
+    if (found !== null) this.#lend(this.manifests.namesOf(digest), now);
+    return found;
+  }
+
   restore(what: Restoration, { force, dryRun, actor, address, why }: RestoreOptions): Restored | NotRestored {
     const move = { actor, address, why, at: Date.now(), deletion: null };
     if ('deletion' in what) {
@@ -139,7 +157,7 @@ export class Past {
     const found = this.trash.exists() ? this.deletions.get(id) : null;
     if (found === null || dryRun) return found;
     this.deletions.end(id, Date.now());
-    this.#purgeSome(id, true);
+    this.#purgeSome(id, true, STEP_ROWS);
     return found;
   }
 
@@ -161,8 +179,14 @@ export class Past {
     this.removals.step();
     if (!this.trash.exists()) return;
     this.#restores.step();
-    const due = this.deletions.due(now);
-    if (due !== null) this.#purgeSome(due.id, due.isPurged);
+    // Small ones together.
+    for (let left = STEP_ROWS; left > 0; ) {
+      const due = this.deletions.due(now);
+      if (due === null) return;
+      const { rows, isDone } = this.#purgeSome(due.id, due.isPurged, left);
+      if (!isDone) return;
+      left -= rows;
+    }
   }
 
   /** Removes old rows of the history. */
@@ -225,6 +249,12 @@ export class Past {
     return (this.trash.exists() ? this.deletions.first() : null) ?? Number.POSITIVE_INFINITY;
   }
 
+  #lend(digests: Digest[], now: number): void {
+    // What is on its way to the trash must be there.
+    if (this.trash.hasDepartures()) for (const digest of digests) this.removals.finish(digest);
+    this.trash.lend(digests, now);
+  }
+
   /** How long the history is kept: it also says when a manifest lost its last tag. */
   #historyMs(): number {
     return Math.max(this.#undoMs, this.#untaggedAfter() ?? 0);
@@ -238,22 +268,24 @@ export class Past {
   }
 
   /** `isPurged`: someone asked for it, so blobs are not kept for pushes. */
-  #purgeSome(id: string, isPurged: boolean): void {
+  #purgeSome(id: string, isPurged: boolean, rowsMax: number): { rows: number; isDone: boolean } {
     const { state } = this.deletions.get(id) ?? { state: 'deleted' };
     // Its restore began in time.
-    if (state === 'restoring') return;
-    const rows = this.trash.of(id, '', PURGED_AT_A_TIME);
-    let left = STEP_ROWS;
-    for (const { digest } of rows) {
-      if (left <= 0) return;
+    if (state === 'restoring') return { rows: 0, isDone: false };
+    const due = this.trash.of(id, '', PURGED_AT_A_TIME);
+    let rows = 1;
+    for (const { digest } of due) {
+      if (rows >= rowsMax) return { rows, isDone: false };
       const names = this.usage.ofManifest(digest, [], () => {
         this.trash.remove(digest);
         return this.manifests.forget(digest);
       });
       if (isPurged) this.#links.removeUnreferenced(names);
       this.#links.expire(names, Date.now());
-      left -= ROWS_OF_A_PURGED + ROWS_OF_A_NAME * names.length;
+      rows += ROWS_OF_A_PURGED + ROWS_OF_A_NAME * names.length;
     }
-    if (rows.length < PURGED_AT_A_TIME && state !== 'deleting') this.deletions.remove(id);
+    const isDone = due.length < PURGED_AT_A_TIME && state !== 'deleting';
+    if (isDone) this.deletions.remove(id);
+    return { rows, isDone };
   }
 }

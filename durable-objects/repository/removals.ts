@@ -279,6 +279,29 @@ export class Removals {
     );
   }
 
+  /** How many manifests and tags of a deletion are still to be moved. */
+  countLeaving(deletion: string): { tags: number; manifests: number } {
+    const counts = { tags: 0, manifests: 0 };
+    for (const { subject, before, deletion: id } of this.#trash.departures(DEPARTURES_AT_A_TIME)) {
+      if (id !== deletion) continue;
+      const query =
+        subject === ''
+          ? `SELECT COUNT(*) AS manifests, SUM((SELECT COUNT(*) FROM tags t WHERE t.digest = m.digest AND t.generation = m.generation)) AS tags
+             FROM manifests m WHERE m.generation < ?1`
+          : `SELECT COUNT(*) AS manifests, 0 AS tags FROM manifests m
+             WHERE m.subject = ?2 AND m.generation < ?1 AND ${this.#trash.isFree('m')}`;
+      const found = firstRow<{ manifests: number; tags: number | null }>(
+        this.#sql,
+        query,
+        before,
+        ...(subject === '' ? [] : [subject]),
+      );
+      counts.manifests += found?.manifests ?? 0;
+      counts.tags += found?.tags ?? 0;
+    }
+    return counts;
+  }
+
   /** Whether rows are left to move. */
   hasSteps(): boolean {
     return this.#hasTagsToRemove() || this.#trash.hasDepartures();
@@ -288,9 +311,12 @@ export class Removals {
   step(): void {
     let left = EXPIRED_ROWS_AT_A_TIME;
     left -= ROWS_OF_A_TAG * this.#removeTags(TAGS_AT_ONCE);
+    if (left <= 0) return;
     for (const departure of this.#trash.departures(DEPARTURES_AT_A_TIME)) {
-      if (left <= 0) return;
-      left -= this.#moveSome(departure, left);
+      // One after the other, because a manifest belongs to the earliest deletion of it.
+      const { rows, isDone } = this.#moveSome(departure, left);
+      left -= rows;
+      if (!isDone || left <= 0) return;
     }
   }
 
@@ -310,7 +336,7 @@ export class Removals {
   }
 
   /** Moves some of the manifests of a departure, and returns about how many rows that cost. */
-  #moveSome(departure: Departure, rowsMax: number): number {
+  #moveSome(departure: Departure, rowsMax: number): { rows: number; isDone: boolean } {
     const { subject, before, after, deletion } = departure;
     const of = subject === '' ? '' : `AND m.subject = ?4 AND ${this.#trash.isFree('m')}`;
     const due = allRows<{ digest: Digest }>(
@@ -338,7 +364,7 @@ export class Removals {
     this.#count(deletion, total.tags, total.manifests);
     const isDone = due.length < MOVED_AT_A_TIME && last === (due.at(-1)?.digest ?? null);
     this.#trash.departed(departure, isDone ? null : last);
-    return rows;
+    return { rows, isDone };
   }
 
   #followReferrers(digest: Digest, move: Move): void {

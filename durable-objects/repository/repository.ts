@@ -161,12 +161,13 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   blob(digest: Digest): BlobAnswer | null {
-    return this.#isThere() ? this.#links.find(digest, Date.now()) : null;
+    const now = Date.now();
+    return this.#mayRead(digest, now) ? this.#readable(digest, now) : null;
   }
 
   look(digest: Digest): Looked {
     const now = Date.now();
-    const blob = this.#isThere() ? this.#links.find(digest, now) : null;
+    const blob = this.#mayRead(digest, now) ? this.#readable(digest, now) : null;
     if (blob === null) this.#abandoned.missed(digest, now);
     const exists = this.#exists();
     const abandonedAt = exists ? this.#abandoned.lastAt() : null;
@@ -209,7 +210,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   inlineBytes(digest: Digest): Uint8Array | null {
-    return this.#isThere() ? this.#links.bytes(digest) : null;
+    return this.#mayRead(digest, Date.now()) ? this.#links.bytes(digest) : null;
   }
 
   async linkBlob(
@@ -310,7 +311,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     if (!this.#exists()) return 'repository';
     const now = Date.now();
     if (at <= now - this.#undoMs) return 'past';
-    return this.#change(() => this.#manifests.byTime(tag, at, withBytes, now)) ?? 'content';
+    return this.#change(() => this.#past.byTime(tag, at, withBytes, now)) ?? 'content';
   }
 
   manifestByDigest(digest: Digest, withBytes: boolean): ManifestAnswer | NotFound {
@@ -318,9 +319,12 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const isThere = this.#isThere();
     const found = isThere ? this.#manifests.byDigest(digest, withBytes) : null;
     if (found !== null && withBytes) this.#pulled([digest]);
-    return (
-      found ?? this.#manifests.lent(digest, withBytes, Date.now()) ?? (isThere ? 'content' : 'repository')
-    );
+    return found ?? this.#lent(digest, withBytes) ?? (isThere ? 'content' : 'repository');
+  }
+
+  #lent(digest: Digest, withBytes: boolean): ManifestAnswer | null {
+    if (!this.#past.trash.exists()) return null;
+    return this.#change(() => this.#past.lent(digest, withBytes, Date.now()));
   }
 
   async putManifest(
@@ -811,6 +815,17 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
       if (error instanceof OverQuota) return { overQuota: refusedManifest(name, error.use) };
       throw error;
     }
+  }
+
+  /** In a deleted repository, only blobs of what is pulled as it was can be read. */
+  #mayRead(digest: Digest, now: number): boolean {
+    return this.#isThere() || (this.#exists() && this.#past.trash.lendsBlob(digest, now));
+  }
+
+  #readable(digest: Digest, now: number): BlobAnswer | null {
+    const blob = this.#links.find(digest, now);
+    // What may be read for a while only is not remembered.
+    return blob === null || this.#isThere() ? blob : { ...blob, safeUntil: now };
   }
 
   async #refuse(ids: string[], forMs: number): Promise<void> {

@@ -67,7 +67,14 @@ export class Restores {
       if (tags.length < EXPIRED_ROWS_AT_A_TIME) break;
       after = tags.at(-1)?.tag ?? '';
     }
-    return { ...found, manifestCount: this.#trash.count(id), isUnderWay: false };
+    const leaving = this.#removals.countLeaving(id);
+    const tagCount = found.tagCount + leaving.tags;
+    return {
+      ...found,
+      tagCount,
+      manifestCount: this.#trash.count(id) + leaving.manifests,
+      isUnderWay: false,
+    };
   }
 
   /** Begins to restore a deletion, and does the first steps. `move` is the restore. */
@@ -85,6 +92,7 @@ export class Restores {
     const under = this.#deletions.restoring();
     if (under === null) return;
     const { id } = under;
+    if (this.#trash.isLeaving(id)) return;
     const place: Place = JSON.parse(under.after);
     // Only tags that are removed can be restored.
     if (place.phase === 'tags' && this.#removals.hasTagsOf(id)) return;

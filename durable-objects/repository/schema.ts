@@ -215,11 +215,12 @@ export const TRASH = `
   CREATE INDEX IF NOT EXISTS trashed_manifests_subject ON trashed_manifests (subject, digest) WHERE subject IS NOT NULL;
   -- Manifests that are deleted, and whose rows are still to be moved to the trash.
   CREATE TABLE IF NOT EXISTS departures (
-    subject TEXT PRIMARY KEY,     -- the untagged referrers of this digest; '' for all manifests
+    subject TEXT NOT NULL,        -- the untagged referrers of this digest; '' for all manifests
     before INTEGER NOT NULL,      -- only those of earlier generations
     deletion TEXT,                -- NULL: they are not kept
     at INTEGER NOT NULL,
-    after TEXT NOT NULL           -- the digest that was looked at last
+    after TEXT NOT NULL,          -- the digest that was looked at last
+    PRIMARY KEY (subject, before)
   ) WITHOUT ROWID;
 `;
 

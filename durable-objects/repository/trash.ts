@@ -190,7 +190,7 @@ export class Trash {
     if (!this.hasDepartures()) return [];
     return allRows<Departure>(
       this.#sql,
-      `SELECT ${DEPARTURE_COLUMNS} FROM departures ORDER BY subject LIMIT ?`,
+      `SELECT ${DEPARTURE_COLUMNS} FROM departures ORDER BY before LIMIT ?`,
       count,
     );
   }
@@ -198,7 +198,7 @@ export class Trash {
   /** The departure of a manifest with this subject and generation; null if it stays. */
   departureOf(subject: Digest | '' | null, generation: number): Departure | null {
     if (!this.hasDepartures()) return null;
-    const query = `SELECT ${DEPARTURE_COLUMNS} FROM departures WHERE subject IN ('', ?) AND before > ? ORDER BY subject LIMIT 1`;
+    const query = `SELECT ${DEPARTURE_COLUMNS} FROM departures WHERE subject IN ('', ?) AND before > ? ORDER BY before LIMIT 1`;
     return firstRow<Departure>(this.#sql, query, subject, generation);
   }
 
@@ -209,18 +209,44 @@ export class Trash {
     return firstRow<{ before: number | null }>(this.#sql, query)?.before ?? 0;
   }
 
-  departed({ subject }: Departure, after: string | null): void {
-    if (after === null) this.#sql.exec('DELETE FROM departures WHERE subject = ?', subject);
-    else this.#sql.exec('UPDATE departures SET after = ? WHERE subject = ?', after, subject);
+  departed({ subject, before }: Departure, after: string | null): void {
+    if (after === null)
+      this.#sql.exec('DELETE FROM departures WHERE subject = ? AND before = ?', subject, before);
+    else
+      this.#sql.exec(
+        'UPDATE departures SET after = ? WHERE subject = ? AND before = ?',
+        after,
+        subject,
+        before,
+      );
     this.#hasDepartures = undefined;
   }
 
-  /** What is on its way by a deletion is there again. Returns whether that is something. */
+  /** Whether rows of a deletion are still on their way. */
+  isLeaving(deletion: string): boolean {
+    if (!this.hasDepartures()) return false;
+    return firstRow(this.#sql, 'SELECT 1 FROM departures WHERE deletion = ? LIMIT 1', deletion) !== null;
+  }
+
+  /**
+   * What is on its way by a deletion is there again. Returns whether that is something. Not if others are on their way too: they may be
+   * for the same manifests, and only the earliest counts. Then this deletion must end first.
+   */
   stay(deletion: string): boolean {
-    if (!this.exists()) return false;
-    const query = 'DELETE FROM departures WHERE deletion = ? RETURNING subject';
-    const isSome = allRows(this.#sql, query, deletion).length > 0;
+    if (!this.hasDepartures()) return false;
+    const query = 'SELECT 1 FROM departures WHERE deletion IS NOT ? LIMIT 1';
+    if (firstRow(this.#sql, query, deletion) !== null) return false;
+    const stays = 'DELETE FROM departures WHERE deletion = ? RETURNING subject';
+    const isSome = allRows(this.#sql, stays, deletion).length > 0;
     this.#hasDepartures = undefined;
     return isSome;
+  }
+
+  /** Whether a manifest that clients may read for a while names a blob. */
+  lendsBlob(digest: Digest, now: number): boolean {
+    if (!this.exists()) return false;
+    const query = `SELECT 1 FROM named_by n JOIN trashed_manifests t ON t.digest = n.manifest
+      WHERE n.digest = ? AND t.readable_until > ? LIMIT 1`;
+    return firstRow(this.#sql, query, digest, now) !== null;
   }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { pastTagOf } from '../../worker/oci/reference.ts';
-import { imageIndex, imageManifest, repositoryName } from '../support/fixtures.ts';
+import { digest as digestOf, imageIndex, imageManifest, repositoryName } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
 import { DAY_MS, eachHome, Kept } from './client.ts';
 
@@ -101,6 +101,23 @@ eachHome((home) => {
     await client.restore({ tag: 'v1', at: then + HOUR_MS, digest: null });
     assert.equal(await client.pullManifest(client.name, 'v1'), index.digest);
     assert.ok(deletion !== undefined);
+    await home.setClockAhead(0);
+  });
+
+  test('a tag of a repository that is deleted as a whole is pulled as it was', async () => {
+    const client = new Kept(home, repositoryName('past'));
+    const image = imageManifest();
+    await client.pushManifest(client.name, 'v1', image);
+    const then = Date.now();
+    await home.setClockAhead(HOUR_MS);
+    await client.delete({ all: true });
+    await home.setClockAhead(2 * HOUR_MS);
+    const [layer] = image.blobs;
+    assert.equal(await client.pullBlob(client.name, digestOf(layer ?? Buffer.alloc(0))), null);
+    assert.equal(await client.pullManifest(client.name, pastTagOf('v1', then + HOUR_MS / 2)), image.digest);
+    assert.equal(await client.pullManifest(client.name, pastTagOf('v1', then + 1.5 * HOUR_MS)), null);
+    await home.setClockAhead(4 * HOUR_MS);
+    assert.equal(await client.pullBlob(client.name, digestOf(layer ?? Buffer.alloc(0))), null);
     await home.setClockAhead(0);
   });
 

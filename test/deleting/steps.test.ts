@@ -119,6 +119,23 @@ eachHome((home) => {
     assert.equal(await client.pullManifest(client.name, 'tag-000007'), fresh.digest);
   });
 
+  test('two deletions of a whole repository are restored apart, although steps of the first are left', async () => {
+    const client = new Kept(home, repositoryName('twice'));
+    const [first, second] = [imageManifest(), imageManifest()];
+    await client.pushManifest(client.name, 'v1', first);
+    const one = await client.delete({ all: true });
+    await client.pushManifest(client.name, 'v2', second);
+    const two = await client.delete({ all: true });
+    await client.restore({ deletion: two.deletion?.id });
+    await steps(client);
+    assert.deepEqual(await client.tagsOf(), ['v2']);
+    assert.equal(await client.statusOf(`manifests/${first.digest}`), 404);
+    await client.restore({ deletion: one.deletion?.id });
+    await steps(client);
+    assert.deepEqual(await client.tagsOf(), ['v1', 'v2']);
+    assert.equal(await client.pullManifest(client.name, 'v1'), first.digest);
+  });
+
   for (const referrers of [REFERRERS, 1000]) {
     test(`${referrers} referrers are gone at once with their subject, in steps`, async () => {
       const client = new Kept(home, repositoryName('subject'));
