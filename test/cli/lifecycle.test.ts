@@ -120,7 +120,7 @@ onHome('disk', (home) => {
       /--keep oldest=3 is not a rule\.\nA rule of --keep is one of:/,
     );
     await fails(['retention', '--after', '30d'], /repositories: is a pattern/);
-    await fails(['quota'], /retention\|tags/);
+    await fails(['other'], /retention\|tags/);
   });
 
   test('each tag says what keeps it, and the plan is shown, cancelled, and run', async () => {
