@@ -184,7 +184,13 @@ A restore can be repeated. Tags that have moved since stay where they are, unles
           ? []
           : ['Not restored, because these have moved since (--force moves them):\n']),
         ...shortened(conflicts, conflicts.length),
-        ...(data.isUnderWay ? ['The rest follows in the background.\n'] : []),
+        ...(data.isUnderWay
+          ? [
+              tag === null
+                ? 'The rest follows in the background.\n'
+                : 'There is more: repeat the command for the rest.\n',
+            ]
+          : []),
       ].join(''),
     );
   },

@@ -145,6 +145,30 @@ export class History {
     );
   }
 
+  /** How many tags a deletion deleted, and how many of them have moved since. */
+  countDeletedBy(deletion: string): { all: number; moved: number } {
+    const counts = firstRow<{ all: number; moved: number | null }>(
+      this.#sql,
+      `SELECT COUNT(*) AS "all", SUM(h.seq <> (SELECT MAX(seq) FROM tag_history l WHERE l.tag = h.tag)) AS moved
+       FROM tag_history h WHERE h.deletion = ? AND h.digest IS NULL`,
+      deletion,
+    );
+    return { all: counts?.all ?? 0, moved: counts?.moved ?? 0 };
+  }
+
+  /** As `deletedBy`, only tags that have moved since. */
+  movedSince(deletion: string, count: number): { tag: string; seq: number; digest: Digest }[] {
+    return allRows(
+      this.#sql,
+      `SELECT h.tag, h.seq, b.digest FROM tag_history h
+         JOIN tag_history b ON b.tag = h.tag AND b.seq = h.seq - 1
+       WHERE h.deletion = ? AND h.digest IS NULL AND b.digest IS NOT NULL
+         AND h.seq <> (SELECT MAX(seq) FROM tag_history l WHERE l.tag = h.tag) ORDER BY h.tag LIMIT ?`,
+      deletion,
+      count,
+    );
+  }
+
   /** The number of the last move of a tag; 0 if none is known. */
   lastOf(tag: string): number {
     return this.#last(tag)?.seq ?? 0;

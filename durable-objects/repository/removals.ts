@@ -145,6 +145,15 @@ export class Removals {
     return rows.filter(({ key }) => !isInlineKey(key));
   }
 
+  /** In bytes: all blobs in the store that are named by manifests. */
+  bytesOfAll(): number {
+    const query = `SELECT SUM(b.size) AS bytes FROM blobs b
+      WHERE b.deleted_at IS NULL AND b.key NOT GLOB 'inline/*' AND EXISTS
+        (SELECT 1 FROM named_by n JOIN manifests m ON m.digest = n.manifest
+         WHERE n.digest = b.digest AND ${this.#trash.live('m')})`;
+    return firstRow<{ bytes: number | null }>(this.#sql, query)?.bytes ?? 0;
+  }
+
   /** The blobs in the store, after a digest, that are named by manifests and go with all of them. */
   freedByAll(after: string, count: number): FreedBlob[] {
     return allRows<FreedBlob>(
@@ -226,7 +235,9 @@ export class Removals {
   /** Removes what goes. `move.deletion` is null where it cannot be undone. Returns how many tags and manifests are gone so far. */
   remove({ tags, manifests, subjects }: Going, move: Move): { tags: number; manifests: number } {
     let removed = 0;
-    for (const digest of manifests.keys()) removed += this.#move(digest, move, TAGS_AT_ONCE).tags;
+    // The alarm removes the other tags.
+    for (const digest of manifests.keys())
+      removed += this.#move(digest, move, Math.max(0, TAGS_AT_ONCE - removed)).tags;
     for (const [tag, digest] of tags) {
       if (manifests.has(digest)) continue;
       this.#manifests.removeTag(tag, move);
@@ -310,7 +321,8 @@ export class Removals {
   /** Moves some rows: about EXPIRED_ROWS_AT_A_TIME. */
   step(): void {
     let left = EXPIRED_ROWS_AT_A_TIME;
-    left -= ROWS_OF_A_TAG * this.#removeTags(TAGS_AT_ONCE);
+    while (left > 0 && this.#hasTagsToRemove())
+      left -= 1 + ROWS_OF_A_TAG * this.#removeTags(Math.ceil(left / ROWS_OF_A_TAG));
     if (left <= 0) return;
     for (const departure of this.#trash.departures(DEPARTURES_AT_A_TIME)) {
       // One after the other, because a manifest belongs to the earliest deletion of it.
@@ -382,7 +394,7 @@ export class Removals {
     if (row === null) return { tags: 0 };
     const { generation, ...manifest } = row;
     const tags = this.#manifests.removeTagsOf(digest, generation, move, tagsMax);
-    if (tags === tagsMax) {
+    if (tags === tagsMax && this.#hasTags(digest, generation)) {
       this.#sql.exec(
         'INSERT INTO deleted_manifests (digest, generation, at, deletion) VALUES (?, ?, ?, ?)',
         digest,
@@ -394,6 +406,11 @@ export class Removals {
     if (move.deletion === null) this.#links.expire(this.#manifests.forget(digest), Date.now());
     else this.#trash.add(manifest, move.deletion);
     return { tags };
+  }
+
+  #hasTags(digest: Digest, generation: number): boolean {
+    const query = 'SELECT 1 FROM tags WHERE digest = ? AND generation = ? LIMIT 1';
+    return firstRow(this.#sql, query, digest, generation) !== null;
   }
 
   #depart(subject: Digest | '', { deletion, at }: Move): void {

@@ -92,6 +92,8 @@ const WORK_SPREAD_MS = 10 * 60_000;
 /** Blobs that a preview reads together, and shards that it asks at once. */
 const BLOBS_AT_A_TIME = 5000;
 const SHARDS_AT_A_TIME = 6;
+/** Shards that one call asks. A request on the Free plan makes at most 50 calls. */
+const SHARDS_ASKED_MAX = 40;
 /** The latest blobs that are looked at to see whether a client is pushing. */
 const LATEST_BLOBS = 100;
 /** The author of a change that an older Worker asks for during a deploy. */
@@ -380,9 +382,11 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const freed = going === null ? null : removals.freedBy(going);
     const described = going === null ? removals.describeAll() : removals.describe(going);
     const hasSome = described.tagCount + described.manifestCount > 0;
-    // Of everything, it must be known before.
-    const all = freed === null ? await this.#bytesOfAll() : null;
-    const bytes = freed === null ? (all?.here ?? 0) : sizeOf(freed);
+    const bytes = freed === null ? removals.bytesOfAll() : sizeOf(freed);
+    // Other repositories are asked before anything is deleted.
+    const { bytes: onlyHere, next } = await this.#askShards(
+      freed ?? removals.freedByAll('', BLOBS_AT_A_TIME),
+    );
     const isWanted = !options.dryRun && hasSome;
     const deletion = isWanted ? await this.#remove(removal, bytes, options, options.deletion) : null;
     if (deletion !== null && deletion !== undefined && 'refused' in deletion) return deletion;
@@ -390,10 +394,19 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     return {
       ...described,
       deletion: deletion ?? null,
-      bytes: freed === null ? (all?.onlyHere ?? 0) : await this.#bytesOnlyHere(freed),
+      bytes: next === null ? onlyHere : null,
       undoUntil: this.#undoMs === 0 ? null : now + this.#undoMs,
       freedBy: now + this.#undoMs + 2 * this.#graceMs,
     };
+  }
+
+  async freedBytes(removal: Removal, after: string): Promise<{ bytes: number; next: string | null }> {
+    if (!this.#isThere()) return { bytes: 0, next: null };
+    const { removals } = this.#past;
+    const freed = removal.all
+      ? removals.freedByAll(after, BLOBS_AT_A_TIME)
+      : removals.freedBy(removals.goingWith(removal, false)).filter(({ digest }) => digest > after);
+    return this.#askShards(freed);
   }
 
   deletions(before: string | null, count: number): Listing<Deletion> | null {
@@ -730,16 +743,21 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     await this.#afterChange();
   }
 
-  /** In bytes: the blobs in the store that manifests name, and those of them that no other repository links. */
-  async #bytesOfAll(): Promise<{ here: number; onlyHere: number }> {
-    const bytes = { here: 0, onlyHere: 0 };
-    for (let after = ''; ; ) {
-      const blobs = this.#past.removals.freedByAll(after, BLOBS_AT_A_TIME);
-      bytes.here += sizeOf(blobs);
-      bytes.onlyHere += await this.#bytesOnlyHere(blobs);
-      if (blobs.length < BLOBS_AT_A_TIME) return bytes;
-      after = blobs.at(-1)?.digest ?? '';
+  /**
+   * In bytes: those of these blobs whose content no other repository links. Asks a few shards only: `next` is the digest after which to
+   * go on, null if there are no more.
+   */
+  async #askShards(freed: FreedBlob[]): Promise<{ bytes: number; next: string | null }> {
+    const blobs = freed.sort((one, other) => (one.digest < other.digest ? -1 : 1));
+    const shards = new Set<string>();
+    const some: FreedBlob[] = [];
+    for (const blob of blobs) {
+      shards.add(shardNameOf(this.env, blob.digest));
+      if (shards.size > SHARDS_ASKED_MAX) break;
+      some.push(blob);
     }
+    const isLast = some.length === blobs.length && blobs.length < BLOBS_AT_A_TIME;
+    return { bytes: await this.#bytesOnlyHere(some), next: isLast ? null : (some.at(-1)?.digest ?? null) };
   }
 
   /** In bytes: those of these blobs whose content no other repository links. */

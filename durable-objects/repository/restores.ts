@@ -4,7 +4,6 @@
  */
 import type { Digest } from '../../worker/oci/digest.ts';
 import type { NotRestored, Restored } from '../../worker/oci/upkeep.ts';
-import { EXPIRED_ROWS_AT_A_TIME } from '../rows.ts';
 import type { Deletions } from './deletions.ts';
 import type { History, Move } from './history.ts';
 import type { Links } from './links.ts';
@@ -18,7 +17,7 @@ const MANIFESTS_AT_A_TIME = 150;
 const TAGS_AT_A_TIME = 300;
 /** What is restored with a tag: what it names, and what refers to it. */
 const TOGETHER_MAX = 1000;
-const REFERRERS_MAX = 200;
+const REFERRERS_MAX = 1000;
 const LISTED_MAX = 1000;
 
 /** Where the restore of a deletion goes on. */
@@ -61,12 +60,17 @@ export class Restores {
   /** What a restore of a deletion brings back. */
   preview(id: string, force: boolean): Restored {
     const found: Found = { tags: [], tagCount: 0, conflicts: [] };
-    for (let after = ''; ; ) {
-      const tags = this.#history.deletedBy(id, after, EXPIRED_ROWS_AT_A_TIME);
-      for (const tag of tags) this.#lookAt(tag, force, found);
-      if (tags.length < EXPIRED_ROWS_AT_A_TIME) break;
-      after = tags.at(-1)?.tag ?? '';
+    // A tag that has not moved since is not there. The others must be looked at, up to LISTED_MAX.
+    const { all, moved } = this.#history.countDeletedBy(id);
+    for (const tag of this.#history.movedSince(id, LISTED_MAX)) this.#lookAt(tag, force, found);
+    found.tagCount += all - moved;
+    for (const { tag, digest } of this.#history.deletedBy(id, '', LISTED_MAX)) {
+      if (found.tags.length >= LISTED_MAX) break;
+      const isListed = found.tags.some((entry) => entry.tag === tag);
+      if (!isListed && this.#manifests.byTag(tag, false) === null && this.#isThere(digest))
+        if (!found.conflicts.some((entry) => entry.tag === tag)) found.tags.push({ tag, digest });
     }
+    found.tags.sort((one, other) => (one.tag < other.tag ? -1 : 1));
     const leaving = this.#removals.countLeaving(id);
     const tagCount = found.tagCount + leaving.tags;
     return {
@@ -109,13 +113,13 @@ export class Restores {
   tagTo(tag: string, digest: Digest, move: Move, dryRun: boolean): Restored | NotRestored {
     this.#removals.finish(digest);
     if (!this.#isThere(digest)) return 'gone for good';
-    const rows = this.#with(digest);
+    const { rows, isAll } = this.#with(digest);
     const restored = {
       tags: [{ tag, digest }],
       tagCount: 1,
       manifestCount: rows.length,
       conflicts: [],
-      isUnderWay: false,
+      isUnderWay: !isAll,
     };
     if (dryRun) return restored;
     for (const row of rows) this.#revive(row);
@@ -172,8 +176,8 @@ export class Restores {
     return this.#manifests.byDigest(digest, false) !== null || this.#trash.has(digest);
   }
 
-  /** The rows in the trash of a manifest, of what it names, and of what refers to these. */
-  #with(digest: Digest): TrashedRow[] {
+  /** The rows in the trash of a manifest, of what it names, and of what refers to these. There may be more: then a repeat finds them. */
+  #with(digest: Digest): { rows: TrashedRow[]; isAll: boolean } {
     const found = new Map<Digest, TrashedRow>();
     const seen = new Set<Digest>();
     const queue = [digest];
@@ -189,7 +193,8 @@ export class Restores {
       if (this.#trash.exists())
         queue.push(...this.#trash.referrersOf(next, REFERRERS_MAX).map((referrer) => referrer.digest));
     }
-    return [...found.values()];
+    const isAll = seen.size < TOGETHER_MAX && found.size < REFERRERS_MAX;
+    return { rows: [...found.values()], isAll };
   }
 
   /** Cosign's tags of a manifest that were deleted with it. */

@@ -136,6 +136,47 @@ eachHome((home) => {
     assert.equal(await client.pullManifest(client.name, 'v1'), first.digest);
   });
 
+  test('a tag whose manifest has many referrers in the trash is restored with all of them, by repeats', async () => {
+    const client = new Kept(home, repositoryName('referred'));
+    const image = imageManifest();
+    await client.pushManifest(client.name, 'v1', image);
+    await insert(
+      client,
+      2500,
+      `INSERT INTO manifests (digest, media_type, size, subject, artifact_type, pushed_at, generation)
+         SELECT ${digest('bbbb')}, 'application/json', 1, '${image.digest}', 'a/b', 1, n FROM n`,
+    );
+    await client.delete({ manifests: [image.digest] });
+    await steps(client);
+    const path = `/api/v1/repositories/${encodeURIComponent(client.name)}/restores`;
+    const answer = await fetch(`${home.url}${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ tag: 'v1' }),
+    });
+    const restored = (await answer.json()) as { manifestCount: number; isUnderWay: boolean };
+    assert.deepEqual([restored.manifestCount, restored.isUnderWay], [2501, false]);
+    assert.equal(await count(client, 'manifests'), 2501);
+  });
+
+  test('manifests with many tags are deleted together by few rows', async () => {
+    const client = new Kept(home, repositoryName('tagged'));
+    await client.pushManifest(client.name, 'v1', imageManifest());
+    await fill(client, 50, 5000);
+    const named = await home.rows(
+      'REPOSITORY',
+      client.name,
+      `SELECT digest FROM manifests WHERE digest GLOB 'sha256:aaaa*'`,
+    );
+    const rows = await written(() => client.delete({ manifests: named.map((row) => row.digest) }));
+    assert.ok(rows <= STEP_ROWS, `${rows} rows`);
+    assert.deepEqual(await client.tagsOf(), ['v1']);
+    await steps(client);
+    assert.equal(await count(client, 'tags'), 1);
+    const [deletion] = await client.deletions();
+    assert.deepEqual([deletion?.tags, deletion?.manifests], [5000, 50]);
+  });
+
   for (const referrers of [REFERRERS, 1000]) {
     test(`${referrers} referrers are gone at once with their subject, in steps`, async () => {
       const client = new Kept(home, repositoryName('subject'));

@@ -3,17 +3,22 @@ import * as z from 'zod/mini';
 import { checkTags } from '../access/conditions.ts';
 import type { Access } from '../access/decide.ts';
 import { authorOf } from '../auth/author.ts';
+import type { RepositoryObject } from '../objects/repository.ts';
 import { type Digest, isDigest } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { parseOwnTag } from '../oci/reference.ts';
-import type { Deletion, NotRestored, Removed } from '../oci/upkeep.ts';
-import { hasRepository, repositoryOf } from '../stubs.ts';
+import type { Deletion, NotRestored, Removal, Removed } from '../oci/upkeep.ts';
+import { hasRepository, repositoryOf, type Stub } from '../stubs.ts';
 import { type ApiCaller, type ManagementServices, type Operation, operation } from './operation.ts';
 import { nextPage, pageOfList } from './pages.ts';
 import { paged, pageOf, time, timeOf } from './schemas.ts';
 
 /** Tags and manifests that one request names. */
 const NAMED_MAX = 500;
+/** Calls that find out how many bytes a deletion frees. A request on the Free plan makes at most 50. */
+const FREED_CALLS_MAX = 30;
+/** Calls that restore what belongs to a tag. */
+const RESTORE_CALLS_MAX = 30;
 
 export const digest = z
   .string()
@@ -110,7 +115,13 @@ const restored = z.object({
   conflicts: z
     .array(z.object({ tag: z.string(), digest: z.nullable(z.string()), wanted: z.string() }))
     .check(z.describe('Tags that have moved since, and stay unless that is forced.')),
-  isUnderWay: z.boolean().check(z.describe('The rest follows in the background.')),
+  isUnderWay: z
+    .boolean()
+    .check(
+      z.describe(
+        'Of a deletion, the rest follows in the background. Of a tag, repeat the request for the rest.',
+      ),
+    ),
 });
 
 export const DELETIONS: Operation[] = [
@@ -134,6 +145,7 @@ export const DELETIONS: Operation[] = [
       const by = authorOf(caller.identity.subject, caller.client, access);
       const what = all ? { all } : { tags, manifests: manifests as Digest[] };
       const found = await stateOf(services, named);
+      const bytes = await freedBytes(found, what);
       const answer = await found.delete(what, { ...by, why: 'delete', dryRun, deletion: null });
       if (answer === null) throw unknownRepository(named);
       if ('refused' in answer) throw new OciError('DENIED', { message: answer.refused });
@@ -143,7 +155,7 @@ export const DELETIONS: Operation[] = [
         await services.forgetManifests(named, digests);
       }
       const names = all ? 'all' : [...tags, ...manifests].join(' ');
-      return { body: removedOf(named, dryRun, answer), changed: isChange ? names : null };
+      return { body: { ...removedOf(named, dryRun, answer), bytes }, changed: isChange ? names : null };
     },
   }),
   operation({
@@ -201,6 +213,15 @@ export const DELETIONS: Operation[] = [
       const answer = await state.restore(named, what, { ...by, why: 'restore', dryRun, force });
       if (typeof answer === 'string') throw notRestored(answer, named, tag ?? id ?? '');
       if ('refused' in answer) throw new OciError('DENIED', { message: answer.refused });
+      // What belongs to a tag comes back in several calls, if it is much.
+      for (let calls = 1; tag !== undefined && !dryRun && answer.isUnderWay; calls++) {
+        if (calls > RESTORE_CALLS_MAX) break;
+        const rest = { tag, at: null, digest: answer.tags[0]?.digest ?? null };
+        const more = await state.restore(named, rest, { ...by, why: 'restore', dryRun, force });
+        if (typeof more === 'string' || !('isUnderWay' in more)) break;
+        answer.manifestCount += more.manifestCount;
+        answer.isUnderWay = more.isUnderWay;
+      }
       return { body: { dryRun, ...answer }, changed: dryRun ? null : (tag ?? `deletion ${id}`) };
     },
   }),
@@ -228,6 +249,19 @@ export const DELETIONS: Operation[] = [
     },
   }),
 ];
+
+/** In bytes: what a deletion frees. Null if that takes too many calls. */
+async function freedBytes(state: Stub<RepositoryObject>, what: Removal): Promise<number | null> {
+  let bytes = 0;
+  let after = '';
+  for (let calls = 0; calls < FREED_CALLS_MAX; calls++) {
+    const asked = await state.freedBytes(what, after);
+    bytes += asked.bytes;
+    if (asked.next === null) return bytes;
+    after = asked.next;
+  }
+  return null;
+}
 
 /** The object of a repository. Throws NOT_FOUND for one that never stored something. */
 export async function stateOf({ env }: ManagementServices, name: string) {

@@ -223,6 +223,11 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
    * signatures. Null if the repository does not exist. Lifecycle policies count, unless retention deletes.
    */
   delete(removal: Removal, options: RemovalOptions): Promise<Removed | Refused | null>;
+  /**
+   * In bytes: what a deletion would free of blobs with digests after `after`. Goes on after `next`, until that is null. `delete` itself
+   * says null where more must be asked.
+   */
+  freedBytes(removal: Removal, after: string): Promise<{ bytes: number; next: string | null }>;
   /** Deletions that can be undone, before an id, newest first; null if the repository does not exist. */
   deletions(before: string | null, count: number): Listing<Deletion> | null;
   /** Restores a deletion, or a tag with its manifest. */
