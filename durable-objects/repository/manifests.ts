@@ -101,7 +101,7 @@ export class Manifests {
       digest,
       manifest.mediaType,
     );
-    if (known.length === 0) this.#usage.ofManifest(digest, namesOf(manifest), () => this.#insert(put));
+    if (known.length === 0) this.#usage.ofManifests([digest], namesOf(manifest), () => this.#insert(put));
   }
 
   #insert({ digest, bytes, manifest }: ManifestPut): void {

@@ -276,7 +276,7 @@ export class Past {
     let rows = 1;
     for (const { digest } of due) {
       if (rows >= rowsMax) return { rows, isDone: false };
-      const names = this.usage.ofManifest(digest, [], () => {
+      const names = this.usage.ofDeleted(digest, () => {
         this.trash.remove(digest);
         return this.manifests.forget(digest);
       });

@@ -235,9 +235,12 @@ export class Removals {
   /** Removes what goes. `move.deletion` is null where it cannot be undone. Returns how many tags and manifests are gone so far. */
   remove({ tags, manifests, subjects }: Going, move: Move): { tags: number; manifests: number } {
     let removed = 0;
-    // The alarm removes the other tags.
-    for (const digest of manifests.keys())
-      removed += this.#move(digest, move, Math.max(0, TAGS_AT_ONCE - removed)).tags;
+    const digests = [...manifests.keys()];
+    this.#usage.ofManifests(digests, [], () => {
+      // The alarm removes the other tags.
+      for (const digest of digests)
+        removed += this.#move(digest, move, Math.max(0, TAGS_AT_ONCE - removed)).tags;
+    });
     for (const [tag, digest] of tags) {
       if (manifests.has(digest)) continue;
       this.#manifests.removeTag(tag, move);
@@ -257,7 +260,8 @@ export class Removals {
   finish(digest: Digest): void {
     const leaving = this.#manifests.leaving(digest);
     if (leaving === null) return;
-    const { tags } = this.#move(digest, this.#moveOf(leaving), TAGS_AT_ONCE);
+    const move = this.#moveOf(leaving);
+    const { tags } = this.#usage.ofDeleted(digest, () => this.#move(digest, move, TAGS_AT_ONCE));
     this.#count(leaving.deletion, tags, 1);
   }
 
@@ -365,7 +369,8 @@ export class Removals {
     const total = { tags: 0, manifests: 0 };
     for (const { digest } of due) {
       if (rows >= rowsMax) break;
-      const moved = this.#move(digest, move, Math.max(1, Math.ceil((rowsMax - rows) / ROWS_OF_A_TAG)));
+      const tagsMax = Math.max(1, Math.ceil((rowsMax - rows) / ROWS_OF_A_TAG));
+      const moved = this.#usage.ofDeleted(digest, () => this.#move(digest, move, tagsMax));
       rows += ROWS_OF_A_MANIFEST + ROWS_OF_A_TAG * moved.tags;
       total.tags += moved.tags;
       total.manifests++;
@@ -386,10 +391,6 @@ export class Removals {
 
   /** Takes a manifest and up to `tagsMax` of its tags away. The alarm removes the other tags, which do not count any more. */
   #move(digest: Digest, move: Move, tagsMax: number): { tags: number } {
-    return this.#usage.ofManifest(digest, [], () => this.#moveCounted(digest, move, tagsMax));
-  }
-
-  #moveCounted(digest: Digest, move: Move, tagsMax: number): { tags: number } {
     const row = this.#manifests.takeOut(digest);
     if (row === null) return { tags: 0 };
     const { generation, ...manifest } = row;

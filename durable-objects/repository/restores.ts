@@ -212,7 +212,7 @@ export class Restores {
 
   #revive(row: TrashedRow): void {
     const { digest } = row;
-    this.#usage.ofManifest(digest, [], () => {
+    this.#usage.ofManifests([digest], [], () => {
       this.#trash.remove(digest);
       this.#manifests.putBack(row);
     });

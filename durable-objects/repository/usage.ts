@@ -13,6 +13,7 @@ import type { Trash } from './trash.ts';
 
 /** Manifests of an earlier release that one step counts. */
 const COUNTED_AT_A_TIME = 200;
+const DIGESTS_AT_A_TIME = 5000;
 /** After all digests. */
 const END = '~';
 
@@ -54,21 +55,38 @@ export class Usage {
     return this.#countedTo === END;
   }
 
-  /** Makes a change of a manifest. `names` are what it will name. */
-  ofManifest<T>(digest: Digest, names: Digest[], change: () => T): T {
-    const named = allRows<{ digest: Digest }>(
+  /** Makes a change of manifests. `names` are what they will name. */
+  ofManifests<T>(digests: Digest[], names: Digest[], change: () => T): T {
+    const blobs = [...new Set([...names, ...digests.flatMap((digest) => this.#namesOf(digest))])];
+    return this.#around(() => {
+      const live = digests.map((digest) => this.#manifest(digest)).reduce(plus, NOTHING);
+      // A live manifest uses all its blobs. Other manifests need not be looked at.
+      const isUsed = live.manifests === digests.length;
+      return plus(live, isUsed ? { ...NOTHING, bytes: this.#sizeOf(blobs) } : this.#blobs(blobs));
+    }, change);
+  }
+
+  /**
+   * Makes a change of a manifest that is deleted already: it may be forgotten. Its blobs stay as they are while another manifest names
+   * them. There may be very many of these, and they are not looked at.
+   */
+  ofDeleted<T>(digest: Digest, change: () => T): T {
+    if (this.#isStale || !this.#isCounted(digest)) return change();
+    const names = this.#namesOf(digest);
+    const result = change();
+    const unnamed = firstRow<{ bytes: number | null }>(
       this.#sql,
-      'SELECT j.value AS digest FROM manifest_names n, json_each(n.digests) j WHERE n.manifest = ?',
-      digest,
+      `SELECT SUM(b.size) AS bytes FROM json_each(?) j CROSS JOIN blobs b ON b.digest = j.value
+       WHERE NOT EXISTS (SELECT 1 FROM named_by n WHERE n.digest = b.digest AND ${this.#counts('n.manifest')})`,
+      JSON.stringify(names),
     );
-    const blobs = JSON.stringify([...new Set([...names, ...named.map((row) => row.digest)])]);
-    return this.#around(() => plus(this.#manifest(digest), this.#blobs(blobs)), change);
+    this.#change = minus(this.#change, { ...NOTHING, trashedBytes: unnamed?.bytes ?? 0 });
+    return result;
   }
 
   /** Makes a change of a blob. */
   ofBlob<T>(digest: Digest, change: () => T): T {
-    const blobs = JSON.stringify([digest]);
-    return this.#around(() => this.#blobs(blobs), change);
+    return this.#around(() => this.#blobs([digest]), change);
   }
 
   /** Makes a change of a tag. */
@@ -121,7 +139,7 @@ export class Usage {
       COUNTED_AT_A_TIME,
     );
     for (const { digest } of rows)
-      this.ofManifest(digest, [], () => {
+      this.ofManifests([digest], [], () => {
         this.#countedTo = digest;
       });
     const isDone = rows.length < COUNTED_AT_A_TIME;
@@ -165,9 +183,28 @@ export class Usage {
     return row === null ? NOTHING : { ...NOTHING, tags: 1 };
   }
 
-  /** Of a list of digests (JSON), each once. */
-  #blobs(digests: string): Counts {
-    return this.#sumOf('json_each(?) j CROSS JOIN blobs b ON b.digest = j.value', digests);
+  #namesOf(digest: Digest): Digest[] {
+    const rows = allRows<{ digest: Digest }>(
+      this.#sql,
+      'SELECT j.value AS digest FROM manifest_names n, json_each(n.digests) j WHERE n.manifest = ?',
+      digest,
+    );
+    return rows.map((row) => row.digest);
+  }
+
+  /** `digests` has each once. */
+  #blobs(digests: Digest[]): Counts {
+    return inPieces(digests)
+      .map((piece) => this.#sumOf('json_each(?) j CROSS JOIN blobs b ON b.digest = j.value', piece))
+      .reduce(plus, NOTHING);
+  }
+
+  /** In bytes. `digests` has each once. */
+  #sizeOf(digests: Digest[]): number {
+    const query = `SELECT SUM(b.size) AS bytes FROM json_each(?) j CROSS JOIN blobs b ON b.digest = j.value`;
+    return inPieces(digests)
+      .map((piece) => firstRow<{ bytes: number | null }>(this.#sql, query, piece)?.bytes ?? 0)
+      .reduce((sum, bytes) => sum + bytes, 0);
   }
 
   #sumOf(blobs: string, ...values: string[]): Counts {
@@ -201,10 +238,22 @@ export class Usage {
     );
   }
 
+  #isCounted(digest: Digest): boolean {
+    return this.isCounted() || digest <= (this.#countedTo ?? '');
+  }
+
   /** The condition that a manifest is counted already. Digests have no quotation marks. */
   #counts(digest: string): string {
     return this.isCounted() ? 'TRUE' : `${digest} <= '${this.#countedTo}'`;
   }
+}
+
+/** Lists of digests (JSON) that SQLite takes as values, which have up to 2 MB. */
+function inPieces(digests: Digest[]): string[] {
+  const pieces: string[] = [];
+  for (let at = 0; at < digests.length; at += DIGESTS_AT_A_TIME)
+    pieces.push(JSON.stringify(digests.slice(at, at + DIGESTS_AT_A_TIME)));
+  return pieces;
 }
 
 function plus(one: Counts, other: Counts): Counts {

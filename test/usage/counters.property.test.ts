@@ -22,6 +22,8 @@ const RUNS = 60;
 const TAGS = ['v1', 'v2', 'v3'];
 /** Above this, referrers are deleted in steps. */
 const REFERRERS = 205;
+/** Manifests that share a blob. One step of a deletion moves about 150. */
+const SHARING = 2000;
 
 /** Sizes are such that a wrong sum names its blobs. */
 const blobs = [1001, 2002, 4004, 8008, 16_016].map((size) => blob(size));
@@ -215,6 +217,38 @@ for (const undoDays of ['14', '0']) {
         const [, deletion] = await client.deletions();
         if (undoDays !== '0') await client.restore({ deletion: deletion?.id });
         await expectCounted(client, 'the restore');
+        await client.settle();
+        await expectCounted(client, 'all steps');
+      });
+
+      test('a step of a large deletion does not look at all manifests that share a blob', async () => {
+        const client = new Kept(home, repositoryName('shared'));
+        await client.pushManifest(client.name, 'v1', first);
+        const layer = digest(blobs[0] as Buffer);
+        const rows = (statement: string) =>
+          home.rows(
+            'REPOSITORY',
+            client.name,
+            `WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${SHARING})
+             ${statement.replaceAll('DIGEST', `'sha256:aaaa' || printf('%060x', n)`)}`,
+          );
+        await rows(
+          `INSERT INTO manifests (digest, media_type, size, pushed_at, generation) SELECT DIGEST, 'a/b', 1, 1, n FROM n`,
+        );
+        await rows(`INSERT INTO named_by (digest, manifest) SELECT '${layer}', DIGEST FROM n`);
+        await rows(
+          `INSERT INTO manifest_names (manifest, digests) SELECT DIGEST, json_array('${layer}') FROM n`,
+        );
+        await rows(`UPDATE repository SET manifest_count = ${SHARING + 1}`);
+        await home.evict('REPOSITORY', client.name);
+        await client.delete({ all: true });
+        await home.settled();
+        await home.reset();
+        await home.ringDue('REPOSITORY', client.name);
+        await home.settled();
+        const { rowsRead } = await home.counts();
+        assert.ok(rowsRead < 10 * SHARING, `${rowsRead} rows read`);
+        await expectCounted(client, 'a step');
         await client.settle();
         await expectCounted(client, 'all steps');
       });

@@ -207,12 +207,16 @@ eachHome((home) => {
     await remove(policy);
   });
 
-  it('a new repository is held to its quotas from its first manifest on, although it has heard of none', async () => {
+  it('a repository that has not heard of its quotas asks for them before its next manifest', async () => {
     const policy = await add({ bytes: QUOTA_KB * KB });
     const registry = repository();
     const large = image(150 * KB);
     const statuses = await Promise.all(large.blobs.map((bytes) => registry.pushAtOnce(bytes)));
     assert.equal(statuses.length, 2);
+    await home.settled();
+    // As in a repository of an earlier release.
+    await home.rows('REPOSITORY', registry.name, 'UPDATE repository SET policies = NULL');
+    await home.evict('REPOSITORY', registry.name);
     assert.equal((await put(registry, 'v1', large)).status, 403);
     await remove(policy);
   });
