@@ -46,6 +46,14 @@ const LAYERS = [
     types: ['env'],
     packages: ['quick-lru'],
   },
+  // The consistency check: the store against the rows of the objects.
+  {
+    name: 'check',
+    path: '^worker/check/',
+    layers: ['oci', 'blobs', 's3', 'bindings'],
+    types: ['objects', 'env'],
+    packages: [],
+  },
   {
     name: 'durable-objects',
     path: '^durable-objects/',
@@ -77,7 +85,7 @@ const LAYERS = [
   {
     name: 'management',
     path: '^worker/management/',
-    layers: ['settings', 'oci', 'access', 'lifecycle', 's3', 'bindings', 'auth'],
+    layers: ['settings', 'oci', 'access', 'lifecycle', 'blobs', 's3', 'bindings', 'check', 'auth'],
     types: ['objects', 'env'],
     packages: ['hono', 'zod'],
   },

@@ -2005,6 +2005,176 @@ export interface Paths {
       };
     };
   };
+  '/check/records': {
+    get: {
+      parameters: {
+        path: {};
+        query?: {
+          after?: string;
+          calls?: string;
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              records: (
+                | {
+                    kind: 'draft';
+                    id: string;
+                  }
+                | {
+                    kind: 'content';
+                    digest: string;
+                    key: string;
+                    size: number;
+                    state: 'stored' | 'expected' | 'deleting';
+                    isLeft: boolean;
+                  }
+                | {
+                    kind: 'link';
+                    digest: string;
+                    key: string;
+                    repository: string;
+                    link: string;
+                    settled: boolean;
+                    hasContent: boolean;
+                  }
+                | {
+                    kind: 'blob';
+                    repository: string;
+                    digest: string;
+                    key: string;
+                    size: number;
+                    link: string;
+                  }
+                | {
+                    kind: 'missing';
+                    repository: string;
+                    manifest: string;
+                    digest: string;
+                  }
+                | {
+                    kind: 'stored';
+                    id: string;
+                    isOld: boolean;
+                    changedAt: string;
+                    keys: {
+                      key: string;
+                      size: number | null;
+                    }[];
+                  }
+                | {
+                    kind: 'multipart';
+                    id: string;
+                    uploadId: string;
+                    isOld: boolean;
+                    begunAt: string;
+                  }
+              )[];
+              next: string | null;
+            };
+          };
+        };
+      };
+    };
+  };
+  '/check/findings': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            findings: (
+              | {
+                  kind: 'unlinked';
+                  digest: string;
+                  key: string;
+                  repository: string;
+                  link: string;
+                  size: number;
+                }
+              | {
+                  kind: 'lost';
+                  digest: string;
+                  key: string;
+                  size: number;
+                }
+              | {
+                  kind: 'stale';
+                  digest: string;
+                  key: string;
+                  repository: string;
+                  link: string;
+                }
+              | {
+                  kind: 'left';
+                  digest: string;
+                  key: string;
+                }
+              | {
+                  kind: 'missing';
+                  repository: string;
+                  manifest: string;
+                  digest: string;
+                }
+            )[];
+            repair?: boolean;
+            calls?: number;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              results: {
+                state: 'found' | 'repaired' | 'lost' | 'gone';
+                advice: string;
+              }[];
+            };
+          };
+        };
+      };
+    };
+  };
+  '/check/leftovers': {
+    post: {
+      parameters: {
+        path: {};
+        query?: {};
+      };
+      requestBody: {
+        content: {
+          'application/json': {
+            leftovers?: {
+              id: string;
+              uploadId?: string | null;
+            }[];
+            repair?: boolean;
+            token?: string;
+            calls?: number;
+          };
+        };
+      };
+      responses: {
+        200: {
+          content: {
+            'application/json': {
+              leftovers: {
+                id: string;
+                uploadId: string | null;
+              }[];
+              token: string | null;
+            };
+          };
+        };
+      };
+    };
+  };
   '/direct-uploads': {
     get: {
       parameters: {

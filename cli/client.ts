@@ -33,7 +33,11 @@ export function connect(url: string | undefined, env: NodeJS.ProcessEnv): Client
   });
   client.use({
     async onResponse({ request, response }) {
-      if (!response.ok) throw await failureOf(response, authorization !== null);
+      if (!response.ok) {
+        const { message } = await failureOf(response, authorization !== null);
+        const isFinal = response.status < 500 && response.status !== 429;
+        throw isFinal ? new RefusedRequest(message) : new CommandFailure(message);
+      }
       if (response.status !== 204) await checkContent(response, request.headers.get('Accept') ?? JSON_TYPE);
     },
     onError({ error }) {
@@ -46,6 +50,9 @@ export function connect(url: string | undefined, env: NodeJS.ProcessEnv): Client
   });
   return client;
 }
+
+/** A failure that the same request would have again. */
+export class RefusedRequest extends CommandFailure {}
 
 interface Page<Entry> {
   entries: Entry[] | undefined;

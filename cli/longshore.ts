@@ -7,6 +7,7 @@ import { printableLines } from '../worker/oci/printable.ts';
 import { abandonedUploads } from './abandoned-uploads.ts';
 import { audit } from './audit.ts';
 import { watchOutputs } from './closed-output.ts';
+import { check } from './check.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
 import { purge, restore, rm, trash } from './deletions.ts';
@@ -43,6 +44,7 @@ const root = buildRouteMap({
     promote,
     proxy,
     doctor,
+    check,
     log,
     diff,
     rm,

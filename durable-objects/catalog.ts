@@ -179,6 +179,15 @@ export class Catalog extends DurableObject<Env> implements CatalogObject {
     return { entries: rows.slice(0, count).map((row) => row.name), more: rows.length > count };
   }
 
+  listAll(count: number, last: string | null): Listing<string> {
+    const query = 'SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?';
+    const rows = allRows<{ name: string }>(this.ctx.storage.sql, query, last ?? '', count + 1);
+    return pageOf(
+      rows.map(({ name }) => name),
+      count,
+    );
+  }
+
   /** Sets the alarm before writing: an alarm with nothing to do is harmless. */
   async #changing<T>(change: () => T): Promise<T> {
     await this.#alarm.ringBy(Date.now());

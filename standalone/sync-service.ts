@@ -1,6 +1,6 @@
 // Syncs blob files for the Worker, because workerd's disk service never syncs. It runs in the parent process: workerd has one
-// thread, and here several files are synced at the same time.
-import { type FileHandle, open } from 'node:fs/promises';
+// thread, and here several files are synced at the same time. It also lists them, in pages and with sizes and times.
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import { dirname, join } from 'node:path';
 import { isNeedless } from './durable.ts';
@@ -15,18 +15,29 @@ export interface SyncService {
 
 /** Keys of files in the folder. docs/storage.md describes them. */
 const KEY = /^blobs\/[0-9a-f-]{36}(\/(\d+|parts))?$/;
+const ID = /^[0-9a-f-]{36}$/;
+/** Folders that one answer lists. */
+const LISTED_MAX = 1000;
 /** A push syncs the list of its pieces and the last piece; this leaves some room. */
 const KEYS_MAX = 10;
 const REQUEST_MAX_CHARACTERS = 1_000;
 
 /**
- * `POST /` takes a list of keys (JSON). It answers 204 when their files and the folders above them are synced. Only this user
- * can reach it, because of the folder that its socket is in.
+ * `POST /` takes a list of keys (JSON). It answers 204 when their files and the folders above them are synced. `GET /?after&count` lists
+ * what is stored (JSON), by the uuids in the keys. Only this user can reach it, because of the folder that its socket is in.
  */
 export async function startSyncService(blobsFolder: string, runFolder: string): Promise<SyncService> {
   const socket = privateSocket(runFolder, 'sync.sock');
   const server = createServer(async (request, response) => {
     try {
+      if (request.method === 'GET') {
+        const listed = await listFolders(
+          blobsFolder,
+          new URL(request.url ?? '/', 'http://sync').searchParams,
+        );
+        response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(listed));
+        return;
+      }
       const keys = keysOf(await textOf(request));
       if (keys === null) {
         response.writeHead(400).end();
@@ -54,6 +65,40 @@ export async function startSyncService(blobsFolder: string, runFolder: string): 
       socket.remove();
     },
   };
+}
+
+/** The folder is read whole for each page, because no order of its entries is promised. */
+async function listFolders(root: string, query: URLSearchParams) {
+  const after = query.get('after') ?? '';
+  const count = Math.min(Number(query.get('count') ?? 0), LISTED_MAX);
+  const names = (await readdir(join(root, 'blobs')).catch(orNothing)).filter((name) => ID.test(name));
+  const later = names.filter((name) => name > after).sort();
+  const folders = [];
+  for (const id of later.slice(0, count)) folders.push(await listFolder(join(root, 'blobs', id), id));
+  const listed = folders.filter((folder) => folder !== null);
+  return { folders: listed, next: later.length > count ? (later[count - 1] ?? null) : null };
+}
+
+/** Null if it was deleted meanwhile. */
+async function listFolder(path: string, id: string) {
+  try {
+    const found = await stat(path);
+    if (!found.isDirectory()) {
+      return { id, changedAt: found.mtimeMs, files: [{ name: '', size: found.size }] };
+    }
+    const names = await readdir(path);
+    const stats = await Promise.all(names.map((name) => stat(join(path, name))));
+    const files = stats.map(({ size }, at) => ({ name: names[at] ?? '', size }));
+    return { id, changedAt: Math.max(found.mtimeMs, ...stats.map(({ mtimeMs }) => mtimeMs)), files };
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+function orNothing(error: unknown): string[] {
+  if (systemErrorCode(error) === 'ENOENT') return [];
+  throw error;
 }
 
 /** Files first: a name must not survive a power cut without its contents. */

@@ -31,6 +31,7 @@ import { HmacKeys, hmacKey } from './registry/hmac-keys.ts';
 import { verifyRecent } from './registry/recent.ts';
 import { DurableRegistry } from './registry/registry.ts';
 import { DirectGrants } from './s3/direct-grants.ts';
+import { MultipartUploads } from './s3/multipart-uploads.ts';
 import { parseSettings, type Settings } from './settings.ts';
 
 export { Accounts } from '../durable-objects/accounts/accounts.ts';
@@ -96,6 +97,7 @@ function compose(env: Env): App {
     const auth = composeAuth(env, settings, registry, issuers, keys);
     return {
       registry,
+      multiparts: settings.s3 === null ? null : new MultipartUploads(settings.s3),
       signer,
       auth,
       naming: namingOf(env, settings),
@@ -127,6 +129,8 @@ function compose(env: Env): App {
         env,
         ...parts().auth,
         direct: parts().services.direct,
+        multiparts: parts().multiparts,
+        checkKey: () => keys.get('check'),
         forgetManifests: (name: string, digests: Digest[]) => parts().registry.forgetManifests(name, digests),
         promote: (promotion: Promotion, by: Author) => parts().registry.promote(promotion, by),
       })),

@@ -16,6 +16,8 @@ import { platformOf } from './platform.ts';
 /** On one machine: the files that an object keeps open (the database, its log and the index of the log), and for how long. */
 const OBJECT_FILES = 3;
 const OBJECT_AWAKE_MS = 15_000;
+/** The values of a byte, in hexadecimal. */
+const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 /** Objects that an isolate remembers to exist. */
 const OBJECTS_KNOWN = 25_000;
 
@@ -56,6 +58,24 @@ export function sessionOf(env: Env, uploadId: string): Stub<UploadSessionObject>
  */
 export function shardNameOf(env: Env, digest: Digest): string {
   return platformOf(env).isSingleIsolate ? 'all' : encodedOf(digest).slice(0, 2);
+}
+
+/** All sessions. */
+export function sessionNames(env: Env): string[] {
+  return platformOf(env).isSingleIsolate ? ['all'] : BYTES;
+}
+
+export function sessionNamed(env: Env, name: string): Stub<UploadSessionObject> {
+  return env.UPLOAD_SESSION.getByName(name);
+}
+
+/** All shards. */
+export function shardNames(env: Env): string[] {
+  return platformOf(env).isSingleIsolate ? ['all'] : BYTES;
+}
+
+export function shardNamed(env: Env, name: string): Stub<BlobShardObject> {
+  return env.BLOB_SHARD.getByName(name);
 }
 
 /** The only shard on one machine. */

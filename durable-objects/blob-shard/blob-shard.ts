@@ -18,6 +18,13 @@ import type {
   ReleasedLink,
   StoredBlob,
 } from '../../worker/objects/blob-shard.ts';
+import type {
+  Inventory,
+  InventoryPlace,
+  KnownContent,
+  KnownLink,
+  LinkOfRepository,
+} from '../../worker/objects/check.ts';
 import { algorithmOf, type Digest } from '../../worker/oci/digest.ts';
 import type { Pattern } from '../../worker/oci/pattern.ts';
 import { repositoryOf } from '../../worker/stubs.ts';
@@ -25,6 +32,7 @@ import { Alarm, RETRY_MS } from '../alarm.ts';
 import { graceMs, linkConfirmMs } from '../graces.ts';
 import { migrate } from '../migrations.ts';
 import { type Content, Contents, type Holder, type Unverified } from './contents.ts';
+import { contentsAmong, inventoryOf, isLeft, isSettled, knowsLink } from './inventory.ts';
 import { BLOB_SHARD_MIGRATIONS } from './schema.ts';
 
 /** When content whose deletion failed is tried again. */
@@ -140,6 +148,63 @@ export class BlobShard extends DurableObject<Env> implements BlobShardObject {
       `the registry was not stopped properly: comparing the ${listed} blobs that were pushed last with their digests${rest}`,
     );
     await this.#alarm.ringBy(now);
+  }
+
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownContent | KnownLink> {
+    return inventoryOf(this.ctx.storage.sql, from, count);
+  }
+
+  contentsAmong(ids: string[]): string[] {
+    return contentsAmong(this.ctx.storage.sql, ids);
+  }
+
+  knowsLink(link: LinkOfRepository): boolean {
+    return knowsLink(this.ctx.storage.sql, link);
+  }
+
+  isSettled(link: LinkOfRepository): boolean {
+    return isSettled(this.ctx.storage.sql, link);
+  }
+
+  async settleAgain({ link: id, ...link }: LinkOfRepository): Promise<void> {
+    const now = Date.now();
+    await this.#alarm.ringBy(now);
+    this.#contents.settleAt({ ...link, id }, now);
+  }
+
+  async relink({ link: id, digest, key, repository }: LinkOfRepository, size: number): Promise<boolean> {
+    const confirmAt = Date.now() + this.#confirmMs;
+    await this.#alarm.ringBy(confirmAt);
+    // The link comes first, so that the bytes are not deleted while they are looked for.
+    const content = this.ctx.storage.transactionSync(() => {
+      const expected = this.#contents.expect(digest, key, size);
+      if (expected !== null) this.#contents.link({ digest, key, repository, id }, confirmAt);
+      return expected;
+    });
+    if (content === null) return false;
+    if (await this.dropIfLost({ digest, key, size: content.size })) return false;
+    this.#contents.prove(digest, key);
+    return true;
+  }
+
+  async isLost({ digest, key, size }: StoredBlob): Promise<boolean> {
+    const isStored = this.#contents.storedAt(digest, key) !== null;
+    // Of a push of today, only the repository knows whether it has finished.
+    const holders = isStored ? [] : this.#contents.holders(digest, key, REPOSITORIES_ASKED_MAX);
+    if (!isStored && (await this.#findProven(holders)) === null) return false;
+    if ((await blobStore(this.env).sizeOf(key)) === size) return false;
+    // It may have been deleted meanwhile.
+    return this.#contents.storedAt(digest, key) !== null;
+  }
+
+  async isLeft(digest: Digest, key: string, repair: boolean): Promise<boolean> {
+    const at = Date.now() + this.#graceMs;
+    if (repair) await this.#alarm.ringBy(at);
+    return this.ctx.storage.transactionSync(() => {
+      if (!isLeft(this.ctx.storage.sql, digest, key)) return false;
+      if (repair) this.#contents.deleteAt([{ digest, key }], at);
+      return true;
+    });
   }
 
   override async alarm(): Promise<void> {

@@ -12,6 +12,7 @@ import {
   refusedManifest,
 } from '../../worker/lifecycle/quota.ts';
 import { changed } from '../../worker/memory/answers.ts';
+import type { Inventory, InventoryPlace, KnownBlob, MissingName } from '../../worker/objects/check.ts';
 import type {
   ManifestCopy,
   PromotedImage,
@@ -69,6 +70,7 @@ import { hasTables, migrate } from '../migrations.ts';
 import { allRows, firstRow, pageOf } from '../rows.ts';
 import { Abandoned } from './abandoned.ts';
 import { Arriving } from './arriving.ts';
+import { blobsAmong, inventoryOf, isMissing, isReleasing } from './inventory.ts';
 import { Links } from './links.ts';
 import type { Manifests } from './manifests.ts';
 import { Past } from './past.ts';
@@ -596,6 +598,24 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     const now = Date.now();
     await this.#alarm.ringBy(now);
     return this.#change(() => this.#runs.act(action, id, by.actor, now));
+  }
+
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownBlob | MissingName> {
+    if (!this.#exists()) return { entries: [], next: null };
+    // Nothing of a repository that was deleted is served.
+    return inventoryOf(this.#sql, this.#isThere() ? this.#manifests : null, from, count);
+  }
+
+  blobsAmong(ids: string[]): string[] {
+    return this.#exists() ? blobsAmong(this.#sql, ids) : [];
+  }
+
+  hasOrReleases(link: LinkIdentity): boolean {
+    return this.#exists() && (this.#links.holds(link) || isReleasing(this.#sql, link));
+  }
+
+  isMissing(manifest: Digest, digest: Digest): boolean {
+    return this.#isThere() && isMissing(this.#sql, this.#manifests, { manifest, digest });
   }
 
   override async alarm(): Promise<void> {

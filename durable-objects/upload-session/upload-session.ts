@@ -8,6 +8,7 @@ import { DurableObject } from 'cloudflare:workers';
 import { blobStore } from '../../worker/blob-store.ts';
 import type { Draft, Part } from '../../worker/blobs/store.ts';
 import type { Env } from '../../worker/env.ts';
+import type { Inventory, InventoryPlace, KnownDraft } from '../../worker/objects/check.ts';
 import type {
   ChunkStart,
   DirectDraft,
@@ -194,6 +195,24 @@ export class UploadSession extends DurableObject<Env> implements UploadSessionOb
     const { draft } = this.#open(cancelled, cancelled.next_part, 0);
     if (row !== null) this.#cancel(id);
     return { status: 'cancelled', draft };
+  }
+
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownDraft> {
+    if (!this.#hasTables()) return { entries: [], next: null };
+    const query = 'SELECT id, draft FROM uploads WHERE id > ? ORDER BY id LIMIT ?';
+    const rows = allRows<{ id: string; draft: string }>(this.#sql, query, from?.[0] ?? '', count);
+    const last = rows.length === count ? rows.at(-1) : undefined;
+    return {
+      entries: rows.map(({ draft }) => ({ kind: 'draft', id: draft })),
+      next: last === undefined ? null : [last.id],
+    };
+  }
+
+  draftsAmong(ids: string[]): string[] {
+    if (!this.#hasTables()) return [];
+    const query = 'SELECT draft FROM uploads WHERE draft IN (SELECT value FROM json_each(?))';
+    const rows = allRows<{ draft: string }>(this.#sql, query, JSON.stringify(ids));
+    return rows.map(({ draft }) => draft);
   }
 
   override async alarm(): Promise<void> {

@@ -13,7 +13,16 @@ import { OciError } from '../oci/errors.ts';
 import { BodyReader, READ_BYTES, readWhole } from './body.ts';
 import { NativeHash } from './hash.ts';
 import { blobKey, inlineBlobOf, isInlineKey } from './storage-key.ts';
-import type { AppendContext, AppendResult, BlobStore, Draft, Part, StoredContent, Tap } from './store.ts';
+import type {
+  AppendContext,
+  AppendResult,
+  BlobStore,
+  Draft,
+  Part,
+  StoredContent,
+  StoredPage,
+  Tap,
+} from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
 /** A chunk below this size waits in the session for the next one. */
@@ -24,6 +33,12 @@ const LIST = 'parts';
 
 /** Reads the bytes of a small blob, which its repository keeps beside the link; null if there are none. */
 type InlineBytes = (repository: string, digest: Digest) => Promise<Uint8Array | null>;
+
+/** What the parent process lists. The name of a file that is in no folder of its own is empty. */
+interface ListedFolders {
+  folders: { id: string; changedAt: number; files: { name: string; size: number }[] }[];
+  next: string | null;
+}
 
 type Pieces = [number: number, size: number][];
 
@@ -204,6 +219,27 @@ export class DiskBlobs implements BlobStore {
       }
     }
     return failed;
+  }
+
+  /** Workerd lists a folder at once and without sizes, so the parent process lists it. */
+  async list(after: string, count: number): Promise<StoredPage> {
+    const query = new URLSearchParams({ after, count: String(count) });
+    const response = await this.#syncs?.fetch(`http://sync/?${query}`);
+    if (response === undefined) throw new Error('this folder cannot be listed');
+    if (!response.ok)
+      throw new Error(`listing the folder failed: ${response.status} ${await response.text()}`);
+    const { folders, next } = (await response.json()) as ListedFolders;
+    const entries = folders.map(async ({ id, changedAt, files }) => ({
+      id,
+      changedAt,
+      keys: await Promise.all(
+        files.map(async ({ name, size }) => {
+          const key = name === '' ? blobKey(id) : `${blobKey(id)}/${name}`;
+          return { key, size: name === LIST ? await this.sizeOf(key) : size };
+        }),
+      ),
+    }));
+    return { entries: await Promise.all(entries), next };
   }
 
   /** Removes content, and its folder if it has one. */

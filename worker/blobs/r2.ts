@@ -5,7 +5,7 @@
 import { algorithmOf, type Digest, digestFrom, encodedOf } from '../oci/digest.ts';
 import { OciError } from '../oci/errors.ts';
 import { BodyReader } from './body.ts';
-import { blobKey } from './storage-key.ts';
+import { blobKey, contentIdOf, isContentId } from './storage-key.ts';
 import type {
   AppendContext,
   AppendResult,
@@ -14,6 +14,7 @@ import type {
   Draft,
   Part,
   StoredContent,
+  StoredPage,
 } from './store.ts';
 import { bytesOf, sizeOfDraft, Tail } from './tail.ts';
 
@@ -178,6 +179,23 @@ export class R2Blobs implements BlobStore {
       }
     }
     return failed;
+  }
+
+  async list(after: string, count: number): Promise<StoredPage> {
+    const options = { prefix: blobKey(''), startAfter: blobKey(after), limit: count };
+    const { objects, truncated } = await this.#bucket.list(options);
+    const last = objects.at(-1);
+    const own = objects.filter(
+      ({ key }) => isContentId(contentIdOf(key)) && key === blobKey(contentIdOf(key)),
+    );
+    return {
+      entries: own.map(({ key, size, uploaded }) => ({
+        id: contentIdOf(key),
+        changedAt: uploaded.getTime(),
+        keys: [{ key, size }],
+      })),
+      next: truncated && last !== undefined ? last.key.slice(blobKey('').length) : null,
+    };
   }
 
   async #abort(key: string, multipart: string): Promise<void> {

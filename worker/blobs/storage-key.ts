@@ -9,6 +9,18 @@ export function blobKey(id: string): string {
   return `blobs/${id}`;
 }
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Whether a text is a uuid, as those in storage keys. */
+export function isContentId(text: string): boolean {
+  return ID.test(text);
+}
+
+/** The uuid in a storage key of content in the store. */
+export function contentIdOf(key: string): string {
+  return key.split('/')[1] ?? '';
+}
+
 /** The storage key of a small blob on one machine, whose bytes the repository keeps beside its link. */
 export function inlineKey(repository: string, digest: Digest): string {
   return `${INLINE}${digest.replace(':', '-')}/${repository}`;

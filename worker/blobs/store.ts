@@ -118,6 +118,24 @@ export interface BlobStore {
   sizeOf(key: string): Promise<number | null>;
   /** Deletes any number of storage keys, and returns those that could not be deleted. A missing key is not an error. */
   delete(keys: string[]): Promise<string[]>;
+
+  /** Up to `count` of everything that is stored, by its uuid, after the uuid (or the beginning of one) `after`. */
+  list(after: string, count: number): Promise<StoredPage>;
+}
+
+export interface StoredPage {
+  entries: StoredEntry[];
+  /** Where the next page begins; null on the last page. */
+  next: string | null;
+}
+
+/** What is stored under one uuid. */
+export interface StoredEntry {
+  id: string;
+  /** When something of it was written last (Unix time, ms). */
+  changedAt: number;
+  /** The storage keys, and the size in bytes of the content of each; null for content that is not complete. */
+  keys: { key: string; size: number | null }[];
 }
 
 /** What clients store themselves, past the Worker. */

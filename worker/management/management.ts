@@ -10,6 +10,7 @@ import { accountsOf, auditLogOf } from '../stubs.ts';
 import { ABANDONED_UPLOADS } from './abandoned-uploads.ts';
 import { AUDIT } from './audit.ts';
 import { authenticate } from './authenticate.ts';
+import { CHECK } from './check.ts';
 import { DELETIONS } from './deletions.ts';
 import { DIRECT_UPLOADS } from './direct-uploads.ts';
 import { EXPLAIN } from './explain.ts';
@@ -64,6 +65,7 @@ export const OPERATIONS: Operation[] = [
   ...AUDIT,
   ...EXPLAIN,
   ...ABANDONED_UPLOADS,
+  ...CHECK,
   ...DIRECT_UPLOADS,
   DOCUMENT,
 ];

@@ -16,6 +16,7 @@ import type { Promoted, Promotion } from '../oci/promotion.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { Author } from '../oci/upkeep.ts';
 import type { DirectGrants } from '../s3/direct-grants.ts';
+import type { MultipartUploads } from '../s3/multipart-uploads.ts';
 import type { AuthSettings } from '../settings.ts';
 import type { Stub } from '../stubs.ts';
 
@@ -28,6 +29,10 @@ export interface ManagementServices {
   registry: Registry;
   /** Null where clients cannot store blobs in the bucket themselves. */
   direct: DirectGrants | null;
+  /** Null where the multipart uploads of the bucket cannot be listed. */
+  multiparts: MultipartUploads | null;
+  /** The key for the tokens of a consistency check. */
+  checkKey(): Promise<CryptoKey>;
   /** Drops deleted manifests of a repository from what this isolate keeps. */
   forgetManifests(name: string, digests: Digest[]): Promise<void>;
   /** One step of a promotion. */

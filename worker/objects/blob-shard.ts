@@ -1,6 +1,7 @@
 /** What a BlobShard object can do. `durable-objects/blob-shard/blob-shard.ts` is the class. */
 import type { Digest } from '../oci/digest.ts';
 import type { Pattern } from '../oci/pattern.ts';
+import type { Inventory, InventoryPlace, KnownContent, KnownLink, LinkOfRepository } from './check.ts';
 
 export interface LinkRequest {
   /** The id of the new link. */
@@ -82,4 +83,21 @@ export interface BlobShardObject extends Rpc.DurableObjectBranded {
    * `dropIfLost` does. For one machine: after a crash, the disk may have lost bytes that it had confirmed.
    */
   verifyRecent(): Promise<void>;
+
+  /** For the consistency check: a page of contents and links. `from` is `next` of the page before, or null. */
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownContent | KnownLink>;
+  /** Those of the uuids whose content it knows. */
+  contentsAmong(ids: string[]): string[];
+  /** Whether it knows this link and its content. */
+  knowsLink(link: LinkOfRepository): boolean;
+  /** Whether it counts on this link and need not ask the repository any more. */
+  isSettled(link: LinkOfRepository): boolean;
+  /** Asks the repository again about a link, soon. A link that the repository does not have is removed. */
+  settleAgain(link: LinkOfRepository): Promise<void>;
+  /** Writes the link of a blob that a repository has. False if the store does not have the bytes. */
+  relink(blob: LinkOfRepository, size: number): Promise<boolean>;
+  /** Whether the store lacks content that it should have, or some of it. */
+  isLost(blob: StoredBlob): Promise<boolean>;
+  /** Whether content has no link and would stay for ever. With `repair` it is deleted later, unless it gets a link before. */
+  isLeft(digest: Digest, key: string, repair: boolean): Promise<boolean>;
 }

@@ -41,6 +41,8 @@ export interface CatalogObject extends Rpc.DurableObjectBranded {
   takeAllowance(rows: number, rowsPerDay: number): boolean;
   /** Up to `count` names after `last`, in lexical order. */
   list(count: number, last: string | null): Listing<string>;
+  /** As `list`, with repositories that hold nothing any more. They may have a trash. */
+  listAll(count: number, last: string | null): Listing<string>;
 
   /** The lifecycle policies that match a repository. */
   policiesOf(name: string): EffectivePolicies;

@@ -23,6 +23,7 @@ import type {
   TagDiff,
   TagMove,
 } from '../oci/upkeep.ts';
+import type { Inventory, InventoryPlace, KnownBlob, MissingName } from './check.ts';
 import type {
   ManifestCopy,
   PromotedImage,
@@ -285,4 +286,13 @@ export interface RepositoryObject extends Rpc.DurableObjectBranded {
   plan(after: number, count: number): PlanAnswer | null;
   /** Null if there is no plan of this id that can be changed so. `id` null is the open plan. */
   actOnPlan(action: PlanAction, id: string | null, by: Author): Promise<Plan | null>;
+
+  /** For the consistency check: a page of blobs in the store, and of what manifests miss. `from` is `next` of the page before, or null. */
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownBlob | MissingName>;
+  /** Those of the uuids whose content a blob has. */
+  blobsAmong(ids: string[]): string[];
+  /** Whether it has a link, or has removed it and its shard may not know yet. */
+  hasOrReleases(link: LinkIdentity): boolean;
+  /** Whether a manifest that is not deleted names a blob that must be there, and is not. */
+  isMissing(manifest: Digest, digest: Digest): boolean;
 }

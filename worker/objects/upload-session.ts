@@ -2,6 +2,7 @@
 import type { SavedHash } from '../blobs/hash.ts';
 import type { Added, Draft } from '../blobs/store.ts';
 import type { Algorithm, Digest } from '../oci/digest.ts';
+import type { Inventory, InventoryPlace, KnownDraft } from './check.ts';
 
 /** What the client's token says about an upload. */
 export interface UploadClaim {
@@ -103,4 +104,9 @@ export interface UploadSessionObject extends Rpc.DurableObjectBranded {
    * published already.
    */
   cancel(id: string, claim: UploadClaim): Promise<{ status: 'cancelled'; draft: Draft } | { status: 'gone' }>;
+
+  /** For the consistency check: a page of the drafts of all uploads. `from` is `next` of the page before, or null. */
+  inventory(from: InventoryPlace | null, count: number): Inventory<KnownDraft>;
+  /** Those of the uuids that are of drafts. */
+  draftsAmong(ids: string[]): string[];
 }

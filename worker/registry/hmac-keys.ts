@@ -4,7 +4,7 @@ import type { Env } from '../env.ts';
 import { accountsOf } from '../stubs.ts';
 
 /** What a key is for. Each key has one purpose only. */
-export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names';
+export type KeyPurpose = 'upload' | 'blob-url' | 'sign-in' | 'audit-names' | 'check';
 
 const HMAC = { name: 'HMAC', hash: 'SHA-256' };
 
