@@ -47,6 +47,8 @@ export async function answerBucket(url: URL, request: Request, bucket: R2Bucket)
         await bucket.resumeMultipartUpload(key, uploadId).abort();
         observation.multiparts.delete(uploadId);
         return Response.json(null);
+      case 'uploads':
+        return Response.json([...observation.multiparts]);
       default:
         return new Response(`there is no operation ${op}`, { status: 400 });
     }

@@ -223,6 +223,11 @@ export class Home {
     return (await this.#ask('multiparts')).json() as Promise<string[]>;
   }
 
+  /** Begins a multipart upload in the bucket past the registry. */
+  async beginMultipart(key: string): Promise<void> {
+    await this.#ask('begin-multipart', { key });
+  }
+
   /** True where R2 still makes an object of a multipart upload. */
   async completes(draft: {
     key: string;

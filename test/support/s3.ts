@@ -38,7 +38,16 @@ export type S3Fault =
   | { isSilent: true };
 
 /** What the double asks of the bucket; `bucket-requests.ts` answers. */
-export type BucketOperation = 'put' | 'get' | 'head' | 'delete' | 'create' | 'part' | 'complete' | 'abort';
+export type BucketOperation =
+  | 'put'
+  | 'get'
+  | 'head'
+  | 'delete'
+  | 'create'
+  | 'part'
+  | 'complete'
+  | 'abort'
+  | 'uploads';
 
 export interface CompletedPart {
   partNumber: number;
@@ -81,6 +90,8 @@ export class S3Double implements AsyncDisposable {
   readonly faults = new Map<string, (S3Fault | null)[]>();
   /** How far the clock of the double is ahead, in ms. */
   clockAheadMs = 0;
+  /** Multipart uploads in one page of their list. */
+  uploadsAtATime = 1000;
   /** False: checksums are recorded, and not compared with the bytes. */
   comparesChecksums = true;
   readonly #credentials: S3Credentials;
@@ -138,7 +149,7 @@ export class S3Double implements AsyncDisposable {
       }
       if (fault !== null && 'isSilent' in fault) return;
       if (fault !== null && 'status' in fault) throw new S3Error(fault.status, fault.code);
-      if (!path.startsWith(`/${BUCKET}/`)) throw new S3Error(404, 'NoSuchBucket');
+      if (!`${path}/`.startsWith(`/${BUCKET}/`)) throw new S3Error(404, 'NoSuchBucket');
       this.#authorize({ method, path, query, headers }, asked);
       const { status = 200, body = '', etag } = await this.#perform(asked);
       if (fault !== null && 'loseAnswer' in fault) {
@@ -274,12 +285,36 @@ export class S3Double implements AsyncDisposable {
       }
       case 'CompleteMultipartUpload':
         return this.#complete(asked, uploadId);
+      case 'ListMultipartUploads': {
+        const uploads = (await (await this.#bucket('uploads', { key: '' })).json()) as [string, string][];
+        return { body: xml('ListMultipartUploadsResult', this.#listed(uploads, query)) };
+      }
       case 'AbortMultipartUpload':
         await this.#bucket('abort', { key, uploadId });
         return { status: 204 };
       default:
         throw new S3Error(501, 'NotImplemented');
     }
+  }
+
+  /** A page of uploads by key, of `uploadsAtATime`. They began now, by the clock of the double. */
+  #listed(uploads: [id: string, key: string][], query: URLSearchParams): string {
+    const after = `${query.get('key-marker') ?? ''} ${query.get('upload-id-marker') ?? ''}`;
+    const matching = uploads
+      .filter(([id, key]) => key.startsWith(query.get('prefix') ?? '') && `${key} ${id}` > after)
+      .sort(([one, oneKey], [other, otherKey]) => (`${oneKey} ${one}` < `${otherKey} ${other}` ? -1 : 1));
+    const some = matching.slice(0, this.uploadsAtATime);
+    const begun = new Date(Date.now() + this.clockAheadMs).toISOString();
+    const listed = some.map(
+      ([id, key]) =>
+        `<Upload><Key>${key}</Key><UploadId>${id}</UploadId><Initiated>${begun}</Initiated></Upload>`,
+    );
+    const [lastId, lastKey] = some.at(-1) ?? [];
+    const next =
+      some.length < matching.length
+        ? `<IsTruncated>true</IsTruncated><NextKeyMarker>${lastKey}</NextKeyMarker><NextUploadIdMarker>${lastId}</NextUploadIdMarker>`
+        : '<IsTruncated>false</IsTruncated>';
+    return `${listed.join('')}${next}`;
   }
 
   async #put(asked: Asked): Promise<{ etag: string }> {
@@ -376,6 +411,7 @@ async function piped(url: string, body: IncomingMessage, size: number): Promise<
 function operationOf(method: string, query: URLSearchParams): string {
   const isPart = query.has('uploadId');
   if (method === 'PUT') return isPart ? 'UploadPart' : 'PutObject';
+  if (method === 'GET' && query.has('uploads')) return 'ListMultipartUploads';
   if (method === 'GET') return isPart ? 'ListParts' : 'GetObject';
   if (method === 'HEAD') return 'HeadObject';
   if (method === 'DELETE') return isPart ? 'AbortMultipartUpload' : 'DeleteObject';

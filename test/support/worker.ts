@@ -221,6 +221,12 @@ async function answerTest(url: URL, request: Request, env: Env): Promise<Respons
   if (what === 'bucket' && env.BLOBS !== undefined) return answerBucket(url, request, env.BLOBS);
   if (what === 'store') return Response.json(await storedKeys(env));
   if (what === 'multiparts') return Response.json([...observation.multiparts.values()]);
+  if (what === 'begin-multipart') {
+    const key = url.searchParams.get('key') ?? '';
+    const upload = await env.BLOBS?.createMultipartUpload(key);
+    if (upload !== undefined) observation.multiparts.set(upload.uploadId, key);
+    return Response.json(null);
+  }
   if (what === 'complete') return Response.json(await completes(env, (await request.json()) as Draft));
   if (what === 'list') {
     const list = await env.DISK?.fetch(`http://disk/${url.searchParams.get('key')}`);
