@@ -29,8 +29,8 @@ export function inventoryOf(
 }
 
 /**
- * Whether a manifest that is not deleted names a blob that must be there, and is not. The children of an index may be missing where the
- * registry takes such an index, so they are not looked for.
+ * Whether a manifest that is not deleted names a blob that must be there, and is not. The children of an index may be missing, because
+ * clients may delete them.
  */
 export function isMissing(
   sql: SqlStorage,

@@ -127,6 +127,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   /** When large deletions may go on (Unix time, ms). */
   #workAgainAt = 0;
   readonly #rowsPerDay: number;
+  /** Whether manifests may be pushed before their blobs. */
+  readonly #takesSparse: boolean;
   /** When the whole repository was deleted (Unix time, ms), if nothing was pushed since; undefined if it is not read yet. */
   #clearedAt: number | null | undefined;
   #hasTables: boolean | null = null;
@@ -138,6 +140,7 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     this.#graceMs = graceMs(env);
     this.#undoMs = undoMs(env);
     this.#rowsPerDay = parseSettingOr('BACKGROUND_ROWS_PER_DAY', env.BACKGROUND_ROWS_PER_DAY, 0);
+    this.#takesSparse = parseSettingOr('SPARSE_MANIFESTS', env.SPARSE_MANIFESTS, false);
     this.#links = new Links(this.#sql, this.#graceMs);
     this.#past = new Past(this.#sql, this.#links, this.#undoMs, () => Untagged.after(this.#policies.list()));
     this.#manifests = this.#past.manifests;
@@ -602,8 +605,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
 
   inventory(from: InventoryPlace | null, count: number): Inventory<KnownBlob | MissingName> {
     if (!this.#exists()) return { entries: [], next: null };
-    // Nothing of a repository that was deleted is served.
-    return inventoryOf(this.#sql, this.#isThere() ? this.#manifests : null, from, count);
+    // Nothing of a repository that was deleted is served, and manifests may miss blobs if the registry takes such.
+    const isComplete = this.#isThere() && !this.#takesSparse;
+    return inventoryOf(this.#sql, isComplete ? this.#manifests : null, from, count);
   }
 
   blobsAmong(ids: string[]): string[] {
@@ -615,7 +619,9 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
   }
 
   isMissing(manifest: Digest, digest: Digest): boolean {
-    return this.#isThere() && isMissing(this.#sql, this.#manifests, { manifest, digest });
+    return (
+      !this.#takesSparse && this.#isThere() && isMissing(this.#sql, this.#manifests, { manifest, digest })
+    );
   }
 
   override async alarm(): Promise<void> {

@@ -26,6 +26,7 @@ const TAGS: Record<string, string> = {
   'direct-uploads': 'Uploads past the Worker, and probes of what the bucket enforces.',
   'openapi.json': 'This document.',
   'abandoned-uploads': 'What is left of layers that Cloudflare refused.',
+  check: 'The consistency check: what the registry knows, and what is stored.',
 };
 
 const REQUIREMENTS: Record<Extract<Requirement, string>, string> = {
