@@ -178,6 +178,9 @@ eachHome(
       it('stays while it is young', async () => {
         const id = await checked.storeUnknown(blob(1000));
         await home.setClockAhead(DAY_MS);
+        // As from a caller that does not look at the age.
+        const step = await post('/check/leftovers', { leftovers: [{ id }], repair: true, calls: 900 });
+        assert.deepEqual(step, { leftovers: [], token: null });
         assert.deepEqual((await checked.run(true)).results, []);
         assert.ok((await home.storedKeys()).some((key) => key.includes(id)));
         await home.setClockAhead(3 * DAY_MS);
@@ -230,6 +233,11 @@ eachHome(
       await client.want(202, 'DELETE', `/v2/${repository}/blobs/${digestOf(hidden)}`);
       const before = await home.storedKeys();
       assert.deepEqual((await checked.run(true)).results, []);
+      // As from a caller that has not read what anything knows.
+      const ids = new Set(before.map((key) => key.split('/')[1] ?? ''));
+      const leftovers = [...ids].map((id) => ({ id }));
+      const step = await post('/check/leftovers', { leftovers, repair: true, calls: 900 });
+      assert.deepEqual(step, { leftovers: [], token: null });
       assert.deepEqual((await home.storedKeys()).sort(), before.sort());
     });
 

@@ -42,6 +42,12 @@ onHome(
       assert.ok((await client.pullBlob('team/app', digestOf(bytes)))?.equals(bytes));
     });
 
+    it('a check goes on if the credentials may not list them', async () => {
+      home.s3.faults.set('ListMultipartUploads', [{ status: 403, code: 'AccessDenied' }]);
+      assert.deepEqual((await checked.run(true)).results, []);
+      assert.deepEqual(home.s3.answersTo('ListMultipartUploads').at(-1), '403 AccessDenied');
+    });
+
     it('leaves those that began lately', async () => {
       await home.setClockAhead(DAY_MS);
       const key = `blobs/${crypto.randomUUID()}`;

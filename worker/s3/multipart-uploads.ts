@@ -24,7 +24,10 @@ export class MultipartUploads {
     this.#client = new AwsClient({ accessKeyId, secretAccessKey, service: 's3', region: 'auto' });
   }
 
-  /** A page of those whose keys begin with `prefix`. `from` is `next` of the page before, or null. */
+  /**
+   * A page of those whose keys begin with `prefix`. `from` is `next` of the page before, or null. None if the credentials may not list
+   * them.
+   */
   async list(
     from: string[] | null,
     prefix: string,
@@ -35,6 +38,10 @@ export class MultipartUploads {
     if (uploadId !== undefined) query.set('upload-id-marker', uploadId);
     const response = await this.#client.fetch(`${this.#url}?${query}`);
     const text = await response.text();
+    if (response.status === 403) {
+      console.warn('the S3 credentials of the bucket may not list multipart uploads');
+      return { entries: [], next: null };
+    }
     if (!response.ok)
       throw new Error(
         `the bucket answered ${response.status} to ListMultipartUploads: ${text.slice(0, 200)}`,
