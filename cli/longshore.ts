@@ -6,8 +6,8 @@ import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } fr
 import { printableLines } from '../worker/oci/printable.ts';
 import { abandonedUploads } from './abandoned-uploads.ts';
 import { audit } from './audit.ts';
-import { watchOutputs } from './closed-output.ts';
 import { check } from './check.ts';
+import { watchOutputs } from './closed-output.ts';
 import { CONTEXT } from './command.ts';
 import { copy } from './copy.ts';
 import { purge, restore, rm, trash } from './deletions.ts';

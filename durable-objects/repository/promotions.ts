@@ -22,19 +22,19 @@ import type { Links } from './links.ts';
 import type { Past } from './past.ts';
 
 /** Manifests of one image, with all that refers to them. They are written in one transaction. */
-export const PROMOTED_MANIFESTS_MAX = 2500;
+const PROMOTED_MANIFESTS_MAX = 2500;
 /** Their bytes, which are in memory together. */
 const PROMOTED_MANIFEST_BYTES_MAX = 16 * 1024 * 1024;
 /** Blobs of one image. */
 const PROMOTED_BLOBS_MAX = 20_000;
 /** Referrers of one manifest that are copied: the first ones in the order of the list of referrers. */
-export const PROMOTED_REFERRERS_MAX = 1000;
+const PROMOTED_REFERRERS_MAX = 1000;
 /** Manifests that one query is about. */
 const MANIFESTS_AT_A_TIME = 500;
 /** Bytes of small blobs that one answer has. */
 const INLINE_BYTES_MAX = 8 * 1024 * 1024;
 /** Tags of an image that are compared with those that a caller may set. */
-export const TAGS_COMPARED = 100;
+const TAGS_COMPARED = 100;
 /** The tags that cosign gives to what belongs to a manifest. */
 const COSIGN_SUFFIXES = ['sig', 'att', 'sbom'];
 

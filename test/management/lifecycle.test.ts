@@ -5,12 +5,12 @@ import { Registry } from '../budgets/client.ts';
 import { AHEAD } from '../durable-objects/calls.ts';
 import { blob, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import { eachHome, type Home } from '../support/homes.ts';
+import { basic } from '../support/visitor.ts';
 import { ADMIN, Api, GUARDED, type Json } from './api.ts';
 
 const RETENTION = { kind: 'retention', repositories: 'team/**', keep: [{ lastPushed: 10 }], after: 'P30D' };
 
-const ADMIN_LOGIN = `Basic ${Buffer.from(ADMIN).toString('base64')}`;
-const ADMIN_HEADERS = { Authorization: ADMIN_LOGIN };
+const ADMIN_LOGIN = basic(ADMIN);
 
 eachHome((home) => {
   const api = new Api(home);
@@ -86,7 +86,7 @@ eachHome((home) => {
     let many: string[] = [];
     before(async () => {
       many = Array.from({ length: 45 }, (_, at) => `many/${String(at).padStart(2, '0')}`);
-      for (const name of many) await new Registry(home, ADMIN_HEADERS, name).pushAtOnce(blob());
+      for (const name of many) await new Registry(home, ADMIN_LOGIN, name).pushAtOnce(blob());
       await home.settled();
     });
 
@@ -133,7 +133,7 @@ eachHome((home) => {
     it('reaches a new repository with the answer to its first message', async () => {
       const made = await api.made('POST', '/lifecycle', { ...RETENTION, repositories: 'fresh/**' });
       await spread(home);
-      const registry = new Registry(home, ADMIN_HEADERS, repositoryName('fresh'));
+      const registry = new Registry(home, ADMIN_LOGIN, repositoryName('fresh'));
       await home.reset();
       await registry.pushAtOnce(blob());
       await home.settled();
@@ -152,7 +152,7 @@ eachHome((home) => {
 
   describe('a tag', () => {
     const repository = `frozen/${repositoryName('x').slice(2)}`;
-    const registry = new Registry(home, ADMIN_HEADERS, repository);
+    const registry = new Registry(home, ADMIN_LOGIN, repository);
     let first: Manifest;
     let second: Manifest;
     let writer = '';

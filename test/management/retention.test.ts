@@ -5,11 +5,12 @@ import { Registry } from '../budgets/client.ts';
 import { AHEAD } from '../durable-objects/calls.ts';
 import { imageIndex, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import { eachHome, type Home } from '../support/homes.ts';
+import { basic } from '../support/visitor.ts';
 import { ADMIN, Api, GUARDED, type Json } from './api.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 const HOUR_MS = 3600 * 1000;
-const LOGIN = { Authorization: `Basic ${Buffer.from(ADMIN).toString('base64')}` };
+const LOGIN = basic(ADMIN);
 
 interface Judged {
   tag: string;

@@ -6,9 +6,10 @@ import { AHEAD } from '../durable-objects/calls.ts';
 import { ADMIN, Api, GUARDED, type Json } from '../management/api.ts';
 import { artifact, blob, digest, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { basic } from '../support/visitor.ts';
 import { countersOf } from './counters.ts';
 
-const ADMIN_HEADERS = { Authorization: `Basic ${Buffer.from(ADMIN).toString('base64')}` };
+const LOGIN = basic(ADMIN);
 const KB = 1000;
 const QUOTA_KB = 100;
 
@@ -37,11 +38,11 @@ eachHome((home) => {
     await spread();
   };
   const repository = (prefix = 'limited') =>
-    new Registry(home, ADMIN_HEADERS, `${prefix}/${repositoryName('x').slice(2)}`);
+    new Registry(home, LOGIN, `${prefix}/${repositoryName('x').slice(2)}`);
   const put = async (registry: Registry, tag: string, { bytes, mediaType }: Manifest) => {
     const response = await fetch(`${home.url}/v2/${registry.name}/manifests/${tag}`, {
       method: 'PUT',
-      headers: { ...ADMIN_HEADERS, 'Content-Type': mediaType },
+      headers: { Authorization: LOGIN, 'Content-Type': mediaType },
       body: bytes as BodyInit,
     });
     const text = await response.text();
@@ -136,7 +137,7 @@ eachHome((home) => {
       await registry.send('HEAD', `blobs/${digest(large)}`, 404);
       const response = await fetch(`${home.url}/v2/${registry.name}/blobs/uploads/?digest=${digest(large)}`, {
         method: 'POST',
-        headers: ADMIN_HEADERS,
+        headers: { Authorization: LOGIN },
         body: large as BodyInit,
       });
       assert.equal(response.status, 403);
