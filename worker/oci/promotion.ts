@@ -55,8 +55,4 @@ export interface LeftOut {
  * - `tag not covered`: the caller may set only some tags, and not this one.
  * - `referrers not covered`: the caller may set only some tags, and the target has the manifest already, for others too.
  */
-type NotPromoted =
-  | 'referrers over the limit'
-  | 'tag is there'
-  | 'tag not covered'
-  | 'referrers not covered';
+type NotPromoted = 'referrers over the limit' | 'tag is there' | 'tag not covered' | 'referrers not covered';
