@@ -1,3 +1,4 @@
+// A free port, for servers that cannot choose one themselves.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
