@@ -203,7 +203,8 @@ eachHome((home) => {
     await pushManifest(repository, 'zzz', other);
     await pushManifest(repository, 'tag-000500', other);
     const path = `${repository}/manifests/${image.digest}`;
-    await isFew(() => v2(path, { method: 'DELETE' }), 3 * STEP_ROWS, STEP_ROWS);
+    // The usage of the repository counts the tags that go, once, in their index.
+    await isFew(() => v2(path, { method: 'DELETE' }), MANY + 3 * STEP_ROWS, STEP_ROWS);
     // None is there, for any way to ask.
     assert.equal((await v2(path)).status, 404);
     for (const tag of ['v1', 'tag-000001', 'tag-090000']) {
