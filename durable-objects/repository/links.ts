@@ -96,11 +96,14 @@ export class Links {
       this.#release(before);
       return;
     }
+    const expiresAt = now + this.#graceMs;
     if (before !== null) {
       if (before.link !== link) this.#release({ link, digest, key });
+      // A purge of the trash must not take it before the client has pushed a manifest.
+      if (this.#isOnlyInTrash(digest))
+        this.#sql.exec('UPDATE blobs SET expires_at = ? WHERE digest = ?', expiresAt, digest);
       return;
     }
-    const expiresAt = now + this.#graceMs;
     this.#sql.exec(
       'INSERT INTO blobs (digest, key, size, link, expires_at, bytes) VALUES (?, ?, ?, ?, ?, ?)',
       digest,
@@ -131,11 +134,12 @@ export class Links {
     );
   }
 
-  /** Removes those blobs that no manifest references, also none in the trash. */
-  removeUnreferenced(digests: Digest[]): void {
+  /** Removes those blobs that no manifest references, also none in the trash, and that were not pushed since a time (Unix time, ms). */
+  removeUnreferenced(digests: Digest[], since: number): void {
     for (const digest of digests) {
       const blob = this.#row(digest);
-      if (blob !== null && this.referencedBy(digest) === null) this.remove(blob);
+      if (blob === null || this.referencedBy(digest) !== null) continue;
+      if ((blob.expires_at ?? 0) <= since + this.#graceMs) this.remove(blob);
     }
   }
 
@@ -220,6 +224,12 @@ export class Links {
   #row(digest: Digest): BlobRow | null {
     const query = 'SELECT digest, key, size, link, expires_at, deleted_at, bytes FROM blobs WHERE digest = ?';
     return firstRow<BlobRow>(this.#sql, query, digest);
+  }
+
+  #isOnlyInTrash(digest: Digest): boolean {
+    const query = `SELECT 1 WHERE EXISTS (SELECT 1 FROM named_by WHERE digest = ?1) AND NOT EXISTS
+      (SELECT 1 FROM named_by n JOIN manifests m ON m.digest = n.manifest WHERE n.digest = ?1)`;
+    return firstRow(this.#sql, query, digest) !== null;
   }
 
   #checkExpiryAt(digest: Digest, at: number): void {

@@ -148,12 +148,12 @@ export class Manifests {
   /** The row of a manifest that is deleted and whose row is still to be moved, with the time of its deletion. */
   leaving(digest: Digest): { deletion: string | null; at: number } | null {
     if (!this.#trash.hasDepartures()) return null;
-    const [row] = this.#all<{ subject: Digest | null; generation: number }>(
-      `SELECT m.subject, m.generation FROM manifests m WHERE m.digest = ? AND NOT ${this.#trash.live('m')}`,
+    const [row] = this.#all<{ subject: Digest | null; generation: number; isFree: number }>(
+      `SELECT m.subject, m.generation, ${this.#trash.isFree('m')} AS isFree FROM manifests m WHERE m.digest = ? AND NOT ${this.#trash.live('m')}`,
       digest,
     );
     if (row === undefined) return null;
-    return this.#trash.departureOf(row.subject, row.generation);
+    return this.#trash.departureOf(row.isFree === 1 ? row.subject : null, row.generation);
   }
 
   /** As `leaving`, for a tag that is deleted with its manifest. */
@@ -244,7 +244,11 @@ export class Manifests {
       query,
       ...(subject === null ? [] : [subject]),
     );
-    this.#lastGeneration = Math.max(this.nextGeneration(), (latest?.latest ?? 0) + 1);
+    this.#lastGeneration = Math.max(
+      this.nextGeneration(),
+      (latest?.latest ?? 0) + 1,
+      this.#trash.generationsBefore() + 1,
+    );
     return this.#lastGeneration;
   }
 

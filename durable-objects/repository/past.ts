@@ -267,9 +267,9 @@ export class Past {
     return this.manifests.nextGeneration().toString(36);
   }
 
-  /** `isPurged`: someone asked for it, so blobs are not kept for pushes. */
+  /** `isPurged`: someone asked for it, so of the blobs only those are kept that a client has pushed since. */
   #purgeSome(id: string, isPurged: boolean, rowsMax: number): { rows: number; isDone: boolean } {
-    const { state } = this.deletions.get(id) ?? { state: 'deleted' };
+    const { state, at } = this.deletions.get(id) ?? { state: 'deleted', at: 0 };
     // Its restore began in time.
     if (state === 'restoring') return { rows: 0, isDone: false };
     const due = this.trash.of(id, '', PURGED_AT_A_TIME);
@@ -280,7 +280,7 @@ export class Past {
         this.trash.remove(digest);
         return this.manifests.forget(digest);
       });
-      if (isPurged) this.#links.removeUnreferenced(names);
+      if (isPurged) this.#links.removeUnreferenced(names, at);
       this.#links.expire(names, Date.now());
       rows += ROWS_OF_A_PURGED + ROWS_OF_A_NAME * names.length;
     }

@@ -341,7 +341,8 @@ export class Repository extends DurableObject<Env> implements RepositoryObject {
     change: Change = UNKNOWN,
   ): Promise<PutAnswer> {
     const { blobs, manifests } = put.manifest;
-    const missing = this.#isThere() ? this.#manifests.missing(put) : [...blobs, ...manifests];
+    // A blob that a client has pushed, or was told of, counts also if the whole repository was deleted since.
+    const missing = this.#exists() ? this.#manifests.missing(put) : [...blobs, ...manifests];
     if (missing.length > 0 && !sparse)
       return { missing, arriving: this.#exists() ? this.#arriving.of(missing) : [], refused: null };
     this.#create(name);

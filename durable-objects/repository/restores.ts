@@ -147,6 +147,8 @@ export class Restores {
     for (const tag of tags) {
       if (!this.#lookAt(tag, place.force, { tags: [], tagCount: 0, conflicts: [] })) continue;
       const row = this.#trash.get(tag.digest);
+      // Someone has deleted it since this restore began.
+      if (row !== null && (this.#deletions.get(row.deletion)?.at ?? 0) > place.move.at) continue;
       if (row !== null) this.#revive(row);
       this.#manifests.setTag(tag.tag, tag.digest, { ...place.move, at: Date.now() });
     }

@@ -1,7 +1,8 @@
-/** A restore that is under way loses nothing, whatever is deleted, pushed or due meanwhile. */
+/** Deletions, restores and purges that are under way lose nothing, whatever is deleted, pushed or due meanwhile. */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
+import { pastTagOf } from '../../worker/oci/reference.ts';
+import { imageIndex, imageManifest, type Manifest, repositoryName } from '../support/fixtures.ts';
 import { DAY_MS, eachHome, Kept } from './client.ts';
 
 /** More than one step removes. */
@@ -35,11 +36,11 @@ eachHome((home) => {
       `INSERT INTO tag_history (tag, seq, digest, at) SELECT name, 1, digest, ${Date.now()} FROM tags WHERE name <> 'v1'`,
     );
   };
-  const addManifests = (client: Kept) =>
+  const addManifests = (client: Kept, prefix = 'aaaa') =>
     rows(
       client,
       `${numbers(MANIFESTS)} INSERT INTO manifests (digest, media_type, size, pushed_at, generation)
-         SELECT ${digest('aaaa')}, 'application/json', 1, 1, n FROM n`,
+         SELECT ${digest(prefix)}, 'application/json', 1, 1, n FROM n`,
     );
 
   before(() => home.setClockAhead(DAY_MS)); // No alarm rings but by this test.
@@ -127,5 +128,72 @@ eachHome((home) => {
     await client.settle();
     assert.deepEqual([await count(client, 'manifest_names'), await count(client, 'blobs')], [0, 0]);
     assert.deepEqual(await home.violations(), []);
+  });
+
+  test('a second deletion of all leaves what the first has deleted to the first, also if it is purged', async () => {
+    const { client, image } = await pushed('twice');
+    await addManifests(client);
+    const first = await client.delete({ all: true });
+    await client.pushManifest(client.name, 'secret', imageManifest());
+    const second = await client.delete({ all: true });
+    await client.restore({ deletion: first.deletion?.id });
+    await home.call('REPOSITORY', client.name, 'purge', second.deletion?.id, false);
+    await client.settle();
+    assert.deepEqual(await client.tagsOf(), ['v1']);
+    assert.equal(await client.pullManifest(client.name, 'v1'), image.digest);
+    assert.equal(await count(client, 'manifests'), MANIFESTS + 1);
+  });
+
+  test('what is deleted again while it is being restored stays deleted', async () => {
+    const { client, image } = await pushed('deleted-again');
+    await addManifests(client, 'ffff'); // They are restored after the image.
+    const { deletion } = await client.delete({ all: true });
+    await client.settle();
+    await home.setClockAhead(DAY_MS + 1000);
+    await client.restore({ deletion: deletion?.id });
+    await home.setClockAhead(DAY_MS + 2000);
+    await client.delete({ manifests: [image.digest] });
+    await client.settle();
+    await home.setClockAhead(DAY_MS);
+    assert.deepEqual(await client.tagsOf(), []);
+  });
+
+  test('a deleted repository is pulled as it was, before and after its rows are moved', async () => {
+    const { client } = await pushed('past');
+    const image = imageManifest();
+    await client.pushManifest(client.name, image.digest, image);
+    const index = imageIndex([image]);
+    await client.pushManifest(client.name, 'multi', index);
+    await home.setClockAhead(DAY_MS + 10_000);
+    const past = pastTagOf('multi', Date.now() + DAY_MS + 5000);
+    await client.delete({ all: true });
+    for (const when of ['before', 'after']) {
+      assert.equal(await client.pullManifest(client.name, past), index.digest, when);
+      await client.settle();
+    }
+    assert.equal(await client.tagsOf(), null);
+    await home.setClockAhead(DAY_MS);
+  });
+
+  test('a push goes on where the repository is deleted between its blobs and its manifest', async () => {
+    const { client } = await pushed('between');
+    const image = imageManifest();
+    for (const bytes of image.blobs) await client.pushBlob(client.name, bytes);
+    await client.delete({ all: true });
+    assert.equal((await client.putManifest(client.name, 'v2', image)).status, 201);
+    await client.settle();
+    assert.deepEqual(await client.tagsOf(), ['v2']);
+    assert.equal(await client.pullManifest(client.name, 'v2'), image.digest);
+  });
+
+  test('a purge takes no blob that a client has pushed since the deletion', async () => {
+    const { client, image } = await pushed('purged');
+    const { deletion } = await client.delete({ tags: ['v1'] });
+    await home.setClockAhead(DAY_MS + 1000);
+    for (const bytes of image.blobs) await client.pushBlob(client.name, bytes);
+    await home.call('REPOSITORY', client.name, 'purge', deletion?.id, false);
+    assert.equal((await client.putManifest(client.name, 'v2', image)).status, 201);
+    await home.setClockAhead(DAY_MS);
+    assert.equal(await client.pullManifest(client.name, 'v2'), image.digest);
   });
 });
