@@ -15,7 +15,7 @@ import { gzipSync } from 'node:zlib';
 
 const KiB = 1024;
 /** Cloudflare takes 3 MB of gzip on its free plan; this is ours, for the code that runs. */
-const GZIP_MAX_BYTES = 300 * KiB;
+const GZIP_MAX_BYTES = 320 * KiB;
 /** The packed command is data. It is uploaded with the code, and costs no time at the start (docs/decisions/0028). */
 const CLIENT_MAX_BYTES = 150 * KiB;
 /** Cloudflare allows a second ("Workers: Limits"); this is ours. */
