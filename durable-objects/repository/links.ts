@@ -134,6 +134,14 @@ export class Links {
     );
   }
 
+  /** Shows hidden blobs again that manifests name which are not in the trash. */
+  showNeeded(): void {
+    this.#sql.exec(
+      `UPDATE blobs SET deleted_at = NULL WHERE deleted_at IS NOT NULL AND EXISTS
+         (SELECT 1 FROM named_by n JOIN manifests m ON m.digest = n.manifest WHERE n.digest = blobs.digest)`,
+    );
+  }
+
   /** Removes those blobs that no manifest references, also none in the trash, and that were not pushed since a time (Unix time, ms). */
   removeUnreferenced(digests: Digest[], since: number): void {
     for (const digest of digests) {

@@ -67,8 +67,14 @@ export class Restores {
     for (const { tag, digest } of this.#history.deletedBy(id, '', LISTED_MAX)) {
       if (found.tags.length >= LISTED_MAX) break;
       const isListed = found.tags.some((entry) => entry.tag === tag);
-      if (!isListed && this.#manifests.byTag(tag, false) === null && this.#isThere(digest))
-        if (!found.conflicts.some((entry) => entry.tag === tag)) found.tags.push({ tag, digest });
+      const isConflict = found.conflicts.some((entry) => entry.tag === tag);
+      if (isListed || isConflict || this.#manifests.byTag(tag, false) !== null) continue;
+      if (this.#isThere(digest)) found.tags.push({ tag, digest });
+      else {
+        // Another deletion has taken the manifest since, and is final.
+        found.conflicts.push({ tag, digest: null, wanted: digest });
+        found.tagCount--;
+      }
     }
     found.tags.sort((one, other) => (one.tag < other.tag ? -1 : 1));
     const leaving = this.#removals.countLeaving(id);
@@ -84,7 +90,10 @@ export class Restores {
   /** Begins to restore a deletion, and does the first steps. `move` is the restore. */
   begin(id: string, force: boolean, move: Move): void {
     // What is still on its way to the trash is there again at once.
-    if (this.#trash.stay(id)) this.#usage.recount();
+    if (this.#trash.stay(id)) {
+      this.#usage.recount();
+      this.#links.showNeeded();
+    }
     const place: Place = { phase: 'manifests', after: '', force, move };
     this.#deletions.restored(id, JSON.stringify(place));
     this.step();
@@ -145,15 +154,23 @@ export class Restores {
   #restoreTags(id: string, place: Place): Place | null {
     const tags = this.#history.deletedBy(id, place.after, TAGS_AT_A_TIME);
     for (const tag of tags) {
+      this.#removals.finish(tag.digest);
       if (!this.#lookAt(tag, place.force, { tags: [], tagCount: 0, conflicts: [] })) continue;
-      const row = this.#trash.get(tag.digest);
-      // Someone has deleted it since this restore began.
-      if (row !== null && (this.#deletions.get(row.deletion)?.at ?? 0) > place.move.at) continue;
-      if (row !== null) this.#revive(row);
+      const row = this.#trash.restorable(tag.digest);
+      if (row !== null && this.#isDeletedSince(row, place)) continue;
+      // Another deletion may have taken the manifest before, and what it names.
+      if (row !== null)
+        for (const other of this.#with(tag.digest).rows)
+          if (!this.#isDeletedSince(other, place)) this.#revive(other);
       this.#manifests.setTag(tag.tag, tag.digest, { ...place.move, at: Date.now() });
     }
     const last = tags.at(-1);
     return tags.length === TAGS_AT_A_TIME && last !== undefined ? { ...place, after: last.tag } : null;
+  }
+
+  /** Whether someone has deleted it since this restore began. */
+  #isDeletedSince({ deletion }: TrashedRow, { move }: Place): boolean {
+    return (this.#deletions.get(deletion)?.at ?? 0) > move.at;
   }
 
   /** Whether a deleted tag comes back, noted in `found`. */
@@ -174,8 +191,12 @@ export class Restores {
     return true;
   }
 
+  /** Whether a manifest is there or can be restored, also if its row is still to be moved to the trash. */
   #isThere(digest: Digest): boolean {
-    return this.#manifests.byDigest(digest, false) !== null || this.#trash.has(digest);
+    if (this.#manifests.byDigest(digest, false) !== null || this.#trash.restorable(digest) !== null)
+      return true;
+    const id = this.#manifests.leaving(digest)?.deletion ?? null;
+    return id !== null && (this.#deletions.get(id)?.undoUntil ?? 0) > Date.now();
   }
 
   /** The rows in the trash of a manifest, of what it names, and of what refers to these. There may be more: then a repeat finds them. */
@@ -187,7 +208,7 @@ export class Restores {
       if (seen.has(next)) continue;
       seen.add(next);
       this.#removals.finishWithReferrers(next, REFERRERS_MAX);
-      const row = this.#trash.get(next);
+      const row = this.#trash.restorable(next);
       if (row !== null) found.set(next, row);
       // A child that is there has all that it names.
       else if (next !== digest) continue;
@@ -205,7 +226,7 @@ export class Restores {
       const tag = `${digest.replace(':', '-')}.${suffix}`;
       if (this.#manifests.byTag(tag, false) !== null) continue;
       const last = this.lastOf(tag);
-      const row = last === null ? null : this.#trash.get(last);
+      const row = last === null ? null : this.#trash.restorable(last);
       if (last === null || row === null) continue;
       this.#revive(row);
       this.#manifests.setTag(tag, last, move);

@@ -167,6 +167,7 @@ export const REPOSITORY_MIGRATIONS: Migration[] = [
       ALTER TABLE deleted_manifests ADD COLUMN deletion TEXT;
       -- When a client deleted the blob, which manifests in the trash name.
       ALTER TABLE blobs ADD COLUMN deleted_at INTEGER;
+      CREATE INDEX blobs_deleted ON blobs (deleted_at) WHERE deleted_at IS NOT NULL;
       -- Bytes of blobs that manifests name, and of those that only manifests in the trash name.
       ALTER TABLE repository ADD COLUMN used_bytes INTEGER NOT NULL DEFAULT 0;
       ALTER TABLE repository ADD COLUMN trashed_bytes INTEGER NOT NULL DEFAULT 0;

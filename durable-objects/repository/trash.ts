@@ -110,10 +110,15 @@ export class Trash {
     );
   }
 
-  has(digest: Digest): boolean {
-    return (
-      this.exists() &&
-      firstRow(this.#sql, 'SELECT 1 FROM trashed_manifests WHERE digest = ?', digest) !== null
+  /** As `get`, only if the deletion can be undone now, or is being undone. The rows of others are still to be removed. */
+  restorable(digest: Digest): TrashedRow | null {
+    if (!this.exists()) return null;
+    return firstRow<TrashedRow>(
+      this.#sql,
+      `SELECT ${COLUMNS} FROM trashed_manifests WHERE digest = ? AND EXISTS
+         (SELECT 1 FROM deletions d WHERE d.id = deletion AND (d.undo_until > ? OR d.restored_after IS NOT NULL))`,
+      digest,
+      Date.now(),
     );
   }
 

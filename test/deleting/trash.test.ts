@@ -11,7 +11,7 @@ import {
   type Manifest,
   repositoryName,
 } from '../support/fixtures.ts';
-import { bytesInStore, eachHome, FREED_DAYS, Kept } from './client.ts';
+import { bytesInStore, DAY_MS, eachHome, FREED_DAYS, Kept } from './client.ts';
 
 eachHome((home) => {
   const kept = () => new Kept(home, repositoryName('kept'));
@@ -226,6 +226,57 @@ eachHome((home) => {
     await letTimePass(client, FREED_DAYS);
     assert.equal(then - (await bytesInStore(client)), all.bytes);
     assert.equal(all.bytes, sizeOf(stays));
+  });
+
+  test('a blob that a client deletes after the whole repository comes back with it, before rows are moved', async () => {
+    await home.setClockAhead(DAY_MS); // No alarm rings.
+    const client = kept();
+    const [layer, image] = [blob(2000), imageManifest({ layers: [] })];
+    const hidden = imageManifest({ layers: [layer] });
+    await client.pushManifest(client.name, 'v1', hidden);
+    const { deletion } = await client.delete({ all: true });
+    await client.pushManifest(client.name, 'v2', image);
+    assert.equal(await client.statusOf(`blobs/${digestOf(layer)}`, 'DELETE'), 202);
+    await client.restore({ deletion: deletion?.id });
+    await client.settle();
+    await home.setClockAhead(0);
+    await expectWhole(client, 'v1', hidden);
+  });
+
+  test('a restored tag comes with all that another deletion took of its manifest, or is a conflict if that was purged', async () => {
+    const client = kept();
+    const image = imageManifest();
+    const index = imageIndex([image]);
+    const push = async () => {
+      await client.pushManifest(client.name, image.digest, image);
+      await client.pushManifest(client.name, 'v1', index);
+    };
+    for (const isPurged of [false, true]) {
+      await push();
+      await client.want(202, 'DELETE', `/v2/${client.name}/manifests/v1`);
+      const [first] = await client.deletions();
+      const { deletion: second } = await client.delete({ manifests: [index.digest] });
+      if (isPurged) await home.call('REPOSITORY', client.name, 'purge', second?.id, false);
+      const restored = await client.restore({ deletion: first?.id });
+      assert.ok(typeof restored !== 'string');
+      assert.deepEqual(
+        [restored.tagCount, restored.conflicts.map(({ tag }) => tag)],
+        isPurged ? [0, ['v1']] : [1, []],
+      );
+      assert.equal(await client.pullManifest(client.name, 'v1'), isPurged ? null : index.digest);
+    }
+  });
+
+  test('what cannot be undone any more is not restored, also before its rows are removed', async () => {
+    await home.setClockAhead(DAY_MS); // No alarm rings.
+    const client = kept();
+    const image = imageManifest();
+    await client.pushManifest(client.name, 'v1', image);
+    await client.delete({ tags: ['v1'] });
+    await home.setClockAhead(16 * DAY_MS);
+    assert.equal(await client.restore({ tag: 'v1', at: null, digest: image.digest }), 'gone for good');
+    await client.settle();
+    await home.setClockAhead(0);
   });
 
   test('what is purged is gone for good at once', async () => {
