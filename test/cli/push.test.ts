@@ -356,8 +356,12 @@ onHome('disk', (home) => {
         () => ({ status: 429, headers: { 'Retry-After': '60' } }),
       );
       const child = start(['push', '--to', `${front.host}/team/app:v1`, layout.path]);
+      // Once: a second SIGINT ends it by force, and several requests wait.
+      let isInterrupted = false;
       child.stderr?.on('data', (piece) => {
-        if (String(piece).includes('trying again')) child.kill('SIGINT');
+        if (isInterrupted || !String(piece).includes('trying again')) return;
+        isInterrupted = true;
+        child.kill('SIGINT');
       });
       await interrupted(child);
     });
