@@ -1,31 +1,17 @@
 /** `longshore check`: the real command, against a registry that runs. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { Checked, VARS } from '../check/support.ts';
 import { Client } from '../faults/client.ts';
 import { blob, digest as digestOf, imageManifest } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
-
-const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
+import { Command } from './support/command.ts';
 
 onHome(
   'disk',
   (home) => {
-    const run = async (...args: string[]) => {
-      const { PATH, NODE_COMPILE_CACHE } = process.env;
-      const env = { PATH, NODE_COMPILE_CACHE, LONGSHORE_URL: home.url };
-      const child = spawn(process.execPath, [COMMAND, 'check', ...args], { env });
-      const [out, err, [code]] = await Promise.all([
-        text(child.stdout),
-        text(child.stderr),
-        once(child, 'exit'),
-      ]);
-      return { out, err, code: code as number };
-    };
+    const command = new Command(home);
+    const run = (...args: string[]) => command.run(['check', ...args]);
 
     test('what is wrong is printed with what to do, and the exit code says it', async () => {
       const client = new Client(home);

@@ -1,15 +1,10 @@
 /** `longshore log`, `diff`, `rm`, `trash`, `restore` and `purge`: the real command, against a registry that runs. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { before, test } from 'node:test';
 import { Kept } from '../deleting/client.ts';
 import { imageManifest } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
-
-const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
+import { Command } from './support/command.ts';
 
 onHome(
   'disk',
@@ -22,22 +17,9 @@ onHome(
       await client.pushManifest('team/app', 'v2', imageManifest());
     });
 
-    const run = async (...args: string[]) => {
-      const { PATH, NODE_COMPILE_CACHE } = process.env;
-      const env = { PATH, NODE_COMPILE_CACHE, LONGSHORE_URL: home.url };
-      const child = spawn(process.execPath, [COMMAND, ...args], { env });
-      const [out, err, [code]] = await Promise.all([
-        text(child.stdout),
-        text(child.stderr),
-        once(child, 'exit'),
-      ]);
-      return { out, err, code: code as number };
-    };
-    const does = async (...args: string[]) => {
-      const { out, err, code } = await run(...args);
-      assert.equal(code, 0, err);
-      return out;
-    };
+    const command = new Command(home);
+    const run = (...args: string[]) => command.run(args);
+    const does = (...args: string[]) => command.does(...args);
 
     test('what a deletion would remove is printed, and nothing is deleted', async () => {
       const out = await does('rm', 'team/app:latest', '--dry-run');

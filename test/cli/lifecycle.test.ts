@@ -12,8 +12,8 @@ import { DAY_MS, Kept } from '../deleting/client.ts';
 import { AHEAD } from '../durable-objects/calls.ts';
 import { imageManifest } from '../support/fixtures.ts';
 import { onHome } from '../support/homes.ts';
+import { Command } from './support/command.ts';
 
-const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 const DEPLOY = join(import.meta.dirname, '../../deploy');
 const NAME = 'team/app';
 
@@ -33,24 +33,9 @@ onHome('disk', (home) => {
   });
   after(() => rm(folder, { recursive: true }));
 
-  const run = async (args: string[], stdin = '') => {
-    const { PATH, NODE_COMPILE_CACHE } = process.env;
-    const env = { PATH, NODE_COMPILE_CACHE, LONGSHORE_URL: home.url };
-    const child = spawn(process.execPath, [COMMAND, ...args], { env });
-    child.stdin.on('error', () => {});
-    child.stdin.end(stdin);
-    const [out, err, [code]] = await Promise.all([
-      text(child.stdout),
-      text(child.stderr),
-      once(child, 'exit'),
-    ]);
-    return { out, err, code: code as number };
-  };
-  const does = async (...args: string[]) => {
-    const { out, err, code } = await run(args);
-    assert.equal(code, 0, err);
-    return out;
-  };
+  const command = new Command(home);
+  const run = (args: string[], stdin?: string) => command.run(args, stdin);
+  const does = (...args: string[]) => command.does(...args);
   const spread = async () => {
     await home.settled();
     while (await home.ringDue('CATALOG', 'catalog'));

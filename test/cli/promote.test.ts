@@ -1,15 +1,11 @@
 /** `longshore promote`: the real command, against a registry that runs. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { before, test } from 'node:test';
 import { Kept } from '../deleting/client.ts';
 import { artifact, blob, imageManifest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
+import { Command } from './support/command.ts';
 
-const COMMAND = join(import.meta.dirname, '../../cli/longshore.ts');
 /** So many that on Cloudflare they are in more shards than one step asks. */
 const LAYERS = 60;
 
@@ -24,22 +20,9 @@ eachHome((home) => {
     await source.pushManifest('dev/api', sbom.digest, sbom);
   });
 
-  const run = async (...args: string[]) => {
-    const { PATH, NODE_COMPILE_CACHE } = process.env;
-    const env = { PATH, NODE_COMPILE_CACHE, LONGSHORE_URL: home.url };
-    const child = spawn(process.execPath, [COMMAND, ...args], { env });
-    const [out, err, [code]] = await Promise.all([
-      text(child.stdout),
-      text(child.stderr),
-      once(child, 'exit'),
-    ]);
-    return { out, err, code: code as number };
-  };
-  const does = async (...args: string[]) => {
-    const { out, err, code } = await run(...args);
-    assert.equal(code, 0, err);
-    return out;
-  };
+  const command = new Command(home);
+  const run = (...args: string[]) => command.run(args);
+  const does = (...args: string[]) => command.does(...args);
 
   test('a dry run prints what would be done, and does nothing', async () => {
     const out = await does('promote', 'dev/api:sha-abc', 'prod/api:1.4.2', '--dry-run');
