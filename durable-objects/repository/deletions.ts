@@ -89,7 +89,7 @@ export class Deletions {
     return firstRow<{ at: number | null }>(this.#sql, query)?.at ?? null;
   }
 
-  /** When the first of all was made (Unix time, ms); null if there is none. */
+  /** When the oldest deletion was made (Unix time, ms); null if there is none. */
   first(): number | null {
     const query = 'SELECT at FROM deletions ORDER BY id LIMIT 1';
     return firstRow<{ at: number }>(this.#sql, query)?.at ?? null;

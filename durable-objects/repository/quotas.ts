@@ -38,7 +38,7 @@ export class Quotas {
     return this.exist() ? usesOf(this.#policies.list(), this.#usage.get()) : [];
   }
 
-  /** The quota of bytes of which least is left; null if there is none. */
+  /** The quota of bytes with the least room left; null if there is none. */
   tightest(): QuotaUse | null {
     return this.exist() ? roomIn(this.#policies.list(), this.#usage.get()) : null;
   }

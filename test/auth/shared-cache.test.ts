@@ -88,7 +88,7 @@ onHome(
         assert.doesNotMatch((await realm()) ?? '', /6666/);
       });
 
-      it('an answer of before does not hide what an admin has changed', async () => {
+      it('an older answer does not hide what an admin has changed', async () => {
         const path = '/v2/app/tags/list';
         const status = async () =>
           (await fetch(url + path, { headers: { Authorization: new Visitor(home, ADMIN).basic } })).status;

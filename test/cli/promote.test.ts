@@ -6,7 +6,7 @@ import { artifact, blob, imageManifest } from '../support/fixtures.ts';
 import { eachHome } from '../support/homes.ts';
 import { Command } from './support/command.ts';
 
-/** So many that on Cloudflare they are in more shards than one step asks. */
+/** On Cloudflare, they are in more shards than one step asks. */
 const LAYERS = 60;
 
 eachHome((home) => {

@@ -22,7 +22,7 @@ export interface Plan {
   id: string;
   state: PlanState;
   madeAt: number;
-  /** When it is applied, if nobody cancels it. */
+  /** When it is applied, unless it is cancelled first. */
   applyAt: number;
   /** The tags that it deletes, of how many that the repository has. */
   tags: number;
@@ -38,7 +38,7 @@ export interface Plan {
   kept: number;
   /** The id of the deletion, by which it can be undone; null before that, and where deletions cannot be undone. */
   deletion: string | null;
-  /** Who approved, ran or cancelled it; empty for nobody. */
+  /** Who approved, ran or cancelled it; empty if no one did. */
   actor: string;
 }
 
